@@ -1,0 +1,55 @@
+// The root of all tables: one immutable object per published version, swapped under liburcu QSBR.
+//
+// The control thread makes roots and frees them after a grace period; a worker loads the pointer once a
+// burst and may use it until its next quiescent point. Images outlive the roots that use them.
+#pragma once
+
+#include "pharos/base/error.hh"
+#include "pharos/base/fd.hh"
+#include "pharos/shared/catalog_image.hh"
+#include "pharos/shared/locale_image.hh"
+#include "pharos/shared/ranking_image.hh"
+
+#include <memory>
+#include <vector>
+
+namespace pharos::dataplane {
+
+// The bytes behind a view: a sealed mapping, or a copy of a file.
+struct ImageBytes {
+  Mapping mapping;
+  std::vector<std::byte> copy;
+  [[nodiscard]] ConstBytes bytes() const noexcept {
+    return mapping ? mapping.bytes() : ConstBytes(copy);
+  }
+};
+using SharedImage = std::shared_ptr<const ImageBytes>;
+
+struct TableRoot {
+  // Read by workers:
+  Version version;
+  catalog::View catalog;
+  locale_map::View locales;
+  ranking::View ranking;
+
+  // Held for lifetime; touched by the control thread only:
+  SharedImage catalog_bytes;
+  SharedImage locale_bytes;
+  std::vector<SharedImage> ranking_bytes;  // base first, then deltas by segment
+};
+
+// Parts for a next root: those that are null stay as they are in `current`.
+struct NewImages {
+  SharedImage catalog;
+  SharedImage locale_map;
+  SharedImage ranking_base;
+  SharedImage ranking_delta;
+};
+
+// Proves the new images, and that all parts fit together: pools_id of catalog and ranking, locale counts and
+// ids, pool counts. `current` may be null for the first root, which needs catalog, locale map and base.
+// Errors: invalid, unsupported, conflict (stale version, a delta out of step, or parts that do not fit).
+[[nodiscard]] Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current, Version version,
+                                                                 NewImages images);
+
+}  // namespace pharos::dataplane

@@ -1,0 +1,39 @@
+// What a beacon says, decoded: the load of a site and the state of its endpoints. Plain values; the wire
+// form and its proof are in beacon.hh.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace pharos {
+
+// Ratios are in [0, 1]. A metric that the agent cannot measure is absent, never zero.
+struct SiteMetrics {
+  std::optional<float> cpu_ratio;              // busy share of all cores
+  std::optional<float> cpu_pressure_ratio;     // PSI some avg10
+  std::optional<float> memory_ratio;           // 1 - MemAvailable / MemTotal
+  std::optional<float> memory_pressure_ratio;  // PSI some avg10
+  std::optional<float> receive_bps;            // bits per second
+  std::optional<float> transmit_bps;
+  std::optional<float> link_bps;               // capacity of the link
+  std::optional<float> requests_rps;           // requests per second, all services
+  std::optional<float> requests_in_flight;
+  std::optional<float> error_ratio;            // failed requests of all
+  std::optional<float> responder_rtt_us;       // round trip to the responder that this beacon goes to
+};
+
+struct EndpointReport {
+  std::uint64_t endpoint = 0;  // endpoint_hash(service id, endpoint id)
+  bool up = true;
+  std::optional<float> requests_rps;
+};
+
+struct SiteReport {
+  SiteMetrics metrics;
+  std::uint32_t interval_ms = 0;  // at which the agent sends
+  bool leaving = false;           // an orderly stop: no need to wait for silence
+  std::vector<EndpointReport> endpoints;
+};
+
+}  // namespace pharos
