@@ -1,10 +1,10 @@
 // Owners of what the kernel hands out: file descriptors and mappings. Move-only.
 #pragma once
 
+#include "pharos/base/bytes.hh"
+
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include "pharos/base/bytes.hh"
 
 #include <cstddef>
 #include <utility>
@@ -38,18 +38,23 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// A region from mmap(2), unmapped at the end of its owner's life.
+// A region from mmap(2), unmapped at the end of its owner's life. Of the region, the first
+// size_bytes() are in use: with huge pages the region ends behind them.
 class Mapping {
  public:
   Mapping() noexcept = default;
-  Mapping(void* address, std::size_t bytes) noexcept : address_(address), size_bytes_(bytes) {}
+  Mapping(void* address, std::size_t bytes) noexcept : Mapping(address, bytes, bytes) {}
+  Mapping(void* address, std::size_t region_bytes, std::size_t used_bytes) noexcept
+      : address_(address), region_bytes_(region_bytes), size_bytes_(used_bytes) {}
   Mapping(Mapping&& other) noexcept
       : address_(std::exchange(other.address_, nullptr)),
+        region_bytes_(std::exchange(other.region_bytes_, 0)),
         size_bytes_(std::exchange(other.size_bytes_, 0)) {}
   Mapping& operator=(Mapping&& other) noexcept {
     if (this != &other) {
       reset();
       address_ = std::exchange(other.address_, nullptr);
+      region_bytes_ = std::exchange(other.region_bytes_, 0);
       size_bytes_ = std::exchange(other.size_bytes_, 0);
     }
     return *this;
@@ -63,12 +68,13 @@ class Mapping {
   [[nodiscard]] ConstBytes bytes() const noexcept { return {data(), size_bytes_}; }
   [[nodiscard]] explicit operator bool() const noexcept { return address_ != nullptr; }
   void reset() noexcept {
-    if (address_ != nullptr) ::munmap(std::exchange(address_, nullptr), size_bytes_);
-    size_bytes_ = 0;
+    if (address_ != nullptr) ::munmap(std::exchange(address_, nullptr), region_bytes_);
+    region_bytes_ = size_bytes_ = 0;
   }
 
  private:
   void* address_ = nullptr;
+  std::size_t region_bytes_ = 0;
   std::size_t size_bytes_ = 0;
 };
 

@@ -1,16 +1,19 @@
 // What all table images share: header, section list, refs, and the rules by which they are proven.
 //
-// An image is a sealed memfd (or a file) that one side builds and the other maps read-only. It holds
-// offsets, never pointers. The reader proves every offset and length once, before adoption, so that the
-// packet path checks nothing. The kinds have a header of their own each:
+// An image is a sealed memfd (or a file) that one side builds and the other maps read-only. It
+// holds offsets, never pointers. The reader proves every offset and length once, before adoption,
+// so that the packet path checks nothing. The kinds have a header of their own each:
 // catalog_image.hh, locale_image.hh, ranking_image.hh.
 //
-//  0                    64                64 + 32 * section_count      (sections are 64-byte aligned)
+//  0                    64                64 + 32 * section_count      (sections are 64-byte
+//  aligned)
 //  +--------------------+-----------------+-----------+-----------+ ... +------------------+
 //  | ImageHeader        | SectionEntry[]  | section 0 | section 1 |     | 64 bytes of zero |
 //  +--------------------+-----------------+-----------+-----------+ ... +------------------+
 //
 // The tail of zeros lets vector kernels read past the last record. All numbers are little-endian.
+// Sections stand in the order of the list. An image is only proven and used in memory aligned to 64
+// bytes: a Mapping, or an ImageBuffer.
 #pragma once
 
 #include "pharos/base/bytes.hh"
@@ -20,13 +23,21 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <new>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
 namespace pharos {
 
-enum class ImageKind : std::uint32_t { catalog = 1, locale_map = 2, ranking_base = 3, ranking_delta = 4 };
+enum class ImageKind : std::uint32_t {
+  catalog = 1,
+  locale_map = 2,
+  ranking_base = 3,
+  ranking_delta = 4
+};
 inline constexpr unsigned image_kind_count = 4;
 [[nodiscard]] std::string_view name_of(ImageKind kind) noexcept;
 
@@ -49,12 +60,12 @@ struct ImageHeader {
   std::uint64_t magic;
   std::uint32_t format_version;
   ImageKind kind;
-  std::uint64_t image_bytes;   // whole file, tail included
-  Version version;             // under which it was published
-  std::uint64_t checksum;      // XXH3-like digest of all bytes behind this header: damage on disk, not attack
+  std::uint64_t image_bytes;  // whole file, tail included
+  Version version;            // under which it was published
+  std::uint64_t checksum;     // see image_checksum(): against damage on disk, not against attack
   std::uint32_t section_count;
   std::uint32_t reserved;
-  std::uint64_t content_id;    // names the content that other images must match; see each kind
+  std::uint64_t content_id;  // names the content that other images must match; see each kind
 };
 static_assert(sizeof(ImageHeader) == 64 && std::is_trivially_copyable_v<ImageHeader> &&
               std::has_unique_object_representations_v<ImageHeader>);
@@ -68,8 +79,8 @@ struct SectionEntry {
 };
 static_assert(sizeof(SectionEntry) == 32 && std::has_unique_object_representations_v<SectionEntry>);
 
-// What a kind says of a section; the kind's `layout_of()` returns the list. Builder, checker and dump
-// tool all go through it, so that an offset is computed in one place only.
+// What a kind says of a section; the kind's `layout_of()` returns the list. Builder, checker and
+// dump tool all go through it, so that an offset is computed in one place only.
 struct SectionRule {
   std::uint32_t id;
   const char* name;
@@ -90,34 +101,59 @@ struct SectionView {
   }
 };
 
-// Proves header, section list and checksum of `bytes` against `rules`, in that order. Sections come back
-// in the order of the rules; each rule must be matched exactly once, none may overlap. Never reads
-// outside of `bytes`. Errors: invalid (any mismatch, said with section and offset), unsupported (version).
+// Proves header, section list, tail and checksum of `bytes` against `rules`, in that order.
+// Sections come back in the order of the rules; each rule must be matched exactly once, none may
+// overlap. `bytes` is the whole image and nothing else, aligned to 64. Never reads outside of it.
+// Errors: invalid (any mismatch, said with section and offset), unsupported (version).
 [[nodiscard]] Result<std::vector<SectionView>> check_sections(ConstBytes bytes, ImageKind kind,
                                                               std::span<const SectionRule> rules);
 
 // Reads just the header of an image of any kind. Errors: invalid, unsupported.
 [[nodiscard]] Result<ImageHeader> read_image_header(ConstBytes bytes);
 
-[[nodiscard]] std::uint64_t image_checksum(ConstBytes behind_header) noexcept;
+// XXH3-64 of all bytes behind the header, seeded with the XXH3-64 of the header whose checksum is
+// taken as zero: every byte of the image counts. `image` has at least a header.
+[[nodiscard]] std::uint64_t image_checksum(ConstBytes image) noexcept;
 
-// Lays sections out and writes header, list, contents, tail and checksum.
+// Bytes in memory aligned as images need it (std::allocator promises only 16).
+template <typename T>
+struct ImageAllocator {
+  using value_type = T;
+  ImageAllocator() noexcept = default;
+  template <typename U>
+  ImageAllocator(const ImageAllocator<U>&) noexcept {}  // NOLINT: converting on purpose
+  [[nodiscard]] T* allocate(std::size_t count) {
+    return static_cast<T*>(
+        ::operator new(count * sizeof(T), std::align_val_t{image_alignment_bytes}));
+  }
+  void deallocate(T* at, std::size_t) noexcept {
+    ::operator delete(at, std::align_val_t{image_alignment_bytes});
+  }
+  friend bool operator==(const ImageAllocator&, const ImageAllocator&) noexcept { return true; }
+};
+using ImageBuffer = std::vector<std::byte, ImageAllocator<std::byte>>;
+
+// Lays sections out in the given order and writes header, list, contents, tail and checksum. Each
+// `bytes` holds a whole number of elements.
 struct SectionContent {
   std::uint32_t id;
   std::uint32_t element_bytes;
   ConstBytes bytes;
 };
-[[nodiscard]] std::vector<std::byte> assemble_image(ImageKind kind, Version version, std::uint64_t content_id,
-                                                    std::span<const SectionContent> sections);
+[[nodiscard]] ImageBuffer assemble_image(ImageKind kind, Version version, std::uint64_t content_id,
+                                         std::span<const SectionContent> sections);
 
-// Puts `bytes` into a memfd and seals it against every change (F_SEAL_WRITE|SHRINK|GROW|SEAL). Tries huge
-// pages for large images and falls back without them. Errors: unavailable.
+// Puts `bytes` into a memfd and seals it against every change (F_SEAL_WRITE|SHRINK|GROW|SEAL).
+// Tries huge pages for large images and falls back without them. Errors: unavailable.
 [[nodiscard]] Result<UniqueFd> seal_in_memfd(ConstBytes bytes, const char* name);
 
-// Maps a sealed memfd read-only; refuses one whose seals are missing, so that it cannot change under us.
+// Maps a sealed memfd read-only and faults it in; refuses one whose seals are missing, so that it
+// cannot change under us. Errors: invalid (no image, seals missing), unavailable.
 [[nodiscard]] Result<Mapping> map_sealed(int fd);
 
-// Maps (by private copy-in) an image file, which may be changed by others while we hold it. Errors: unavailable, invalid.
-[[nodiscard]] Result<std::vector<std::byte>> read_image_file(const std::string& path);
+// Copies an image file, which others may change while we hold it, into private memory. Follows no
+// symbolic link. Only the size is compared with the header: prove before use. Errors: not_found,
+// unavailable, invalid.
+[[nodiscard]] Result<Mapping> read_image_file(const std::string& path);
 
 }  // namespace pharos

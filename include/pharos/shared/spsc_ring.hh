@@ -90,7 +90,7 @@ class RingConsumer {
 
   struct Record {
     RingRecordKind kind;
-    ConstBytes bytes;  // valid until the next call of pop() or release()
+    ConstBytes bytes;  // a private copy, which the producer cannot change; good until the next pop()
   };
   // The next record, or nothing. A record that breaks the format resets the ring to its producer's position
   // and counts as one fault.

@@ -1,7 +1,8 @@
 // The root of all tables: one immutable object per published version, swapped under liburcu QSBR.
 //
-// The control thread makes roots and frees them after a grace period; a worker loads the pointer once a
-// burst and may use it until its next quiescent point. Images outlive the roots that use them.
+// The control thread makes roots and frees them after a grace period; a worker loads the pointer
+// once a burst and may use it until its next quiescent point. Images outlive the roots that use
+// them.
 #pragma once
 
 #include "pharos/base/error.hh"
@@ -15,15 +16,9 @@
 
 namespace pharos::dataplane {
 
-// The bytes behind a view: a sealed mapping, or a copy of a file.
-struct ImageBytes {
-  Mapping mapping;
-  std::vector<std::byte> copy;
-  [[nodiscard]] ConstBytes bytes() const noexcept {
-    return mapping ? mapping.bytes() : ConstBytes(copy);
-  }
-};
-using SharedImage = std::shared_ptr<const ImageBytes>;
+// The bytes behind a view: a sealed memfd (map_sealed), or a private copy of a file
+// (read_image_file).
+using SharedImage = std::shared_ptr<const Mapping>;
 
 struct TableRoot {
   // Read by workers:
@@ -46,10 +41,11 @@ struct NewImages {
   SharedImage ranking_delta;
 };
 
-// Proves the new images, and that all parts fit together: pools_id of catalog and ranking, locale counts and
-// ids, pool counts. `current` may be null for the first root, which needs catalog, locale map and base.
-// Errors: invalid, unsupported, conflict (stale version, a delta out of step, or parts that do not fit).
-[[nodiscard]] Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current, Version version,
-                                                                 NewImages images);
+// Proves the new images, and that all parts fit together: pools_id of catalog and ranking, locale
+// counts and ids, pool counts. `current` may be null for the first root, which needs catalog,
+// locale map and base. Errors: invalid, unsupported, conflict (stale version, a delta out of step,
+// or parts that do not fit).
+[[nodiscard]] Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current,
+                                                                 Version version, NewImages images);
 
 }  // namespace pharos::dataplane
