@@ -1,0 +1,39 @@
+// Builds catalog images (shared/catalog_image.hh) from zones and from the names of services.
+//
+// Pure: the same input gives the same bytes. Linear but for sorting; about a second a million
+// names.
+#pragma once
+
+#include "pharos/controlplane/zone/zone_data.hh"
+#include "pharos/shared/image.hh"
+#include "pharos/wire/name.hh"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace pharos::controlplane {
+
+// A name and type that is answered from the ranking.
+struct PoolBinding {
+  std::string name;        // presentation form, absolute; may start with "*."
+  std::uint16_t type = 1;  // A (1) or AAAA (28); later SRV, SVCB, HTTPS
+  std::uint32_t pool = 0;  // index into the pool list
+};
+
+// Names the ordered list of pools: the catalog's content_id, and an input of the ranking's.
+[[nodiscard]] std::uint64_t pool_list_id(std::span<const std::string> pool_names) noexcept;
+
+// `zones` are finished and without errors; their order does not matter. Where one zone lies in
+// another, the inner one answers from its apex down, except DS at the apex, which is the outer
+// one's. Errors: conflict (two zones of one name; a binding where the zone has data of that name
+// and type, a CNAME, a DNAME or a delegation), not_found (a binding in no zone, or to no pool),
+// exhausted (an RRset above 32 KiB).
+[[nodiscard]] Result<std::vector<std::byte>> build_catalog(std::span<const ZoneData* const> zones,
+                                                           std::span<const PoolBinding> bindings,
+                                                           std::span<const std::string> pool_names,
+                                                           const dns::NameHashKey& key,
+                                                           Version version);
+
+}  // namespace pharos::controlplane
