@@ -4,6 +4,7 @@
 // names.
 #pragma once
 
+#include "pharos/controlplane/rank/pool.hh"
 #include "pharos/controlplane/zone/zone_data.hh"
 #include "pharos/shared/image.hh"
 #include "pharos/wire/name.hh"
@@ -22,18 +23,19 @@ struct PoolBinding {
   std::uint32_t pool = 0;  // index into the pool list
 };
 
-// Names the ordered list of pools: the catalog's content_id, and an input of the ranking's.
-[[nodiscard]] std::uint64_t pool_list_id(std::span<const std::string> pool_names) noexcept;
+// The bindings of all service names to the pools of the configuration that answer them.
+[[nodiscard]] std::vector<PoolBinding> bindings_of(const config::Config& config,
+                                                   std::span<const Pool> pools);
 
 // `zones` are finished and without errors; their order does not matter. Where one zone lies in
 // another, the inner one answers from its apex down, except DS at the apex, which is the outer
-// one's. Errors: conflict (two zones of one name; a binding where the zone has data of that name
-// and type, a CNAME, a DNAME or a delegation), not_found (a binding in no zone, or to no pool),
-// exhausted (an RRset above 32 KiB).
-[[nodiscard]] Result<std::vector<std::byte>> build_catalog(std::span<const ZoneData* const> zones,
-                                                           std::span<const PoolBinding> bindings,
-                                                           std::span<const std::string> pool_names,
-                                                           const dns::NameHashKey& key,
-                                                           Version version);
+// one's. `pool_count` and `pools_id` (the content_id) name the pool list that bindings index.
+// Errors: conflict (two zones of one name; a binding where the zone has data of that name and type,
+// a CNAME, a DNAME or a delegation), not_found (a binding in no zone, or to no pool), invalid (a
+// binding's name), exhausted (an RRset above 32 KiB).
+[[nodiscard]] Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
+                                                std::span<const PoolBinding> bindings,
+                                                std::uint32_t pool_count, std::uint64_t pools_id,
+                                                const dns::NameHashKey& key, Version version);
 
 }  // namespace pharos::controlplane
