@@ -31,7 +31,8 @@
   V(drop_martian, "source addresses that no client can have")                                     \
   V(drop_udp_length, "UDP lengths that contradict the IP length")                                 \
   V(drop_udp_checksum, "wrong UDP checksums")                                                     \
-  V(drop_port, "UDP to a port that we do not serve, or from port 0 or 53")                        \
+  V(drop_local, "ARP, neighbour discovery and echo requests that contradict themselves")          \
+  V(drop_port, "UDP to a port that we do not serve, or from port 0")                              \
   V(drop_dns_short, "DNS messages shorter than a header")                                         \
   V(drop_dns_response, "DNS messages with QR set")                                                \
   V(drop_no_tables, "queries before the first tables")                                            \
