@@ -21,7 +21,6 @@ namespace pharos::controlplane {
 // The whole image, checksum included. Prefixes in any order; of equal prefixes the last one counts.
 // Errors: invalid (no locales, a name of 0 or more than 255 bytes, a locale index that has no name,
 // host bits set), exhausted (more locales or nodes than the format holds).
-[[nodiscard]] Result<std::vector<std::byte>> build_locale_image(const LocaleTable& table,
-                                                                Version version);
+[[nodiscard]] Result<ImageBuffer> build_locale_image(const LocaleTable& table, Version version);
 
 }  // namespace pharos::controlplane

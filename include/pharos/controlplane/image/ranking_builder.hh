@@ -61,11 +61,11 @@ class RankingBuilder {
   // All rows. Equal answers, slot tables and rows are stored once. Errors: conflict (version not
   // newer than what is committed, or another build is neither committed nor rolled back),
   // exhausted.
-  [[nodiscard]] Result<std::vector<std::byte>> build_base(Version version);
+  [[nodiscard]] Result<ImageBuffer> build_base(Version version);
 
   // The rows of the pools that differ from what is committed. Errors: as above; exhausted also when
   // there is no committed base, no free segment, or the deltas outgrow their share: build a base.
-  [[nodiscard]] Result<std::vector<std::byte>> build_delta(Version version);
+  [[nodiscard]] Result<ImageBuffer> build_delta(Version version);
 
   // The outcome of the last build; each build is followed by exactly one of the two (REQUIREd).
   void commit();
