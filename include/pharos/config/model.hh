@@ -1,8 +1,8 @@
 // The configuration of both daemons, as the loader hands it out: checked, with defaults filled in.
 //
-// One YAML file (with includes) describes ports, zones, sites, locales and services. `load()` reads it all or
-// fails with every mistake that it found, each with file, line, what is wrong and what would be right.
-// Every default stands here. Immutable once loaded; a reload makes a new one.
+// One YAML file (with includes) describes ports, zones, sites, locales and services. `load()` reads
+// it all or fails with every mistake that it found, each with file, line, what is wrong and what
+// would be right. Every default stands here. Immutable once loaded; a reload makes a new one.
 #pragma once
 
 #include "pharos/base/clock.hh"
@@ -14,6 +14,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pharos::config {
@@ -39,32 +40,33 @@ enum class HugePages { automatic, required, never };
 struct PortConfig {
   std::string id;
   std::string device;  // PCI address "0000:3b:00.0", or vdev arguments "net_af_packet0,iface=eth1"
-  std::vector<IpAddress> addresses;             // ours: we answer ARP, neighbour discovery, echo and DNS at them
-  std::optional<std::uint16_t> vlan;            // only frames with this tag; default: any
-  unsigned queues = 1;                          // one worker core each
+  std::vector<IpAddress>
+      addresses;  // ours: we answer ARP, neighbour discovery, echo and DNS at them
+  std::optional<std::uint16_t> vlan;  // only frames with this tag; default: any
+  unsigned queues = 1;                // one worker core each
   unsigned receive_descriptors = 1024;
   unsigned transmit_descriptors = 1024;
   IdlePolicy idle = IdlePolicy::poll;
-  bool checksum_offload = true;                 // where the port has it
+  bool checksum_offload = true;  // where the port has it
   bool promiscuous = false;
-  std::string exception_interface;              // tap for traffic that is not DNS; empty: answered in place
+  std::string exception_interface;  // tap for traffic that is not DNS; empty: answered in place
   Source source;
 };
 
 struct DataplaneConfig {
   HugePages huge_pages = HugePages::automatic;
-  std::uint64_t memory_bytes = 256U << 20;      // for DPDK: mbufs and ports
-  std::vector<unsigned> worker_cores;           // empty: all but the first that we may run on
-  std::optional<unsigned> control_core;         // default: the first that we may run on
-  std::vector<std::string> eal_arguments;       // added as they are
+  std::uint64_t memory_bytes = 256U << 20;  // for DPDK: mbufs and ports
+  std::vector<unsigned> worker_cores;       // empty: all but the first that we may run on
+  std::optional<unsigned> control_core;     // default: the first that we may run on
+  std::vector<std::string> eal_arguments;   // added as they are
   std::vector<PortConfig> ports;
   std::uint16_t dns_port = 53;
   std::uint16_t udp_payload_max_bytes = 1232;
-  std::string nsid;                             // empty: not answered
+  std::string nsid;  // empty: not answered
   bool ecs = true;
-  std::uint16_t beacon_port = 5380;             // 0: none
-  std::uint64_t beacon_ring_bytes = 1U << 20;   // per worker, a power of two
-  std::optional<unsigned> allowed_uid;          // user of the control plane beside root and ours
+  std::uint16_t beacon_port = 5380;            // 0: none
+  std::uint64_t beacon_ring_bytes = 1U << 20;  // per worker, a power of two
+  std::optional<unsigned> allowed_uid;         // user of the control plane beside root and ours
 };
 
 // ---- control plane ----
@@ -79,72 +81,74 @@ struct ScoreConfig {  // exponents of the factors; 0 switches one off (controlpl
 };
 
 struct HealthConfig {
-  double suspect_intervals = 2.0;      // silence, in measured beacon intervals, until a site is suspected
-  double down_intervals = 3.0;         // ... until it is down
-  Duration rise = seconds(3);          // good for this long before it is up again
-  unsigned rise_beacons = 3;           // ... and for this many beacons
-  double cpu_high = 0.95;              // endpoint conditions: above for `fall` means degraded
-  double cpu_low = 0.85;               // ... until below for `rise`
+  double suspect_intervals =
+      2.0;                      // silence, in measured beacon intervals, until a site is suspected
+  double down_intervals = 3.0;  // ... until it is down
+  Duration rise = seconds(3);   // good for this long before it is up again
+  unsigned rise_beacons = 3;    // ... and for this many beacons
+  double cpu_high = 0.95;       // endpoint conditions: above for `fall` means degraded
+  double cpu_low = 0.85;        // ... until below for `rise`
   double memory_high = 0.95;
   double memory_low = 0.90;
   Duration fall = seconds(2);
-  double mass_silence_share = 0.5;     // more sites silent at once than this: suspect ourselves
+  double mass_silence_share = 0.5;  // more sites silent at once than this: suspect ourselves
 };
 
 struct ControlplaneConfig {
   std::vector<SocketAddress> beacon_listen;  // kernel UDP sockets beside the data plane's rings
   Duration beacon_window = seconds(30);      // largest difference between a beacon's clock and ours
-  std::optional<unsigned> ingest_core;       // default: not pinned; ingest then waits instead of polling
-  std::string dataplane_socket;              // default: <run_directory>/tables.sock
-  unsigned delta_segments_max = 24;          // compaction after this many deltas
-  double shrink_limit = 0.5;                 // a reload that removes more of the names than this needs force
-  std::uint64_t seed = 0;                    // of every random choice; 0: from the system
+  std::optional<unsigned> ingest_core;  // default: not pinned; ingest then waits instead of polling
+  std::string dataplane_socket;         // default: <run_directory>/tables.sock
+  unsigned delta_segments_max = 24;     // compaction after this many deltas
+  double shrink_limit = 0.5;  // a reload that removes more of the names than this needs force
+  std::uint64_t seed = 0;     // of every random choice; 0: from the system
   HealthConfig health;
   ScoreConfig score;
 };
 
 struct KeyConfig {
-  std::uint8_t id = 0;                       // two may live at once, for rotation
+  std::uint8_t id = 0;  // two may live at once, for rotation
   std::array<std::uint8_t, 32> secret{};
 };
 
 struct SiteConfig {
   std::string id;
   std::string region;
-  double latitude = 0, longitude = 0;        // degrees
-  std::optional<double> capacity_rps;        // requests per second; empty: unlimited
-  Duration beacon_interval = seconds(1);     // expected until measured
-  std::vector<KeyConfig> keys;               // empty: the site never beacons and counts as up
+  double latitude = 0, longitude = 0;     // degrees
+  std::optional<double> capacity_rps;     // requests per second; empty: unlimited
+  Duration beacon_interval = seconds(1);  // expected until measured
+  std::vector<KeyConfig> keys;            // empty: the site never beacons and counts as up
   Source source;
 };
 
 struct MmdbSelect {
   std::string file;
-  std::string field;                         // "country", "continent", "subdivision", "asn"
-  std::vector<std::string> values;           // "DE"; "EU"; "US-CA"; "64500"
+  std::string field;                // "country", "continent", "subdivision", "asn"
+  std::vector<std::string> values;  // "DE"; "EU"; "US-CA"; "64500"
 };
 struct CsvSelect {
-  std::string file;                          // lines "prefix,value" or "first,last,value", '#' comments, .gz taken
-  std::vector<std::string> values;           // empty: every line
+  std::string file;  // lines "prefix,value" or "first,last,value", '#' comments, .gz taken
+  std::vector<std::string> values;  // empty: every line
 };
 
 struct LocaleConfig {
   std::string id;
-  std::optional<double> latitude, longitude; // where its clients are, for proximity by distance
+  std::optional<double> latitude, longitude;  // where its clients are, for proximity by distance
   std::vector<IpPrefix> prefixes;
   std::vector<CsvSelect> csv;
   std::vector<MmdbSelect> mmdb;
-  std::map<std::string, Duration> latency;   // measured, site id -> round-trip time
+  std::map<std::string, Duration> latency;  // measured, site id -> round-trip time
   Source source;
 };
 
 struct ZoneConfig {
-  std::string id;                            // the origin: "example.com."
-  std::string file;                          // empty: made from the fields below
-  std::string primary = "ns1";               // SOA MNAME, relative to the origin unless it ends with a dot
+  std::string id;               // the origin: "example.com."
+  std::string file;             // empty: made from the fields below
+  std::string primary = "ns1";  // SOA MNAME, relative to the origin unless it ends with a dot
   std::string contact = "hostmaster";
   std::vector<std::string> nameservers = {"ns1"};
-  std::map<std::string, std::vector<IpAddress>> hosts;  // A and AAAA for names of the zone, such as ns1
+  std::map<std::string, std::vector<IpAddress>>
+      hosts;  // A and AAAA for names of the zone, such as ns1
   Duration ttl = seconds(3600);
   Duration negative_ttl = seconds(60);
   Source source;
@@ -154,49 +158,55 @@ enum class Policy { ranked, weighted, failover };
 enum class FailMode { open, closed, to };
 enum class Override { automatic, up, down, drain };
 [[nodiscard]] std::string_view name_of(Policy policy) noexcept;
-[[nodiscard]] std::string_view name_of(Override value) noexcept;
+[[nodiscard]] std::string_view name_of(FailMode mode) noexcept;
+[[nodiscard]] std::string_view name_of(Override value) noexcept;  // "auto", "up", "down", "drain"
+[[nodiscard]] std::string_view name_of(IdlePolicy policy) noexcept;
+[[nodiscard]] std::string_view name_of(HugePages value) noexcept;
 
 struct EndpointConfig {
-  std::string id;                            // unique in its service
+  std::string id;  // unique in its service
   std::string site;
-  std::vector<IpAddress> addresses;          // IPv4 go to the A pool, IPv6 to the AAAA pool
+  std::vector<IpAddress> addresses;  // IPv4 go to the A pool, IPv6 to the AAAA pool
   std::uint16_t port = 0;
-  double weight = 1.0;                       // >= 0; 0: only as a last resort
-  int priority = 0;                          // failover: lowest first
+  double weight = 1.0;  // >= 0; 0: only as a last resort
+  int priority = 0;     // failover: lowest first
   std::optional<double> capacity_rps;
   std::optional<Duration> ttl_max;
-  std::string version;                       // empty: the service's only version
-  Override state = Override::automatic;      // start value; an operator's later word wins
+  std::string version;                   // empty: the service's only version
+  Override state = Override::automatic;  // start value; an operator's later word wins
   Source source;
 };
 
 struct ServiceConfig {
   std::string id;
-  std::vector<std::string> names;            // absolute, in zones of ours; a leading "*." is a wildcard
+  std::vector<std::string> names;  // absolute, in zones of ours; a leading "*." is a wildcard
   Policy policy = Policy::ranked;
-  unsigned answers_max = 8;                  // 1-32 addresses in an answer
+  unsigned answers_max = 8;  // 1-32 addresses in an answer
   Duration ttl_floor = seconds(5);
   Duration ttl_ceiling = seconds(60);
-  double panic_threshold = 0.5;              // healthy share of weight below which all count as healthy; 0: never
+  double panic_threshold =
+      0.5;  // healthy share of weight below which all count as healthy; 0: never
   FailMode fail = FailMode::open;
-  std::string fail_to;                       // service id, with FailMode::to
-  unsigned slots = 64;                       // weighted: answer variants, a power of two up to 1024
-  std::map<std::string, double> versions;    // version -> preference in (0, 1]; absent: 1
+  std::string fail_to;                     // service id, with FailMode::to
+  unsigned slots = 64;                     // weighted: answer variants, a power of two up to 1024
+  std::map<std::string, double> versions;  // version -> preference in (0, 1]; absent: 1
   std::vector<EndpointConfig> endpoints;
   Source source;
 };
 
 struct Config {
   std::string file;
+  std::vector<std::string> files;  // all that were read: `file` and its includes
   std::string run_directory = "/run/pharos";
   std::string state_directory = "/var/lib/pharos";
-  std::string log_level = "info";            // trace, debug, info, warning, error
-  std::string server_name;                   // host name by default
-  std::optional<unsigned> control_uid;       // user that may write to control sockets, beside root and ours
+  std::string log_level = "info";  // trace, debug, info, warning, error
+  std::string server_name;         // host name by default
+  std::optional<unsigned>
+      control_uid;  // user that may write to control sockets, beside root and ours
   DataplaneConfig dataplane;
   ControlplaneConfig controlplane;
   std::vector<SiteConfig> sites;
-  std::vector<LocaleConfig> locales;         // locale 0, "default", is everyone else and always there
+  std::vector<LocaleConfig> locales;  // locale 0, "default", is everyone else and always there
   std::vector<ZoneConfig> zones;
   std::vector<ServiceConfig> services;
 };
@@ -207,8 +217,13 @@ struct Mistakes {
   [[nodiscard]] std::string text() const;  // one a line
 };
 
-// Which parts a program needs; the rest is checked all the same.
+// Reads and checks everything, key files and the existence of data files included. Never throws;
+// cost is bounded by limits on file size, depth and node count (limits.hh).
 [[nodiscard]] std::expected<Config, Mistakes> load(const std::string& file);
+
+// The same for text that stands for `file`: includes and key files are found relative to it.
+[[nodiscard]] std::expected<Config, Mistakes> load_text(std::string_view text,
+                                                        const std::string& file);
 
 // JSON schema (2020-12) of the file, for editors and for `pharosctl config schema`.
 [[nodiscard]] std::string schema();

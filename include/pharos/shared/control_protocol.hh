@@ -2,34 +2,46 @@
 //
 // Each daemon listens at two unix stream sockets in its run directory:
 //   <daemon>.read.sock    mode 0666: commands that only look
-//   <daemon>.write.sock   mode 0600: all commands; peers must be root, the daemon's user or `control.uid`
-// A message is a length (u32, network order, at most 16 MiB) and that many bytes of JSON.
+//   <daemon>.write.sock   mode 0600: all commands; peers must be root, the daemon's user, or
+//                         `control_uid` (then the mode is 0666 and credentials alone decide)
+// A message is a length (u32, network order) and that many bytes of JSON: requests up to 1 MiB,
+// responses up to 16.
+//
+//   0        4
+//   +--------+------------------+
+//   | length | JSON, UTF-8      |     nested at most 32 deep
+//   +--------+------------------+
 //
 //   request   {"protocol": 1, "command": "status", "arguments": {...}}
 //   response  {"protocol": 1, "ok": true, "result": ...}
-//             {"protocol": 1, "ok": false, "error": {"code": "not_found", "what": "...", "where": "...", "hint": "..."}}
+//             {"protocol": 1, "ok": false,
+//              "error": {"code": "not_found", "what": "...", "where": "...", "hint": "..."}}
 //
 // A connection may carry any number of requests, answered in order.
 #pragma once
 
+#include "pharos/base/clock.hh"
 #include "pharos/base/error.hh"
 #include "pharos/base/fd.hh"
-#include "pharos/base/clock.hh"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
+#include <string_view>
+#include <utility>
 
 namespace pharos::control {
 
 inline constexpr int protocol_version = 1;
 inline constexpr std::uint32_t message_bytes_max = 16U << 20;
-inline constexpr unsigned connections_max = 32;
+// Anyone may send requests: 32 connections on each socket times 1 MiB bound what they can cost.
+inline constexpr std::uint32_t request_bytes_max = 1U << 20;
+inline constexpr unsigned connections_max = 32;  // of each socket: readers cannot crowd writers out
+inline constexpr unsigned nesting_max = 32;
+inline constexpr Duration peer_patience = seconds(10);
 
 enum class Access { read, write };
 
@@ -42,21 +54,32 @@ struct Command {
   Handler handler;
 };
 
-// Serves both sockets of a daemon from one thread. Not hot, not shared: `poll_once` is called by its owner.
+// Serves both sockets of a daemon from one thread. Not hot, not shared: `poll_once` is called by
+// its owner.
 class Server {
  public:
   Server(Server&&) noexcept;
   Server& operator=(Server&&) noexcept;
   ~Server();
 
-  // Opens <directory>/<daemon>.read.sock and .write.sock, replacing dead ones. Errors: unavailable, conflict.
+  // Opens <directory>/<daemon>.read.sock and .write.sock, replacing dead ones; makes the directory
+  // where it is missing. A lock file keeps a second daemon out. `allowed_uid`: may write beside
+  // root and ours; ours where there is no such user. Errors: unavailable, conflict (another daemon
+  // is there), invalid (path too long).
   [[nodiscard]] static Result<Server> open(const std::string& directory, const std::string& daemon,
                                            unsigned allowed_uid);
+  // A later command replaces one of the same name. `commands` is there from the start: all of them,
+  // for people.
   void add(Command command);
-  // Waits at most `timeout` for traffic, then reads, answers and closes what there is. Slow or silent peers are
-  // dropped after 10 s; a bad message gets an error and its connection is closed.
+  // Waits at most `timeout` for traffic, then reads, answers and closes what there is. Slow or
+  // silent peers are dropped after `peer_patience`; a bad message gets an error and its connection
+  // is closed. What a handler throws becomes an `invalid` error. Never blocks on a peer.
   void poll_once(Duration timeout);
-  // For owners with a poll set of their own: readable when poll_once(0) has work (an epoll descriptor).
+  // Closes connections that made no progress since `peer_patience` before `now`. poll_once() does
+  // this by itself.
+  void drop_slow_peers(Instant now);
+  // For owners with a poll set of their own: readable when poll_once(0) has work (an epoll
+  // descriptor).
   [[nodiscard]] int fd() const noexcept;
 
  private:
@@ -65,12 +88,21 @@ class Server {
   std::unique_ptr<State> state_;
 };
 
-// One request and its response's result. Errors: unavailable (no daemon there: hint says how to start it), denied,
-// and whatever the daemon answered.
-[[nodiscard]] Result<nlohmann::json> call(const std::string& socket_path, const std::string& command,
-                                          const nlohmann::json& arguments, Duration timeout = seconds(10));
+// One request and its response's result. Errors: unavailable (no daemon there: hint says how to
+// start it), denied, and whatever the daemon answered.
+[[nodiscard]] Result<nlohmann::json> call(const std::string& socket_path,
+                                          const std::string& command,
+                                          const nlohmann::json& arguments,
+                                          Duration timeout = seconds(10));
 
-// Encodes and decodes one message body; fuzzed.
+// Where a daemon ("dataplane", "controlplane") listens.
+[[nodiscard]] std::string socket_path(const std::string& directory, std::string_view daemon,
+                                      Access access);
+
+// Decode one message body; fuzzed. Requests: command and arguments, an empty object where there are
+// none. Errors: invalid, unsupported (another protocol version). Responses: the result, or the
+// error inside of it.
 [[nodiscard]] Result<std::pair<std::string, nlohmann::json>> parse_request(ConstBytes body);
+[[nodiscard]] Result<nlohmann::json> parse_response(ConstBytes body);
 
 }  // namespace pharos::control

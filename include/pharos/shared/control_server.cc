@@ -1,0 +1,382 @@
+// The serving side of control_protocol.hh: one epoll set over two listening sockets, a timer for
+// slow peers, and the connections. One thread, that of its owner. A connection is either being read
+// or being answered, never both, so that its two buffers are bounded by one request and one
+// response.
+#include "pharos/shared/control_protocol.hh"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <exception>
+#include <limits>
+#include <map>
+#include <vector>
+
+namespace pharos::control {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::size_t length_bytes = 4;
+constexpr std::size_t read_bytes_max = 64U << 10;  // of one connection in one turn
+constexpr unsigned requests_per_turn_max = 16;     // ... and answered: none starves the others
+constexpr int events_max = 2 * connections_max + 3;
+
+json to_json(const Error& error) {
+  return {{"code", name_of(error.code)},
+          {"what", error.what},
+          {"where", error.where},
+          {"hint", error.hint}};
+}
+
+std::string encode_response(const Result<json>& result) {
+  json message = {{"protocol", protocol_version}, {"ok", result.has_value()}};
+  if (result) {
+    message["result"] = *result;
+  } else {
+    message["error"] = to_json(result.error());
+  }
+  auto body = message.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (body.size() > message_bytes_max) {
+    return encode_response(fail(ErrorCode::exhausted, "the result is larger than 16 MiB", {},
+                                "ask for less, for instance for one service"));
+  }
+  const Be32 length = static_cast<std::uint32_t>(body.size());
+  return std::string(as_text(object_bytes(length))) + body;
+}
+
+struct Connection {
+  UniqueFd fd;
+  Access access = Access::read;
+  std::string input;
+  std::string output;
+  std::size_t output_sent = 0;
+  Instant progress;
+  bool last = false;  // close as soon as `output` is out
+  bool end_of_input = false;
+
+  [[nodiscard]] bool answering() const noexcept { return output_sent < output.size(); }
+  [[nodiscard]] std::uint32_t announced() const noexcept {
+    return load<Be32>(input.data());  // of a whole length field
+  }
+  // A whole request, or a length that no request has.
+  [[nodiscard]] bool has_request() const noexcept {
+    return input.size() >= length_bytes && (announced() == 0 || announced() > request_bytes_max ||
+                                            input.size() - length_bytes >= announced());
+  }
+};
+
+Status prepare_directory(const std::string& directory) {
+  if (::mkdir(directory.c_str(), 0755) == 0 || errno == EEXIST) return {};
+  return fail_errno("mkdir", directory);
+}
+
+Result<UniqueFd> lock_daemon(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return fail_errno("open", path);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return fail_errno("flock", path);
+  return fail(ErrorCode::conflict, "another daemon holds this run directory", path,
+              "stop it, or set another run_directory");
+}
+
+// Removes a socket that a dead daemon left; the lock says that it is dead.
+Status remove_dead_socket(const std::string& path) {
+  struct stat info{};
+  if (::lstat(path.c_str(), &info) != 0) return {};
+  if (!S_ISSOCK(info.st_mode)) {
+    return fail(ErrorCode::conflict, "a file that is no socket is in the way", path,
+                "move it away");
+  }
+  if (::unlink(path.c_str()) == 0) return {};
+  return fail_errno("unlink", path);
+}
+
+Result<UniqueFd> listen_at(const std::string& path, mode_t mode) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return fail(ErrorCode::invalid, "socket path is longer than 107 bytes", path,
+                "choose a shorter run_directory");
+  }
+  std::ranges::copy(path, address.sun_path);
+  if (auto removed = remove_dead_socket(path); !removed) {
+    return std::unexpected(std::move(removed.error()));
+  }
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail_errno("socket", path);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno("bind", path);
+  }
+  // Nobody gets in between: before listen() every connect() is refused.
+  if (::chmod(path.c_str(), mode) != 0) return fail_errno("chmod", path);
+  if (::listen(fd.get(), connections_max) != 0) return fail_errno("listen", path);
+  return fd;
+}
+
+}  // namespace
+
+struct Server::State {
+  // constant after open()
+  std::string read_path, write_path;
+  unsigned allowed_uid = 0;
+  UniqueFd lock, epoll, timer, read_listener, write_listener;
+  // owned by the thread that polls
+  std::map<std::string, Command> commands;
+  std::map<int, Connection> connections;  // by descriptor
+
+  ~State() {
+    if (read_listener) ::unlink(read_path.c_str());
+    if (write_listener) ::unlink(write_path.c_str());
+  }
+
+  Status watch(int fd, std::uint32_t events, int operation = EPOLL_CTL_ADD) {
+    epoll_event event{};
+    event.events = events;
+    event.data.fd = fd;
+    if (::epoll_ctl(epoll.get(), operation, fd, &event) == 0) return {};
+    return fail_errno("epoll_ctl");
+  }
+
+  [[nodiscard]] std::size_t count(Access access) const {
+    return static_cast<std::size_t>(std::ranges::count(
+        connections, access, [](const auto& entry) { return entry.second.access; }));
+  }
+
+  // Ticks once a second while there are connections.
+  void set_timer() {
+    const itimerspec period =
+        connections.empty() ? itimerspec{} : itimerspec{.it_interval = {1, 0}, .it_value = {1, 0}};
+    ::timerfd_settime(timer.get(), 0, &period, nullptr);
+  }
+
+  [[nodiscard]] bool may_write(int fd) const {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+    return peer.uid == 0 || peer.uid == ::geteuid() || peer.uid == allowed_uid;
+  }
+
+  // Takes all who wait. One over the limit, or without the right, gets the reason and is let go.
+  void accept_all(int listener, Access access) {
+    for (;;) {
+      UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!fd) return;
+      if (access == Access::write && !may_write(fd.get())) {
+        turn_away(fd.get(), ErrorCode::denied, "this user may not change anything here",
+                  "run as root, as the daemon's user, or as the user of control_uid");
+      } else if (count(access) >= connections_max) {
+        turn_away(fd.get(), ErrorCode::exhausted, "too many control connections", "try again");
+      } else {
+        keep(std::move(fd), access);
+      }
+    }
+  }
+
+  static void turn_away(int fd, ErrorCode code, const char* what, const char* hint) {
+    const auto message = encode_response(fail(code, what, {}, hint));
+    // A fresh socket's buffer takes it whole; if not, the peer just sees the end.
+    (void)!::send(fd, message.data(), message.size(), MSG_NOSIGNAL);
+    ::shutdown(fd, SHUT_WR);
+  }
+
+  void keep(UniqueFd fd, Access access) {
+    const int number = fd.get();
+    if (!watch(number, EPOLLIN)) return;
+    const bool first = connections.empty();
+    Connection connection;
+    connection.fd = std::move(fd);
+    connection.access = access;
+    connection.progress = monotonic_now();
+    connections.emplace(number, std::move(connection));
+    if (first) set_timer();
+  }
+
+  void drop(int fd) {
+    connections.erase(fd);
+    if (connections.empty()) set_timer();
+  }
+
+  // One turn of a connection. False: it is finished.
+  bool serve(Connection& connection) {
+    if (!connection.answering() && !connection.has_request() && !receive(connection)) return false;
+    for (unsigned i = 0; i < requests_per_turn_max; ++i) {
+      if (!send_pending(connection)) return false;
+      if (connection.answering()) break;
+      if (connection.last) return false;
+      if (!connection.has_request()) {
+        if (connection.end_of_input) return false;
+        break;
+      }
+      answer_next(connection);
+    }
+    const bool busy = connection.answering() || connection.has_request() || connection.last;
+    return watch(connection.fd.get(), busy ? EPOLLOUT : EPOLLIN, EPOLL_CTL_MOD).has_value();
+  }
+
+  static bool receive(Connection& connection) {
+    std::array<char, read_bytes_max> buffer;
+    const auto got = ::recv(connection.fd.get(), buffer.data(), buffer.size(), 0);
+    if (got < 0) return errno == EAGAIN || errno == EINTR;
+    if (got == 0) {
+      connection.end_of_input = true;
+      return true;
+    }
+    connection.input.append(buffer.data(), static_cast<std::size_t>(got));
+    // Progress is a whole request, and not a byte now and then; see answer_next().
+    return true;
+  }
+
+  static bool send_pending(Connection& connection) {
+    while (connection.answering()) {
+      const auto sent =
+          ::send(connection.fd.get(), connection.output.data() + connection.output_sent,
+                 connection.output.size() - connection.output_sent, MSG_NOSIGNAL);
+      if (sent < 0 && errno == EINTR) continue;
+      if (sent < 0) return errno == EAGAIN;
+      connection.output_sent += static_cast<std::size_t>(sent);
+      connection.progress = monotonic_now();
+    }
+    connection.output = {};
+    connection.output_sent = 0;
+    return true;
+  }
+
+  // Consumes the first request of the input and puts its response into the output.
+  void answer_next(Connection& connection) {
+    const auto size_bytes = connection.announced();
+    connection.progress = monotonic_now();
+    if (size_bytes == 0 || size_bytes > request_bytes_max) {
+      connection.output =
+          encode_response(fail(ErrorCode::invalid, "request is empty or larger than 1 MiB", {},
+                               "a message is its length in four bytes, and JSON"));
+      connection.last = true;
+      return;
+    }
+    const auto body = as_bytes(std::string_view(connection.input).substr(length_bytes, size_bytes));
+    auto request = parse_request(body);
+    if (request) {
+      connection.output = encode_response(run(connection.access, request->first, request->second));
+    } else {
+      connection.output = encode_response(std::unexpected(std::move(request.error())));
+      connection.last = true;
+    }
+    connection.input.erase(0, length_bytes + size_bytes);
+  }
+
+  Result<json> run(Access access, const std::string& name, const json& arguments) {
+    const auto found = commands.find(name);
+    if (found == commands.end()) {
+      return fail(ErrorCode::not_found, "no command '" + name + "'", {},
+                  "pharosctl commands lists those that there are");
+    }
+    if (access == Access::read && found->second.access == Access::write) {
+      return fail(ErrorCode::denied, "command '" + name + "' changes something", {},
+                  "send it to the write socket");
+    }
+    try {
+      return found->second.handler(arguments);
+    } catch (const std::exception& thrown) {
+      return fail(ErrorCode::invalid, std::string("bad arguments: ") + thrown.what(), name);
+    }
+  }
+
+  [[nodiscard]] json list() const {
+    auto all = json::array();
+    for (const auto& [name, command] : commands) {
+      all.push_back({{"name", name},
+                     {"access", command.access == Access::read ? "read" : "write"},
+                     {"summary", command.summary}});
+    }
+    return all;
+  }
+};
+
+Server::Server(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Server::Server(Server&&) noexcept = default;
+Server& Server::operator=(Server&&) noexcept = default;
+Server::~Server() = default;
+
+Result<Server> Server::open(const std::string& directory, const std::string& daemon,
+                            unsigned allowed_uid) {
+  const auto pass_up = [](Error& error) { return std::unexpected(std::move(error)); };
+  auto state = std::make_unique<State>();
+  state->allowed_uid = allowed_uid;
+  state->read_path = socket_path(directory, daemon, Access::read);
+  state->write_path = socket_path(directory, daemon, Access::write);
+  if (auto ready = prepare_directory(directory); !ready) return pass_up(ready.error());
+  auto lock = lock_daemon(directory + "/" + daemon + ".lock");
+  if (!lock) return pass_up(lock.error());
+  state->lock = std::move(*lock);
+
+  const bool third_user = allowed_uid != 0 && allowed_uid != ::geteuid();
+  auto reader = listen_at(state->read_path, 0666);
+  if (!reader) return pass_up(reader.error());
+  state->read_listener = std::move(*reader);
+  auto writer = listen_at(state->write_path, third_user ? 0666 : 0600);
+  if (!writer) return pass_up(writer.error());
+  state->write_listener = std::move(*writer);
+
+  state->epoll = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!state->epoll) return fail_errno("epoll_create1");
+  state->timer = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!state->timer) return fail_errno("timerfd_create");
+  for (const auto* fd : {&state->timer, &state->read_listener, &state->write_listener}) {
+    if (auto watched = state->watch(fd->get(), EPOLLIN); !watched) return pass_up(watched.error());
+  }
+  Server server(std::move(state));
+  server.add({"commands", Access::read, "all commands of this daemon",
+              [state_now = server.state_.get()](const json&) -> Result<json> {
+                return state_now->list();
+              }});
+  return server;
+}
+
+void Server::add(Command command) {
+  auto name = command.name;
+  state_->commands.insert_or_assign(std::move(name), std::move(command));
+}
+
+int Server::fd() const noexcept {
+  return state_->epoll.get();
+}
+
+void Server::drop_slow_peers(Instant now) {
+  std::erase_if(state_->connections,
+                [&](const auto& entry) { return now - entry.second.progress > peer_patience; });
+  if (state_->connections.empty()) state_->set_timer();
+}
+
+void Server::poll_once(Duration timeout) {
+  std::array<epoll_event, events_max> events;
+  const auto timeout_ms = std::clamp<std::int64_t>((timeout.ns + 999'999) / 1'000'000, 0,
+                                                   std::numeric_limits<int>::max());
+  const int ready =
+      ::epoll_wait(state_->epoll.get(), events.data(), events_max, static_cast<int>(timeout_ms));
+  for (int i = 0; i < ready; ++i) {
+    const int fd = events[static_cast<std::size_t>(i)].data.fd;
+    if (fd == state_->read_listener.get()) {
+      state_->accept_all(fd, Access::read);
+    } else if (fd == state_->write_listener.get()) {
+      state_->accept_all(fd, Access::write);
+    } else if (fd == state_->timer.get()) {
+      std::uint64_t ticks = 0;
+      (void)!::read(fd, &ticks, sizeof ticks);
+      drop_slow_peers(monotonic_now());
+    } else if (const auto found = state_->connections.find(fd);
+               found != state_->connections.end() && !state_->serve(found->second)) {
+      state_->drop(fd);
+    }
+  }
+}
+
+}  // namespace pharos::control
