@@ -68,7 +68,7 @@ class SteeringTest(WorldTest):
         self.assertEqual(told["locale"], "eu")
         factors = {f["endpoint"].split("/")[-1]: f for f in told["factors"]}
         self.assertEqual(set(factors), set(SITES))
-        for name in ("score", "proximity", "health", "headroom", "condition", "version", "risk"):
+        for name in ("score", "proximity", "health", "headroom", "condition", "preference", "risk"):
             for endpoint, values in factors.items():
                 self.assertTrue(0 <= values[name] <= 1, f"{endpoint} {name} = {values[name]}")
         self.assertLess(min(factors["fra"]["health"], factors["fra"]["condition"]),
