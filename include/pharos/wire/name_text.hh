@@ -55,6 +55,11 @@ struct WireName {
 // Canonical order (RFC 4034, 6.1): <0, 0, >0. A name comes right before all that is below it.
 [[nodiscard]] int compare_canonical(ConstBytes a, ConstBytes b) noexcept;
 
+// The folded name as bytes whose order by memcmp is the canonical one; a name's key is a prefix of the
+// keys of all below it. Returns the bytes used.
+using CanonicalKey = std::array<std::byte, 2 * name_bytes_max>;
+unsigned canonical_key(ConstBytes name, CanonicalKey& key) noexcept;
+
 // "A", "AAAA", "SVCB"; "TYPE65280" for those that have no name here.
 [[nodiscard]] std::string type_text(std::uint16_t type);
 
