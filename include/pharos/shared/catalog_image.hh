@@ -182,8 +182,8 @@ class View {
   const Summary* summary_ = nullptr;
   std::span<const Bucket> buckets_;
   std::span<const Zone> zones_;
+  friend class Prover;
   const std::byte* records_ = nullptr;
-  std::uint64_t record_units_ = 0;
 };
 
 // The image as text, for `pharosctl image dump`. Proven images only.

@@ -12,7 +12,9 @@ namespace {
   return static_cast<std::uint8_t>(bytes[at]);
 }
 
-[[nodiscard]] bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+[[nodiscard]] bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
 
 [[nodiscard]] std::unexpected<Error> bad_name(std::string_view text, std::string_view why) {
   std::string shown(text.substr(0, 300));
@@ -146,7 +148,9 @@ bool name_is_sound(ConstBytes wire) noexcept {
   return !wire.empty() && name_bytes_at(wire) == wire.size();
 }
 
-unsigned label_count(ConstBytes wire) noexcept { return Labels(wire).count; }
+unsigned label_count(ConstBytes wire) noexcept {
+  return Labels(wire).count;
+}
 
 bool names_equal(ConstBytes a, ConstBytes b) noexcept {
   return a.size() == b.size() && compare_labels(a, b) == 0;
@@ -177,8 +181,8 @@ unsigned canonical_key(ConstBytes name, CanonicalKey& key) noexcept {
     for (const auto b : label_at(name, labels.starts[i])) {
       const auto folded = fold_byte(b);
       if (folded <= std::byte{1}) key[used++] = std::byte{1};  // 0 and 1: as 1 1 and 1 2
-      key[used++] = folded <= std::byte{1} ? static_cast<std::byte>(1 + static_cast<int>(folded))
-                                           : folded;
+      key[used++] =
+          folded <= std::byte{1} ? static_cast<std::byte>(1 + static_cast<int>(folded)) : folded;
     }
     key[used++] = std::byte{0};
   }
@@ -187,13 +191,13 @@ unsigned canonical_key(ConstBytes name, CanonicalKey& key) noexcept {
 
 std::string type_text(std::uint16_t type) {
   static constexpr std::array<std::pair<Type, std::string_view>, 22> names{{
-      {Type::a, "A"},         {Type::ns, "NS"},         {Type::cname, "CNAME"},
-      {Type::soa, "SOA"},     {Type::ptr, "PTR"},       {Type::hinfo, "HINFO"},
-      {Type::mx, "MX"},       {Type::txt, "TXT"},       {Type::aaaa, "AAAA"},
-      {Type::srv, "SRV"},     {Type::naptr, "NAPTR"},   {Type::dname, "DNAME"},
-      {Type::opt, "OPT"},     {Type::ds, "DS"},         {Type::rrsig, "RRSIG"},
-      {Type::nsec, "NSEC"},   {Type::dnskey, "DNSKEY"}, {Type::nsec3, "NSEC3"},
-      {Type::svcb, "SVCB"},   {Type::https, "HTTPS"},   {Type::caa, "CAA"},
+      {Type::a, "A"},       {Type::ns, "NS"},         {Type::cname, "CNAME"},
+      {Type::soa, "SOA"},   {Type::ptr, "PTR"},       {Type::hinfo, "HINFO"},
+      {Type::mx, "MX"},     {Type::txt, "TXT"},       {Type::aaaa, "AAAA"},
+      {Type::srv, "SRV"},   {Type::naptr, "NAPTR"},   {Type::dname, "DNAME"},
+      {Type::opt, "OPT"},   {Type::ds, "DS"},         {Type::rrsig, "RRSIG"},
+      {Type::nsec, "NSEC"}, {Type::dnskey, "DNSKEY"}, {Type::nsec3, "NSEC3"},
+      {Type::svcb, "SVCB"}, {Type::https, "HTTPS"},   {Type::caa, "CAA"},
       {Type::any, "ANY"},
   }};
   for (const auto& [value, text] : names) {
