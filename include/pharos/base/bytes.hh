@@ -36,7 +36,6 @@ class BigEndian {
     return *this;
   }
   [[nodiscard]] constexpr operator T() const noexcept { return byte_swap(std::bit_cast<T>(bytes_)); }
-  friend constexpr bool operator==(const BigEndian&, const BigEndian&) noexcept = default;
 
  private:
   struct Raw {
