@@ -1,7 +1,7 @@
 // The locale map image: longest-prefix match from client address to (locale, scope length).
 //
-// A Poptrie (Asai and Ohara, SIGCOMM 2015): the first bits index a direct table, then each node eats 6 bits
-// with two 64-bit vectors, one for children and one for runs of equal leaves.
+// A Poptrie (Asai and Ohara, SIGCOMM 2015): the first bits index a direct table, then each node
+// eats 6 bits with two 64-bit vectors, one for children and one for runs of equal leaves.
 //
 //   direct entry / leaf (u32):   bit 31 = 1: leaf     bits 23-16 scope length   bits 15-0 locale
 //                                bit 31 = 0: node index
@@ -9,9 +9,10 @@
 //     set:   child = child_base + popcount(children & ((2 << c) - 1)) - 1
 //     clear: leaf  = leaves[leaf_base + popcount(leaf_starts & ((2 << c) - 1)) - 1]
 //
-// Bits behind the end of an address count as zero. The scope length is that of the largest block around the
-// address in which all addresses have this locale: right for ECS (RFC 7871, 7.2.1), and small for caches.
-// An address in ::ffff:0:0/96 is IPv4 (base/ip_address.hh), whatever the IPv6 side says of that block.
+// Bits behind the end of an address count as zero. The scope length is that of the largest block
+// around the address in which all addresses have this locale: right for ECS (RFC 7871, 7.2.1), and
+// small for caches. An address in ::ffff:0:0/96 is IPv4 (base/ip_address.hh), whatever the IPv6
+// side says of that block.
 //
 // content_id: a digest of the ordered locale list; a ranking image with another one does not fit.
 #pragma once
@@ -56,7 +57,7 @@ struct Locale {
   return {static_cast<std::uint16_t>(leaf), static_cast<std::uint8_t>(leaf >> 16)};
 }
 
-struct Summary {  // exactly one
+struct Summary {               // exactly one
   std::uint32_t locale_count;  // leaves name indices below this
   std::uint32_t prefix_count;  // for people
 };
@@ -64,14 +65,20 @@ static_assert(sizeof(Summary) == 8);
 
 // Locale names, in order of index, each behind its length octet: for people and for `explain`.
 enum class Section : std::uint32_t {
-  summary = 1, direct_ipv4 = 2, direct_ipv6 = 3, nodes = 4, leaves = 5, names = 6,
+  summary = 1,
+  direct_ipv4 = 2,
+  direct_ipv6 = 3,
+  nodes = 4,
+  leaves = 5,
+  names = 6,
 };
 [[nodiscard]] std::span<const SectionRule> layout_of() noexcept;
 
 class View {
  public:
-  // Proves every index in every node, every locale and scope length, the names, that children only lie behind
-  // their parent, and that no walk is longer than its address. Cost: linear. Errors: invalid, unsupported.
+  // Proves every index in every node, every locale and scope length, the names, that children only
+  // lie behind their parent, and that no walk is longer than its address. Cost: linear. Errors:
+  // invalid, unsupported.
   [[nodiscard]] static Result<View> prove(ConstBytes bytes);
 
   [[nodiscard]] const ImageHeader& header() const noexcept { return *header_; }
@@ -122,7 +129,8 @@ class View {
       node = nodes_ + node->child_base + std::popcount(through) - 1;
     }
   }
-  [[nodiscard]] Locale walk_ipv6(const Node* node, std::uint64_t high, std::uint64_t low) const noexcept {
+  [[nodiscard]] Locale walk_ipv6(const Node* node, std::uint64_t high,
+                                 std::uint64_t low) const noexcept {
     high = high << direct_bits_ipv6 | low >> (64 - direct_bits_ipv6);
     low <<= direct_bits_ipv6;
     for (;; high = high << chunk_bits | low >> (64 - chunk_bits), low <<= chunk_bits) {
@@ -133,10 +141,9 @@ class View {
     }
   }
   [[nodiscard]] Locale leaf(const Node& node, std::uint64_t upto) const noexcept {
-    return locale_of(leaves_[node.leaf_base + static_cast<unsigned>(std::popcount(node.leaf_starts & upto)) - 1]);
+    return locale_of(leaves_[node.leaf_base +
+                             static_cast<unsigned>(std::popcount(node.leaf_starts & upto)) - 1]);
   }
-
-  friend std::string dump(const View& view);
 
   const ImageHeader* header_ = nullptr;
   const Summary* summary_ = nullptr;
@@ -147,7 +154,8 @@ class View {
   ConstBytes names_;
 };
 
-// The image as text: locales, and each block with one locale as "prefix locale". Proven images only.
+// The image as text: locales, and each block with one locale as "prefix locale". Proven images
+// only.
 [[nodiscard]] std::string dump(const View& view);
 
 }  // namespace pharos::locale_map

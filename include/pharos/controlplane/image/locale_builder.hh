@@ -16,7 +16,7 @@
 namespace pharos::controlplane {
 
 // The content_id of a locale map with these locales in this order: what RankingBuilder takes too.
-[[nodiscard]] std::uint64_t locales_id_of(std::span<const std::string> names) noexcept;
+[[nodiscard]] std::uint64_t locales_id_of(std::span<const std::string> names);
 
 // The whole image, checksum included. Prefixes in any order; of equal prefixes the last one counts.
 // Errors: invalid (no locales, a name of 0 or more than 255 bytes, a locale index that has no name,

@@ -1,0 +1,370 @@
+#include "pharos/controlplane/image/ranking_builder.hh"
+
+#include "pharos/base/assert.hh"
+#include "pharos/controlplane/image/cell_encoder.hh"
+#include "pharos/controlplane/image/content_store.hh"
+#include "pharos/controlplane/image/records_writer.hh"
+#include "pharos/shared/locale_image.hh"
+#include "pharos/shared/ranking_image.hh"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <unordered_map>
+
+namespace pharos::controlplane {
+namespace {
+
+using ranking::Ref;
+using Id = ContentStore::Id;
+
+// Everything that one build wants to make true once it is acknowledged.
+struct Pending {
+  bool is_base = false;
+  Version version;
+  std::uint64_t image_bytes = 0;
+  std::vector<std::uint64_t> cells;  // of a delta: which ones; a base has all, in order
+  std::vector<Id> ids;               // one use of each
+  std::vector<Ref> refs;
+};
+
+[[nodiscard]] std::vector<std::byte> names_section(std::span<const std::string> names) {
+  std::vector<std::byte> section;
+  for (const std::string_view name : names) {
+    const auto bytes = as_bytes(name.substr(0, 255));
+    section.push_back(static_cast<std::byte>(bytes.size()));
+    section.insert(section.end(), bytes.begin(), bytes.end());
+  }
+  return section;
+}
+
+}  // namespace
+
+struct RankingBuilder::State {
+  // Constant:
+  std::vector<std::string> pool_names;
+  std::vector<std::string> locale_names;
+  std::uint64_t content_id;
+  RankingLimits limits;
+
+  // What set() wants, and what the data plane has; cell = pool * locale count + locale.
+  ContentStore store;
+  std::vector<Id> current;    // one use of each
+  std::vector<Id> committed;  // one use of each
+  std::vector<Ref> committed_refs;
+  std::vector<std::uint32_t> dirty_cells_of_pool;
+  std::vector<std::uint32_t> dirty_pools;  // each pool with dirty cells once, and some without
+  std::vector<bool> is_listed;             // in dirty_pools
+  std::uint64_t dirty_cells = 0;
+
+  Version committed_version;
+  Version base_version;
+  unsigned segments = 0;
+  std::uint64_t base_bytes = 0;
+  std::uint64_t delta_bytes = 0;  // of all deltas on the base
+  std::uint64_t build = 0;        // number of the last build
+  std::optional<Pending> pending;
+
+  [[nodiscard]] std::uint32_t locale_count() const {
+    return static_cast<std::uint32_t>(locale_names.size());
+  }
+  [[nodiscard]] std::uint32_t pool_count() const {
+    return static_cast<std::uint32_t>(pool_names.size());
+  }
+  [[nodiscard]] std::uint64_t cell_of(std::uint32_t pool, std::uint32_t locale) const {
+    return std::uint64_t{pool} * locale_count() + locale;
+  }
+  [[nodiscard]] std::span<const Id> row_of(std::uint32_t pool) const {
+    return std::span(current).subspan(cell_of(pool, 0), locale_count());
+  }
+  [[nodiscard]] bool is_dirty(std::uint64_t cell) const { return current[cell] != committed[cell]; }
+
+  void note(std::uint32_t pool, bool was_dirty, bool now_dirty);
+  void note_all();
+
+  [[nodiscard]] Status may_build(Version version) const;
+  [[nodiscard]] std::vector<std::uint32_t> take_dirty_pools();
+  [[nodiscard]] std::vector<ranking::RowEntry> write_all(RecordsWriter& records, Pending& next);
+  [[nodiscard]] Ref write_changed_row(RecordsWriter& records, std::uint32_t pool, Pending& next);
+  [[nodiscard]] ImageBuffer assemble(const ranking::Summary& summary,
+                                     std::span<const ranking::RowEntry> rows,
+                                     const RecordsWriter& records, Version version) const;
+  void drop(Pending& next);
+};
+
+// Keeps the dirty counts true when a cell of `pool` has become dirty or clean.
+void RankingBuilder::State::note(std::uint32_t pool, bool was_dirty, bool now_dirty) {
+  if (was_dirty == now_dirty) return;
+  if (!now_dirty) {
+    --dirty_cells;
+    --dirty_cells_of_pool[pool];
+    return;
+  }
+  ++dirty_cells;
+  ++dirty_cells_of_pool[pool];
+  if (!is_listed[pool]) dirty_pools.push_back(pool);
+  is_listed[pool] = true;
+}
+
+// Counts all dirty cells anew.
+void RankingBuilder::State::note_all() {
+  dirty_cells = 0;
+  dirty_pools.clear();
+  std::ranges::fill(dirty_cells_of_pool, 0);
+  is_listed.assign(is_listed.size(), false);
+  for (std::uint32_t pool = 0; pool < pool_count(); ++pool) {
+    for (std::uint32_t locale = 0; locale < locale_count(); ++locale) {
+      if (is_dirty(cell_of(pool, locale))) note(pool, false, true);
+    }
+  }
+}
+
+Status RankingBuilder::State::may_build(Version version) const {
+  if (pending) {
+    return fail(ErrorCode::conflict,
+                "the build before this one is neither committed nor rolled back");
+  }
+  if (version <= committed_version) {
+    return fail(ErrorCode::conflict,
+                "version " + std::to_string(version.epoch) + "." +
+                    std::to_string(version.generation) + " is not newer than " +
+                    std::to_string(committed_version.epoch) + "." +
+                    std::to_string(committed_version.generation) + ", which is committed");
+  }
+  return {};
+}
+
+// The rows of all pools, equal ones once.
+std::vector<ranking::RowEntry> RankingBuilder::State::write_all(RecordsWriter& records,
+                                                                Pending& next) {
+  std::vector<ranking::RowEntry> rows;
+  rows.reserve(pool_count());
+  std::unordered_multimap<std::uint64_t, std::uint32_t> pools_by_row;
+  for (std::uint32_t pool = 0; pool < pool_count() && !records.is_full(); ++pool) {
+    const auto ids = row_of(pool);
+    const std::uint64_t hash = XXH3_64bits(ids.data(), ids.size_bytes());
+    const auto [first, last] = pools_by_row.equal_range(hash);
+    const auto same = std::find_if(first, last, [&](const auto& entry) {
+      return std::ranges::equal(row_of(entry.second), ids);
+    });
+    if (same != last) {
+      rows.push_back({pool, rows[same->second].row});
+      for (std::uint32_t locale = 0; locale < locale_count(); ++locale) {
+        next.refs.push_back(next.refs[cell_of(same->second, locale)]);
+      }
+      continue;
+    }
+    pools_by_row.emplace(hash, pool);
+    const Ref row = records.reserve_row(locale_count());
+    for (std::uint32_t locale = 0; locale < locale_count(); ++locale) {
+      next.refs.push_back(records.ref_of(ids[locale]));
+      records.set_cell(row, locale, next.refs.back());
+    }
+    rows.push_back({pool, row});
+  }
+  return rows;
+}
+
+// The row of one pool in a delta: cells that the data plane has keep the very ref that it has.
+Ref RankingBuilder::State::write_changed_row(RecordsWriter& records, std::uint32_t pool,
+                                             Pending& next) {
+  const Ref row = records.reserve_row(locale_count());
+  for (std::uint32_t locale = 0; locale < locale_count(); ++locale) {
+    const std::uint64_t cell = cell_of(pool, locale);
+    Ref ref = committed_refs[cell];
+    if (is_dirty(cell)) {
+      ref = records.ref_of(current[cell]);
+      store.retain(current[cell]);
+      next.cells.push_back(cell);
+      next.ids.push_back(current[cell]);
+      next.refs.push_back(ref);
+    }
+    records.set_cell(row, locale, ref);
+  }
+  return row;
+}
+
+// The pools with dirty cells, in order; tidies the list.
+std::vector<std::uint32_t> RankingBuilder::State::take_dirty_pools() {
+  std::erase_if(dirty_pools, [&](std::uint32_t pool) {
+    if (dirty_cells_of_pool[pool] != 0) return false;
+    is_listed[pool] = false;
+    return true;
+  });
+  std::ranges::sort(dirty_pools);
+  return dirty_pools;
+}
+
+ImageBuffer RankingBuilder::State::assemble(const ranking::Summary& summary,
+                                            std::span<const ranking::RowEntry> rows,
+                                            const RecordsWriter& records, Version version) const {
+  using ranking::Section;
+  const auto content = [](Section id, auto elements) {
+    return SectionContent{static_cast<std::uint32_t>(id), sizeof(elements[0]),
+                          std::as_bytes(elements)};
+  };
+  const bool is_base = summary.segment == 0;
+  const auto names = is_base ? names_section(pool_names) : std::vector<std::byte>{};
+  return assemble_image(
+      is_base ? ImageKind::ranking_base : ImageKind::ranking_delta, version, content_id,
+      std::array{content(Section::summary, std::span(&summary, 1)), content(Section::rows, rows),
+                 content(Section::records, records.bytes()),
+                 content(Section::names, std::span(names))});
+}
+
+void RankingBuilder::State::drop(Pending& next) {
+  for (const Id id : next.ids) store.release(id);
+}
+
+RankingBuilder::RankingBuilder(std::vector<std::string> pool_names,
+                               std::vector<std::string> locale_names, std::uint64_t pools_id,
+                               std::uint64_t locales_id, RankingLimits limits) {
+  REQUIRE(pool_names.size() <= ranking::pools_max);
+  REQUIRE(!locale_names.empty() && locale_names.size() <= locale_map::locales_max);
+  state_ = std::make_unique<State>();
+  State& s = *state_;
+  const std::size_t cells = pool_names.size() * locale_names.size();
+  s.current.resize(cells);
+  s.committed.resize(cells);
+  s.committed_refs.resize(cells);
+  s.dirty_cells_of_pool.resize(pool_names.size());
+  s.is_listed.resize(pool_names.size());
+  s.pool_names = std::move(pool_names);
+  s.locale_names = std::move(locale_names);
+  s.content_id = ranking::content_id_for(pools_id, locales_id);
+  s.limits = limits;
+}
+RankingBuilder::~RankingBuilder() = default;
+RankingBuilder::RankingBuilder(RankingBuilder&&) noexcept = default;
+RankingBuilder& RankingBuilder::operator=(RankingBuilder&&) noexcept = default;
+
+Status RankingBuilder::set(std::uint32_t pool, std::uint16_t locale, const CellContent& content) {
+  State& s = *state_;
+  if (pool >= s.pool_count() || locale >= s.locale_count()) {
+    return fail(ErrorCode::not_found, "there is no pool " + std::to_string(pool) +
+                                          " or no locale " + std::to_string(locale));
+  }
+  const auto id = encode_cell(s.store, content);
+  if (!id) {
+    return std::unexpected(
+        Error(id.error()).in("pool " + s.pool_names[pool] + ", locale " + s.locale_names[locale]));
+  }
+  const std::uint64_t cell = s.cell_of(pool, locale);
+  const bool was_dirty = s.is_dirty(cell);
+  s.store.release(std::exchange(s.current[cell], *id));
+  s.note(pool, was_dirty, s.is_dirty(cell));
+  return {};
+}
+
+Result<ImageBuffer> RankingBuilder::build_base(Version version) {
+  State& s = *state_;
+  if (auto status = s.may_build(version); !status) return std::unexpected(status.error());
+  RecordsWriter records(s.store, 0, ++s.build, RecordsWriter::bytes_max);
+  Pending next{true, version, 0, {}, s.current, {}};
+  next.refs.reserve(s.current.size());
+  const auto rows = s.write_all(records, next);
+  if (records.is_full()) {
+    return fail(ErrorCode::exhausted, "the answers take more than 1 GiB", "ranking base",
+                "have fewer locales, services, slots or addresses in an answer");
+  }
+  const ranking::Summary summary{s.pool_count(), s.locale_count(), 0, 0, version, version};
+  auto image = s.assemble(summary, rows, records, version);
+  for (const Id id : next.ids) s.store.retain(id);
+  next.image_bytes = image.size();
+  s.pending = std::move(next);
+  return image;
+}
+
+Result<ImageBuffer> RankingBuilder::build_delta(Version version) {
+  State& s = *state_;
+  if (auto status = s.may_build(version); !status) return std::unexpected(status.error());
+  const unsigned segments_max = std::min(s.limits.delta_segments_max + 1, ranking::segments_max);
+  if (s.segments == 0 || s.segments >= segments_max) {
+    return fail(ErrorCode::exhausted,
+                s.segments == 0 ? "there is no base to follow" : "all segments are in use",
+                "ranking delta", "build a base");
+  }
+  const auto share =
+      static_cast<std::uint64_t>(s.limits.delta_share_max * static_cast<double>(s.base_bytes));
+  const std::uint64_t allowed = std::max(share, s.limits.delta_bytes_free);
+  const std::uint64_t left = allowed - std::min(allowed, s.delta_bytes);
+
+  RecordsWriter records(s.store, s.segments, ++s.build, left);
+  Pending next{false, version, 0, {}, {}, {}};
+  std::vector<ranking::RowEntry> rows;
+  for (const std::uint32_t pool : s.take_dirty_pools()) {
+    rows.push_back({pool, s.write_changed_row(records, pool, next)});
+    if (records.is_full()) break;
+  }
+  if (records.is_full()) {
+    s.drop(next);
+    return fail(ErrorCode::exhausted,
+                "the deltas outgrow their share of " + std::to_string(allowed) + " bytes",
+                "ranking delta", "build a base");
+  }
+  const ranking::Summary summary{s.pool_count(), s.locale_count(),   s.segments, 0,
+                                 s.base_version, s.committed_version};
+  auto image = s.assemble(summary, rows, records, version);
+  next.image_bytes = image.size();
+  s.pending = std::move(next);
+  return image;
+}
+
+void RankingBuilder::commit() {
+  State& s = *state_;
+  REQUIRE(s.pending.has_value());
+  Pending next = std::move(*s.pending);
+  s.pending.reset();
+  s.committed_version = next.version;
+  if (next.is_base) {
+    s.committed.swap(next.ids);
+    s.committed_refs.swap(next.refs);
+    s.drop(next);
+    s.base_version = next.version;
+    s.base_bytes = next.image_bytes;
+    s.delta_bytes = 0;
+    s.segments = 1;
+    s.note_all();
+    return;
+  }
+  for (std::size_t i = 0; i < next.cells.size(); ++i) {
+    const std::uint64_t cell = next.cells[i];
+    const bool was_dirty = s.is_dirty(cell);
+    s.store.release(std::exchange(s.committed[cell], next.ids[i]));
+    s.committed_refs[cell] = next.refs[i];
+    s.note(static_cast<std::uint32_t>(cell / s.locale_count()), was_dirty, s.is_dirty(cell));
+  }
+  s.delta_bytes += next.image_bytes;
+  ++s.segments;
+}
+
+void RankingBuilder::rollback() {
+  State& s = *state_;
+  REQUIRE(s.pending.has_value());
+  s.drop(*s.pending);
+  s.pending.reset();
+}
+
+bool RankingBuilder::dirty() const noexcept {
+  return state_->segments == 0 || state_->dirty_cells != 0;
+}
+std::uint64_t RankingBuilder::dirty_cell_count() const noexcept {
+  return state_->dirty_cells;
+}
+std::uint32_t RankingBuilder::pool_count() const noexcept {
+  return state_->pool_count();
+}
+std::uint32_t RankingBuilder::locale_count() const noexcept {
+  return state_->locale_count();
+}
+Version RankingBuilder::committed_version() const noexcept {
+  return state_->committed_version;
+}
+unsigned RankingBuilder::segment_count() const noexcept {
+  return state_->segments;
+}
+
+}  // namespace pharos::controlplane
