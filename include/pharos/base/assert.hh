@@ -19,15 +19,15 @@ namespace pharos {
 
 }  // namespace pharos
 
-#define REQUIRE(expression)                                                      \
-  (__builtin_expect(static_cast<bool>(expression), 1)                            \
-       ? static_cast<void>(0)                                                    \
+#define REQUIRE(expression)                           \
+  (__builtin_expect(static_cast<bool>(expression), 1) \
+       ? static_cast<void>(0)                         \
        : ::pharos::assertion_failed("REQUIRE", #expression, __FILE__, __LINE__))
 
 #if defined(PHAROS_ASSERT)
-#define ASSERT(expression)                                                       \
-  (__builtin_expect(static_cast<bool>(expression), 1)                            \
-       ? static_cast<void>(0)                                                    \
+#define ASSERT(expression)                            \
+  (__builtin_expect(static_cast<bool>(expression), 1) \
+       ? static_cast<void>(0)                         \
        : ::pharos::assertion_failed("ASSERT", #expression, __FILE__, __LINE__))
 #else
 #define ASSERT(expression) static_cast<void>(sizeof(static_cast<bool>(expression)))

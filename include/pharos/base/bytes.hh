@@ -35,7 +35,9 @@ class BigEndian {
     bytes_ = std::bit_cast<Raw>(byte_swap(value));
     return *this;
   }
-  [[nodiscard]] constexpr operator T() const noexcept { return byte_swap(std::bit_cast<T>(bytes_)); }
+  [[nodiscard]] constexpr operator T() const noexcept {
+    return byte_swap(std::bit_cast<T>(bytes_));
+  }
 
  private:
   struct Raw {

@@ -21,10 +21,18 @@ struct Duration {
   friend constexpr Duration operator*(Duration a, std::int64_t b) noexcept { return {a.ns * b}; }
   friend constexpr Duration operator/(Duration a, std::int64_t b) noexcept { return {a.ns / b}; }
 };
-[[nodiscard]] constexpr Duration nanoseconds(std::int64_t n) noexcept { return {n}; }
-[[nodiscard]] constexpr Duration microseconds(std::int64_t n) noexcept { return {n * 1'000}; }
-[[nodiscard]] constexpr Duration milliseconds(std::int64_t n) noexcept { return {n * 1'000'000}; }
-[[nodiscard]] constexpr Duration seconds(std::int64_t n) noexcept { return {n * 1'000'000'000}; }
+[[nodiscard]] constexpr Duration nanoseconds(std::int64_t n) noexcept {
+  return {n};
+}
+[[nodiscard]] constexpr Duration microseconds(std::int64_t n) noexcept {
+  return {n * 1'000};
+}
+[[nodiscard]] constexpr Duration milliseconds(std::int64_t n) noexcept {
+  return {n * 1'000'000};
+}
+[[nodiscard]] constexpr Duration seconds(std::int64_t n) noexcept {
+  return {n * 1'000'000'000};
+}
 
 // A point of CLOCK_MONOTONIC.
 struct Instant {
@@ -58,6 +66,8 @@ struct Now {
   ::clock_gettime(CLOCK_REALTIME, &t);
   return {t.tv_sec * 1'000'000'000 + t.tv_nsec};
 }
-[[nodiscard]] inline Now now() noexcept { return {monotonic_now(), wall_now()}; }
+[[nodiscard]] inline Now now() noexcept {
+  return {monotonic_now(), wall_now()};
+}
 
 }  // namespace pharos

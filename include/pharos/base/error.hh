@@ -13,24 +13,31 @@
 namespace pharos {
 
 enum class ErrorCode {
-  invalid,       // the bytes or words given cannot be what they claim to be
-  unsupported,   // well formed, but of a version or kind that we do not take
-  not_found,     // names something that does not exist
-  conflict,      // contradicts what is already there, or comes too late
-  denied,        // the caller may not do this
-  unavailable,   // the other side is absent, or a system call failed
-  exhausted,     // a stated limit is reached
+  invalid,      // the bytes or words given cannot be what they claim to be
+  unsupported,  // well formed, but of a version or kind that we do not take
+  not_found,    // names something that does not exist
+  conflict,     // contradicts what is already there, or comes too late
+  denied,       // the caller may not do this
+  unavailable,  // the other side is absent, or a system call failed
+  exhausted,    // a stated limit is reached
 };
 
 [[nodiscard]] constexpr std::string_view name_of(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::invalid: return "invalid";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::not_found: return "not_found";
-    case ErrorCode::conflict: return "conflict";
-    case ErrorCode::denied: return "denied";
-    case ErrorCode::unavailable: return "unavailable";
-    case ErrorCode::exhausted: return "exhausted";
+    case ErrorCode::invalid:
+      return "invalid";
+    case ErrorCode::unsupported:
+      return "unsupported";
+    case ErrorCode::not_found:
+      return "not_found";
+    case ErrorCode::conflict:
+      return "conflict";
+    case ErrorCode::denied:
+      return "denied";
+    case ErrorCode::unavailable:
+      return "unavailable";
+    case ErrorCode::exhausted:
+      return "exhausted";
   }
   return "unknown";
 }
@@ -65,7 +72,8 @@ using Status = std::expected<void, Error>;
 }
 
 // An Error from errno, right after the call that set it: fail_errno("open", path).
-[[nodiscard]] inline std::unexpected<Error> fail_errno(std::string_view call, std::string where = {}) {
+[[nodiscard]] inline std::unexpected<Error> fail_errno(std::string_view call,
+                                                       std::string where = {}) {
   const int number = errno;
   char buffer[128];
   const char* text = strerror_r(number, buffer, sizeof buffer);  // the GNU variant returns the text

@@ -4,10 +4,10 @@
 // comparison and one hash serve both families.
 #pragma once
 
-#include <arpa/inet.h>
-
 #include "pharos/base/bytes.hh"
 #include "pharos/base/error.hh"
+
+#include <arpa/inet.h>
 
 #include <array>
 #include <charconv>
@@ -45,7 +45,8 @@ struct IpAddress {
   }
   [[nodiscard]] bool is_ipv4() const noexcept { return family() == Family::ipv4; }
   [[nodiscard]] constexpr std::uint32_t ipv4() const noexcept {
-    return static_cast<std::uint32_t>(bytes[12]) << 24 | static_cast<std::uint32_t>(bytes[13]) << 16 |
+    return static_cast<std::uint32_t>(bytes[12]) << 24 |
+           static_cast<std::uint32_t>(bytes[13]) << 16 |
            static_cast<std::uint32_t>(bytes[14]) << 8 | bytes[15];
   }
   // The 4 or 16 bytes that go on the wire.
@@ -90,16 +91,18 @@ struct IpPrefix {
     if (slash != std::string_view::npos) {
       const auto digits = text.substr(slash + 1);
       unsigned length = 0;
-      const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
+      const auto [end, code] =
+          std::from_chars(digits.data(), digits.data() + digits.size(), length);
       if (code != std::errc{} || end != digits.data() + digits.size() || length > prefix.length) {
-        return fail(ErrorCode::invalid, "'" + std::string(text) + "' has no valid prefix length", {},
-                    "write 192.0.2.0/24 or 2001:db8::/32");
+        return fail(ErrorCode::invalid, "'" + std::string(text) + "' has no valid prefix length",
+                    {}, "write 192.0.2.0/24 or 2001:db8::/32");
       }
       prefix.length = static_cast<std::uint8_t>(length);
     }
     if (prefix.masked().address != prefix.address) {
-      return fail(ErrorCode::invalid, "'" + std::string(text) + "' has bits set behind its prefix length",
-                  {}, "write " + prefix.masked().text());
+      return fail(ErrorCode::invalid,
+                  "'" + std::string(text) + "' has bits set behind its prefix length", {},
+                  "write " + prefix.masked().text());
     }
     return prefix;
   }

@@ -9,8 +9,13 @@
 //   directory[pool] -> row: u32 cell[locale_count] -> Answer                    (one answer for all clients)
 //                                                 \-> SlotTable -> Answer       (slotted: one per slot)
 //
-// A row entry of a delta must either lie in the delta itself, or be equal to the entry that the reader already
-// has for the same pool and locale. That one rule makes carried-over refs as proven as they were before.
+// A cell of a delta must either lie in the delta itself, or be equal to the cell that the reader already has for
+// the same pool and locale. The same holds for a slot of a delta's slot table: it names an answer in the delta, or
+// is equal to the same slot of the table that the reader has in that cell (of as many slots). That one rule
+// makes carried-over refs as proven as they were before.
+//
+// Records (rows, slot tables, answers) never overlap. They may be shared, but a row or slot table of a delta that
+// carries refs over belongs to one pool or cell only.
 //
 // content_id: of the base, a digest of pool list and locale list; a delta carries its base's.
 #pragma once
@@ -25,18 +30,24 @@ namespace pharos::ranking {
 
 using Ref = std::uint32_t;
 inline constexpr unsigned ref_unit_bytes = 16;
-inline constexpr unsigned segments_max = 32;  // base and 31 deltas; the builder compacts before that
+inline constexpr unsigned segments_max =
+    32;  // base and 31 deltas; the builder compacts before that
 inline constexpr unsigned segment_shift = 27;
 inline constexpr Ref slotted_bit = 1U << 26;
 inline constexpr Ref offset_mask = slotted_bit - 1;
 inline constexpr std::uint32_t pools_max = 1U << 20;
 
-[[nodiscard]] constexpr unsigned segment_of(Ref ref) noexcept { return ref >> segment_shift; }
-[[nodiscard]] constexpr bool is_slotted(Ref ref) noexcept { return (ref & slotted_bit) != 0; }
+[[nodiscard]] constexpr unsigned segment_of(Ref ref) noexcept {
+  return ref >> segment_shift;
+}
+[[nodiscard]] constexpr bool is_slotted(Ref ref) noexcept {
+  return (ref & slotted_bit) != 0;
+}
 [[nodiscard]] constexpr std::uint64_t offset_bytes_of(Ref ref) noexcept {
   return std::uint64_t{ref & offset_mask} * ref_unit_bytes;
 }
-[[nodiscard]] constexpr Ref make_ref(unsigned segment, std::uint64_t offset_bytes, bool slotted) noexcept {
+[[nodiscard]] constexpr Ref make_ref(unsigned segment, std::uint64_t offset_bytes,
+                                     bool slotted) noexcept {
   return static_cast<Ref>(segment << segment_shift) | (slotted ? slotted_bit : 0U) |
          static_cast<Ref>(offset_bytes / ref_unit_bytes);
 }
@@ -46,7 +57,9 @@ struct SlotTable {
   std::uint16_t slot_count_log2;  // 0-10
   std::uint16_t reserved;
   // followed by Ref answers[1 << slot_count_log2], none slotted, none 0
-  [[nodiscard]] const Ref* answers() const noexcept { return reinterpret_cast<const Ref*>(this + 1); }
+  [[nodiscard]] const Ref* answers() const noexcept {
+    return reinterpret_cast<const Ref*>(this + 1);
+  }
 };
 static_assert(sizeof(SlotTable) == 4);
 inline constexpr unsigned slot_count_log2_max = 10;
@@ -63,10 +76,10 @@ static_assert(sizeof(RowEntry) == 8);
 struct Summary {  // exactly one
   std::uint32_t pool_count;
   std::uint32_t locale_count;
-  std::uint32_t segment;       // 0: base
+  std::uint32_t segment;  // 0: base
   std::uint32_t reserved;
-  Version base;                // base: its own version; delta: that of the base it stacks on
-  Version follows;             // delta: the ranking version that must be in place; base: its own
+  Version base;     // base: its own version; delta: that of the base it stacks on
+  Version follows;  // delta: the ranking version that must be in place; base: its own
 };
 static_assert(sizeof(Summary) == 48);
 
@@ -84,10 +97,12 @@ class View {
   // another version or base, or its segment is taken).
   [[nodiscard]] Result<View> prove_delta(ConstBytes bytes) const;
 
-  [[nodiscard]] Version version() const noexcept { return version_; }   // of the newest segment
+  [[nodiscard]] Version version() const noexcept { return version_; }  // of the newest segment
   [[nodiscard]] Version base_version() const noexcept { return base_; }
   [[nodiscard]] std::uint64_t content_id() const noexcept { return content_id_; }
-  [[nodiscard]] std::uint32_t pool_count() const noexcept { return static_cast<std::uint32_t>(directory_.size()); }
+  [[nodiscard]] std::uint32_t pool_count() const noexcept {
+    return static_cast<std::uint32_t>(directory_.size());
+  }
   [[nodiscard]] std::uint32_t locale_count() const noexcept { return locale_count_; }
   [[nodiscard]] unsigned segment_count() const noexcept { return segment_count_; }
 
@@ -119,7 +134,8 @@ class View {
 };
 
 // The content_id of a base made for these pools (a catalog's content_id) and locales (a locale map's).
-[[nodiscard]] std::uint64_t content_id_for(std::uint64_t pools_id, std::uint64_t locales_id) noexcept;
+[[nodiscard]] std::uint64_t content_id_for(std::uint64_t pools_id,
+                                           std::uint64_t locales_id) noexcept;
 
 [[nodiscard]] std::string dump(ConstBytes proven_base_or_delta);
 

@@ -30,14 +30,15 @@ struct RingHeader {
   std::uint32_t reserved0;
   std::uint64_t capacity_bytes;
   std::byte pad0[40];
-  std::atomic<std::uint64_t> produced_bytes;  // release by the producer, acquire by the consumer
-  std::atomic<std::uint64_t> dropped_records; // relaxed: a statistic
+  std::atomic<std::uint64_t> produced_bytes;   // release by the producer, acquire by the consumer
+  std::atomic<std::uint64_t> dropped_records;  // relaxed: a statistic
   std::byte pad1[48];
   std::atomic<std::uint64_t> consumed_bytes;  // release by the consumer, acquire by the producer
   std::byte pad2[56];
 };
 static_assert(sizeof(RingHeader) == 192 && std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(offsetof(RingHeader, produced_bytes) == 64 && offsetof(RingHeader, consumed_bytes) == 128);
+static_assert(offsetof(RingHeader, produced_bytes) == 64 &&
+              offsetof(RingHeader, consumed_bytes) == 128);
 
 inline constexpr std::uint64_t ring_magic = 0x474e495253524850;  // "PHRSRING"
 inline constexpr std::uint32_t ring_format_version = 1;
@@ -55,9 +56,9 @@ enum class RingRecordKind : std::uint32_t { filler = 0, beacon = 1, query_sample
 
 // In front of the datagram in a beacon record.
 struct BeaconArrival {
-  std::int64_t received_ns;      // CLOCK_MONOTONIC of the burst that brought it
-  std::uint8_t source[16];       // IpAddress bytes
-  std::uint16_t source_port;     // host order
+  std::int64_t received_ns;   // CLOCK_MONOTONIC of the burst that brought it
+  std::uint8_t source[16];    // IpAddress bytes
+  std::uint16_t source_port;  // host order
   std::uint16_t worker;
   std::uint32_t reserved;
 };
@@ -90,7 +91,8 @@ class RingConsumer {
 
   struct Record {
     RingRecordKind kind;
-    ConstBytes bytes;  // a private copy, which the producer cannot change; good until the next pop()
+    ConstBytes
+        bytes;  // a private copy, which the producer cannot change; good until the next pop()
   };
   // The next record, or nothing. A record that breaks the format resets the ring to its producer's position
   // and counts as one fault.

@@ -40,14 +40,14 @@ static_assert(sizeof(MessageHeader) == 8);
 
 struct Hello {
   MessageHeader header;
-  std::uint32_t worker_count;         // one ring fd for each comes with this message
+  std::uint32_t worker_count;  // one ring fd for each comes with this message
   std::uint32_t reserved;
-  std::uint64_t boot_id;              // random per start of the data plane
-  Version in_use;                     // 0.0: no tables yet
-  Version ranking;                    // of the newest ranking segment in use
+  std::uint64_t boot_id;  // random per start of the data plane
+  Version in_use;         // 0.0: no tables yet
+  Version ranking;        // of the newest ranking segment in use
   Version ranking_base;
-  std::uint64_t pools_id;             // content_id of the catalog in use
-  std::uint64_t locales_id;           // content_id of the locale map in use
+  std::uint64_t pools_id;    // content_id of the catalog in use
+  std::uint64_t locales_id;  // content_id of the locale map in use
   std::uint32_t ranking_segments;
   std::uint32_t reserved1;
 };
@@ -55,9 +55,9 @@ static_assert(sizeof(Hello) == 96);
 
 struct Publish {
   MessageHeader header;
-  std::uint32_t image_count;          // 1-4, one fd each, in the order of `kinds`
+  std::uint32_t image_count;  // 1-4, one fd each, in the order of `kinds`
   std::uint32_t reserved;
-  Version version;                    // of the root that results
+  Version version;  // of the root that results
   std::array<ImageKind, 4> kinds;
 };
 static_assert(sizeof(Publish) == 48);
@@ -73,10 +73,10 @@ struct Acknowledge {
   MessageHeader header;
   Outcome outcome;
   std::uint32_t reserved;
-  Version version;                    // of the publish that this answers
-  Version in_use;                     // after it
-  std::int64_t adopted_ns;            // CLOCK_MONOTONIC at the swap
-  std::array<char, 256> reason;       // text, ends with a zero
+  Version version;               // of the publish that this answers
+  Version in_use;                // after it
+  std::int64_t adopted_ns;       // CLOCK_MONOTONIC at the swap
+  std::array<char, 256> reason;  // text, ends with a zero
 };
 static_assert(sizeof(Acknowledge) == 312);
 

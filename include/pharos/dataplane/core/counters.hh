@@ -114,9 +114,7 @@ struct alignas(128) CoreCounters {
   std::array<std::uint64_t, verdict_count> verdicts{};
   std::array<std::uint64_t, counter_count> counters{};
 
-  void count(Verdict verdict, std::uint64_t by = 1) noexcept {
-    bump(verdicts[static_cast<std::size_t>(verdict)], by);
-  }
+  void count(Verdict verdict) noexcept { bump(verdicts[static_cast<std::size_t>(verdict)], 1); }
   void count(Counter counter, std::uint64_t by = 1) noexcept {
     bump(counters[static_cast<std::size_t>(counter)], by);
   }

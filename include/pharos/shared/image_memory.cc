@@ -1,0 +1,151 @@
+// How images come into memory: sealed memfds from a peer, private copies of files. See image.hh.
+//
+// A mapping of a memfd that can still change, or shrink, would let its owner alter tables behind their proof or
+// kill the reader with SIGBUS. Hence the four seals, and hence files are copied.
+#include "pharos/shared/image.hh"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace pharos {
+namespace {
+
+constexpr std::uint64_t huge_page_bytes = std::uint64_t{2} << 20;
+// Below this, rounding up to huge pages would waste more than they save in TLB misses.
+constexpr std::uint64_t huge_image_bytes_min = 4 * huge_page_bytes;
+constexpr int image_seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+// Copies through a mapping that is gone before sealing, as F_SEAL_WRITE demands. Populating first turns a lack
+// of memory (or of huge pages within a cgroup's limit) into an error instead of SIGBUS.
+Status fill(int fd, ConstBytes bytes, std::uint64_t region_bytes) {
+  if (::ftruncate(fd, static_cast<off_t>(region_bytes)) != 0)
+    return fail_errno("ftruncate", "memfd");
+  void* at = ::mmap(nullptr, region_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return fail_errno("mmap", "memfd");
+  const Mapping writable(at, region_bytes);
+  ::madvise(at, region_bytes, MADV_HUGEPAGE);  // a wish: refused where it makes no sense
+  if (::madvise(at, region_bytes, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
+    return fail_errno("madvise(MADV_POPULATE_WRITE)", "memfd");
+  }
+  std::ranges::copy(bytes, writable.data());
+  return {};
+}
+
+Result<UniqueFd> fill_memfd(ConstBytes bytes, const char* name, unsigned flags,
+                            std::uint64_t region_bytes) {
+  UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
+  if (!fd) return fail_errno("memfd_create", name);
+  if (auto filled = fill(fd.get(), bytes, region_bytes); !filled) {
+    return std::unexpected(std::move(filled).error().in(name));
+  }
+  if (::fcntl(fd.get(), F_ADD_SEALS, image_seals) != 0)
+    return fail_errno("fcntl(F_ADD_SEALS)", name);
+  return fd;
+}
+
+bool is_on_huge_pages(int fd) {
+  struct statfs about{};
+  return ::fstatfs(fd, &about) == 0 && about.f_type == HUGETLBFS_MAGIC;
+}
+
+// The image's own size, from its header; the file may only be larger by less than one of its pages.
+Result<std::uint64_t> image_bytes_in(int fd, std::uint64_t file_bytes, std::uint64_t page_bytes) {
+  std::array<std::byte, sizeof(ImageHeader) + image_tail_bytes> start;
+  const auto got = ::pread(fd, start.data(), start.size(), 0);
+  if (got < 0) return fail_errno("pread", "image");
+  auto header = read_image_header(ConstBytes(start).first(static_cast<std::size_t>(got)));
+  if (!header) return std::unexpected(std::move(header).error());
+  if (header->image_bytes > file_bytes || file_bytes - header->image_bytes >= page_bytes) {
+    return fail(ErrorCode::invalid,
+                fmt::format("claims {} bytes, yet {} are there", header->image_bytes, file_bytes),
+                "image header");
+  }
+  return header->image_bytes;
+}
+
+Status read_exactly(int fd, Bytes into) {
+  std::uint64_t done = 0;
+  while (done < into.size()) {
+    const auto got = ::pread(fd, into.data() + done, into.size() - done, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail_errno("pread");
+    if (got == 0) return fail(ErrorCode::invalid, "file ended while it was read");
+    done += static_cast<std::uint64_t>(got);
+  }
+  return {};
+}
+
+Result<Mapping> copy_of_file(int fd) {
+  struct stat about{};
+  if (::fstat(fd, &about) != 0) return fail_errno("fstat");
+  if (!S_ISREG(about.st_mode)) return fail(ErrorCode::invalid, "not a regular file");
+  const auto file_bytes = static_cast<std::uint64_t>(about.st_size);
+  if (auto good = image_bytes_in(fd, file_bytes, 1); !good)
+    return std::unexpected(std::move(good).error());
+
+  void* at =
+      ::mmap(nullptr, file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return fail_errno("mmap");
+  Mapping copy(at, file_bytes);
+  if (file_bytes >= huge_image_bytes_min) ::madvise(at, file_bytes, MADV_HUGEPAGE);
+  if (auto read = read_exactly(fd, {copy.data(), file_bytes}); !read) {
+    return std::unexpected(std::move(read).error());
+  }
+  ::mprotect(at, file_bytes, PROT_READ);  // finds stray writes; nothing depends on it
+  return copy;
+}
+
+}  // namespace
+
+Result<UniqueFd> seal_in_memfd(ConstBytes bytes, const char* name) {
+  if (bytes.size() >= huge_image_bytes_min) {
+    auto fd = fill_memfd(bytes, name, MFD_HUGETLB,
+                         round_up(std::uint64_t{bytes.size()}, huge_page_bytes));
+    if (fd) return fd;
+  }
+  return fill_memfd(bytes, name, 0, bytes.size());
+}
+
+Result<Mapping> map_sealed(int fd) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (seals < 0 || (seals & image_seals) != image_seals) {
+    return fail(ErrorCode::invalid, "image is not a sealed memfd", {},
+                "seal it with F_SEAL_WRITE, F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_SEAL");
+  }
+  struct stat about{};
+  if (::fstat(fd, &about) != 0) return fail_errno("fstat", "memfd");
+  const auto file_bytes = static_cast<std::uint64_t>(about.st_size);
+  const auto image_bytes =
+      image_bytes_in(fd, file_bytes, is_on_huge_pages(fd) ? huge_page_bytes : 1);
+  if (!image_bytes) return std::unexpected(image_bytes.error());
+
+  void* at = ::mmap(nullptr, file_bytes, PROT_READ, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return fail_errno("mmap", "memfd");
+  Mapping mapping(at, file_bytes, *image_bytes);
+  ::madvise(at, file_bytes, MADV_HUGEPAGE);
+  // Like MAP_POPULATE, but tells when a page cannot be had: the packet path must never meet that as SIGBUS.
+  if (::madvise(at, file_bytes, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
+    return fail_errno("madvise(MADV_POPULATE_READ)", "memfd");
+  }
+  return mapping;
+}
+
+Result<Mapping> read_image_file(const std::string& path) {
+  // O_NONBLOCK: a FIFO put there must not hold us up.
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return fail(ErrorCode::not_found, "no such file", path);
+  if (!fd) return fail_errno("open", path);
+  auto copy = copy_of_file(fd.get());
+  if (!copy) return std::unexpected(std::move(copy).error().in(path));
+  return copy;
+}
+
+}  // namespace pharos
