@@ -1,0 +1,80 @@
+// An Ethernet port: opened, configured, started, looked at and closed by the control thread. Workers touch its
+// queues only, through burst.hh.
+#pragma once
+
+#include "pharos/base/error.hh"
+#include "pharos/config/model.hh"
+#include "pharos/dataplane/io/device.hh"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+struct rte_mempool;
+
+namespace pharos::dataplane::io {
+
+using MacAddress = std::array<std::uint8_t, 6>;
+
+// Multicast MACs that neighbour discovery for `addresses` needs: all-nodes and, for each IPv6 address, its
+// solicited-node group (RFC 4291, 2.7.1; RFC 2464, section 7). Without duplicates, sorted; empty without IPv6.
+[[nodiscard]] std::vector<MacAddress> multicast_macs(const std::vector<IpAddress>& addresses);
+
+// Mbufs for one queue; the arithmetic stands at the definition.
+[[nodiscard]] unsigned mbufs_for_queue(unsigned receive_descriptors, unsigned transmit_descriptors) noexcept;
+
+struct PortFeatures {
+  bool receive_checksum = false;   // the port verifies IPv4 and UDP checksums and says so per frame
+  bool transmit_checksum = false;  // the port writes IPv4 and UDP checksums
+  bool rss = false;                // the port spreads frames over its queues
+};
+
+struct PortStats {
+  std::uint64_t received_packets = 0, received_bytes = 0;
+  std::uint64_t sent_packets = 0, sent_bytes = 0;
+  std::uint64_t missed_packets = 0;     // the queue was full
+  std::uint64_t receive_errors = 0, transmit_errors = 0;
+  std::uint64_t no_buffer_packets = 0;  // no mbuf for them
+};
+
+class Port {
+ public:
+  // Configures the device with its queues, offloads and filters, and starts it. Errors: unavailable (no such device,
+  // or it refuses), invalid (more queues than it has), exhausted (no memory for mbufs).
+  [[nodiscard]] static Result<Port> open(const config::PortConfig& port, const Device& device);
+  Port(Port&& other) noexcept;
+  Port& operator=(Port&&) = delete;
+  ~Port();  // stops and closes
+
+  [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
+  [[nodiscard]] const std::string& id() const noexcept { return id_; }
+  [[nodiscard]] const std::string& device_name() const noexcept { return device_; }
+  [[nodiscard]] const MacAddress& mac() const noexcept { return mac_; }
+  [[nodiscard]] unsigned queue_count() const noexcept { return queue_count_; }
+  [[nodiscard]] const PortFeatures& features() const noexcept { return features_; }
+  [[nodiscard]] unsigned mtu_bytes() const noexcept { return mtu_bytes_; }
+
+  [[nodiscard]] PortStats stats() const;
+  [[nodiscard]] bool link_up() const;
+
+ private:
+  Port() noexcept = default;
+  [[nodiscard]] Status configure(const config::PortConfig& port);
+  [[nodiscard]] Status set_up_queues(const config::PortConfig& port);
+  [[nodiscard]] Status start(const config::PortConfig& port);
+  void join_multicast(const config::PortConfig& port);
+
+  std::uint16_t number_ = 0;
+  bool attached_ = false;
+  std::string id_;
+  std::string device_;
+  std::string driver_;
+  MacAddress mac_{};
+  unsigned queue_count_ = 0;
+  unsigned mtu_bytes_ = 0;
+  PortFeatures features_;
+  std::vector<rte_mempool*> pools_;  // one per queue
+};
+
+}  // namespace pharos::dataplane::io
