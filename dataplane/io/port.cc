@@ -36,18 +36,6 @@ constexpr unsigned driver_ring_mbufs = 2 * 2048;
 
 }  // namespace
 
-std::vector<MacAddress> multicast_macs(const std::vector<IpAddress>& addresses) {
-  std::vector<MacAddress> macs;
-  for (const auto& address : addresses) {
-    if (address.is_ipv4()) continue;
-    macs.push_back({0x33, 0x33, 0, 0, 0, 1});
-    macs.push_back({0x33, 0x33, 0xff, address.bytes[13], address.bytes[14], address.bytes[15]});
-  }
-  std::ranges::sort(macs);
-  macs.erase(std::unique(macs.begin(), macs.end()), macs.end());
-  return macs;
-}
-
 // What may hold mbufs of a queue at one time:
 //   receive ring + transmit ring + the driver's own rings + two bursts in the worker
 //   + caches: 1.5 * mbuf_cache for the worker's lcore and for the main one, which fills the rings at start
@@ -143,25 +131,22 @@ Status Port::set_up_queues(const config::PortConfig& config) {
 Status Port::start(const config::PortConfig& config) {
   if (const int rc = rte_eth_dev_start(number_); rc != 0) return refused("start", rc, id_);
   rte_ether_addr mac{};
-  if (rte_eth_macaddr_get(number_, &mac) == 0) std::memcpy(mac_.data(), mac.addr_bytes, mac_.size());
+  if (rte_eth_macaddr_get(number_, &mac) == 0) std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
   std::uint16_t mtu = 0;
   if (rte_eth_dev_get_mtu(number_, &mtu) == 0) mtu_bytes_ = mtu;
   if (config.promiscuous) {
     if (const int rc = rte_eth_promiscuous_enable(number_); rc != 0) return refused("promiscuous mode", rc, id_);
-  } else {
-    join_multicast(config);
   }
   rte_eth_dev_set_link_up(number_);  // drivers without a switch refuse; the link state is shown in any case
   return {};
 }
 
-// Neighbour solicitations come to multicast MACs. Drivers differ in what they can filter, so: the list, else
-// all multicast, else everything. Without any of them IPv6 may still work (virtual drivers filter nothing).
-void Port::join_multicast(const config::PortConfig& config) {
-  const auto macs = multicast_macs(config.addresses);
-  if (macs.empty()) return;
+// Drivers differ in what they can filter. Where nothing can be set, IPv6 may still work: the virtual drivers
+// filter nothing.
+void Port::join_multicast(std::span<const MacAddress> macs) {
+  if (macs.empty() || rte_eth_promiscuous_get(number_) == 1) return;
   std::vector<rte_ether_addr> list(macs.size());
-  for (std::size_t i = 0; i < macs.size(); ++i) std::memcpy(list[i].addr_bytes, macs[i].data(), 6);
+  for (std::size_t i = 0; i < macs.size(); ++i) std::memcpy(list[i].addr_bytes, macs[i].bytes.data(), 6);
   if (rte_eth_dev_set_mc_addr_list(number_, list.data(), static_cast<std::uint32_t>(list.size())) == 0) return;
   if (rte_eth_allmulticast_enable(number_) == 0) return;
   if (rte_eth_promiscuous_enable(number_) == 0) {

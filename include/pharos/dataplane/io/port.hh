@@ -5,21 +5,16 @@
 #include "pharos/base/error.hh"
 #include "pharos/config/model.hh"
 #include "pharos/dataplane/io/device.hh"
+#include "pharos/dataplane/packet/interface.hh"
 
-#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 struct rte_mempool;
 
 namespace pharos::dataplane::io {
-
-using MacAddress = std::array<std::uint8_t, 6>;
-
-// Multicast MACs that neighbour discovery for `addresses` needs: all-nodes and, for each IPv6 address, its
-// solicited-node group (RFC 4291, 2.7.1; RFC 2464, section 7). Without duplicates, sorted; empty without IPv6.
-[[nodiscard]] std::vector<MacAddress> multicast_macs(const std::vector<IpAddress>& addresses);
 
 // Mbufs for one queue; the arithmetic stands at the definition.
 [[nodiscard]] unsigned mbufs_for_queue(unsigned receive_descriptors, unsigned transmit_descriptors) noexcept;
@@ -40,8 +35,8 @@ struct PortStats {
 
 class Port {
  public:
-  // Configures the device with its queues, offloads and filters, and starts it. Errors: unavailable (no such device,
-  // or it refuses), invalid (more queues than it has), exhausted (no memory for mbufs).
+  // Configures the device with its queues and offloads, and starts it. Errors: unavailable (no such device, or it
+  // refuses), invalid (more queues than it has), exhausted (no memory for mbufs).
   [[nodiscard]] static Result<Port> open(const config::PortConfig& port, const Device& device);
   Port(Port&& other) noexcept;
   Port& operator=(Port&&) = delete;
@@ -55,6 +50,10 @@ class Port {
   [[nodiscard]] const PortFeatures& features() const noexcept { return features_; }
   [[nodiscard]] unsigned mtu_bytes() const noexcept { return mtu_bytes_; }
 
+  // Lets frames to these multicast MACs in: by the list, else all multicast, else everything; says in the log which
+  // when it is not the list.
+  void join_multicast(std::span<const MacAddress> macs);
+
   [[nodiscard]] PortStats stats() const;
   [[nodiscard]] bool link_up() const;
 
@@ -63,7 +62,6 @@ class Port {
   [[nodiscard]] Status configure(const config::PortConfig& port);
   [[nodiscard]] Status set_up_queues(const config::PortConfig& port);
   [[nodiscard]] Status start(const config::PortConfig& port);
-  void join_multicast(const config::PortConfig& port);
 
   std::uint16_t number_ = 0;
   bool attached_ = false;

@@ -1,0 +1,219 @@
+#include "pharos/dataplane/core/commands.hh"
+
+#include "pharos/dataplane/core/daemon.hh"
+#include "pharos/shared/control_protocol.hh"
+
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace pharos::dataplane {
+
+namespace {
+
+using nlohmann::json;
+
+[[nodiscard]] json version_json(const Version& version) {
+  return {{"epoch", version.epoch}, {"generation", version.generation}};
+}
+
+[[nodiscard]] double busy_ratio(const Worker& worker) {
+  const auto total = worker.total_cycles();
+  return total == 0 ? 0.0 : static_cast<double>(worker.busy_cycles()) / static_cast<double>(total);
+}
+
+[[nodiscard]] json counters_json(const CoreCounters& counters) {
+  json result = json::object();
+  for (std::size_t i = 0; i < verdict_count; ++i) {
+    result[std::string(verdict_texts[i].name)] = counters.read(static_cast<Verdict>(i));
+  }
+  for (std::size_t i = 0; i < counter_count; ++i) {
+    result[std::string(counter_texts[i].name)] = counters.read(static_cast<Counter>(i));
+  }
+  return result;
+}
+
+[[nodiscard]] json tables_json(const TableRoot* root) {
+  json tables = json::object();
+  if (root == nullptr) return tables;
+  const auto part = [](const Version& version, std::uint64_t bytes) {
+    auto result = version_json(version);
+    result["bytes"] = bytes;
+    return result;
+  };
+  tables["catalog"] = part(root->catalog.header().version, root->catalog_bytes->size_bytes());
+  if (const auto header = read_image_header(root->locale_bytes->bytes())) {
+    tables["locale_map"] = part(header->version, root->locale_bytes->size_bytes());
+  }
+  std::uint64_t ranking_bytes = 0;
+  for (const auto& segment : root->ranking_bytes) ranking_bytes += segment->size_bytes();
+  tables["ranking"] = part(root->ranking.version(), ranking_bytes);
+  tables["ranking"]["segments"] = root->ranking.segment_count();
+  return tables;
+}
+
+[[nodiscard]] json addresses_json(const config::PortConfig& config) {
+  json addresses = json::array();
+  for (const auto& address : config.addresses) addresses.push_back(address.text());
+  return addresses;
+}
+
+[[nodiscard]] json port_json(const io::Port& port, const config::PortConfig& config) {
+  return {{"id", port.id()},
+          {"device", port.device_name()},
+          {"link", port.link_up() ? "up" : "down"},
+          {"addresses", addresses_json(config)},
+          {"mac", port.mac().text()},
+          {"queues", port.queue_count()},
+          {"mtu", port.mtu_bytes()},
+          {"idle", config.idle == config::IdlePolicy::poll ? "poll" : "adaptive"},
+          {"offloads",
+           {{"receive_checksum", port.features().receive_checksum},
+            {"transmit_checksum", port.features().transmit_checksum},
+            {"rss", port.features().rss}}}};
+}
+
+[[nodiscard]] json port_stats_json(const io::Port& port) {
+  const auto stats = port.stats();
+  return {{"id", port.id()},
+          {"link", port.link_up() ? "up" : "down"},
+          {"received_packets", stats.received_packets},
+          {"received_bytes", stats.received_bytes},
+          {"sent_packets", stats.sent_packets},
+          {"sent_bytes", stats.sent_bytes},
+          {"missed_packets", stats.missed_packets},
+          {"receive_errors", stats.receive_errors},
+          {"transmit_errors", stats.transmit_errors},
+          {"no_buffer_packets", stats.no_buffer_packets}};
+}
+
+[[nodiscard]] json status(const Daemon& daemon) {
+  const auto* root = daemon.store()->root();
+  json ports = json::array();
+  for (std::size_t i = 0; i < daemon.ports().size(); ++i) {
+    ports.push_back(port_json(daemon.ports()[i], daemon.config().dataplane.ports[i]));
+  }
+  json workers = json::array();
+  for (const auto& worker : daemon.workers()) {
+    for (const auto& queue : worker->queues()) {
+      workers.push_back({{"core", worker->core()},
+                         {"port", daemon.port_of(queue).id()},
+                         {"queue", queue.handle.queue},
+                         {"busy_ratio", busy_ratio(*worker)}});
+    }
+  }
+  return {{"daemon", "dataplane"},
+          {"version", PHAROS_VERSION},
+          {"pid", ::getpid()},
+          {"uptime_s", (monotonic_now() - daemon.started_at()).seconds()},
+          {"log_level", daemon.config().log_level},
+          {"version_in_use", root == nullptr ? json(nullptr) : version_json(root->version)},
+          {"alarms", daemon.alarms()},
+          {"state", root == nullptr ? "waiting" : "running"},
+          {"controlplane_connected", daemon.store()->connected()},
+          {"tables", tables_json(root)},
+          {"ports", std::move(ports)},
+          {"workers", std::move(workers)},
+          {"huge_pages", daemon.plan().huge_pages}};
+}
+
+[[nodiscard]] json ports(const Daemon& daemon) {
+  json list = json::array();
+  for (std::size_t i = 0; i < daemon.ports().size(); ++i) {
+    auto port = port_json(daemon.ports()[i], daemon.config().dataplane.ports[i]);
+    port["stats"] = port_stats_json(daemon.ports()[i]);
+    list.push_back(std::move(port));
+  }
+  return list;
+}
+
+[[nodiscard]] json stats(const Daemon& daemon) {
+  CoreCounters total;
+  json cores = json::array();
+  for (const auto& worker : daemon.workers()) {
+    const auto& counters = worker->counters();
+    for (std::size_t i = 0; i < verdict_count; ++i) total.verdicts[i] += counters.read(static_cast<Verdict>(i));
+    for (std::size_t i = 0; i < counter_count; ++i) total.counters[i] += counters.read(static_cast<Counter>(i));
+    cores.push_back({{"core", worker->core()},
+                     {"role", "worker"},
+                     {"busy_ratio", busy_ratio(*worker)},
+                     {"counters", counters_json(counters)}});
+  }
+  json port_list = json::array();
+  for (const auto& port : daemon.ports()) port_list.push_back(port_stats_json(port));
+  return {{"daemon", "dataplane"},
+          {"counters", counters_json(total)},
+          {"cores", std::move(cores)},
+          {"ports", std::move(port_list)}};
+}
+
+[[nodiscard]] const char* name_of(table_channel::Outcome outcome) {
+  switch (outcome) {
+    case table_channel::Outcome::adopted: return "adopted";
+    case table_channel::Outcome::stale: return "stale";
+    case table_channel::Outcome::out_of_step: return "out of step";
+    case table_channel::Outcome::refused: break;
+  }
+  return "refused";
+}
+
+[[nodiscard]] json generations(const Daemon& daemon) {
+  const auto now = wall_now();
+  json list = json::array();
+  for (const auto& adoption : daemon.store()->history()) {
+    json kinds = json::array();
+    for (const auto kind : adoption.kinds) kinds.push_back(std::string(pharos::name_of(kind)));
+    auto entry = version_json(adoption.version);
+    entry.update({{"kinds", std::move(kinds)},
+                  {"bytes", adoption.image_bytes},
+                  {"outcome", name_of(adoption.outcome)},
+                  {"reason", adoption.reason},
+                  {"age_s", (now - adoption.at).seconds()},
+                  {"origin", adoption.origin == Adoption::Origin::disk ? "disk" : "published"},
+                  {"proving_us", adoption.proving_us},
+                  {"swapping_us", adoption.swapping_us}});
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+[[nodiscard]] Result<json> log_level(Daemon& daemon, const json& arguments) {
+  const auto level = arguments.find("level");
+  if (level == arguments.end() || !level->is_string()) {
+    return fail(ErrorCode::invalid, "the level is missing", "arguments.level",
+                "one of trace, debug, info, warning, error");
+  }
+  const auto previous = daemon.config().log_level;
+  if (auto ok = daemon.set_log_level(level->get<std::string>()); !ok) return std::unexpected(ok.error());
+  return json{{"level", daemon.config().log_level}, {"previous", previous}};
+}
+
+[[nodiscard]] Result<json> reload(Daemon& daemon) {
+  auto outcome = daemon.reload();
+  if (!outcome) return std::unexpected(outcome.error());
+  return json{{"changed", outcome->changed}, {"needs_restart", outcome->needs_restart}};
+}
+
+}  // namespace
+
+void add_commands(control::Server& server, Daemon& daemon) {
+  using control::Access;
+  const auto look = [&](const char* name, const char* summary, json (*show)(const Daemon&)) {
+    server.add({name, Access::read, summary, [&daemon, show](const json&) -> Result<json> { return show(daemon); }});
+  };
+  look("status", "state, tables in use, ports, workers, alarms", status);
+  look("stats", "counters in total, of each core and of each port", stats);
+  look("ports", "the ports with their devices, offloads, links and statistics", ports);
+  look("generations", "the last 64 table versions that came, and what became of them", generations);
+  server.add({"version", Access::read, "version of the program",
+              [](const json&) -> Result<json> { return json{{"version", PHAROS_VERSION}}; }});
+  server.add({"log-level", Access::write, "how much is logged: trace, debug, info, warning, error",
+              [&daemon](const json& arguments) { return log_level(daemon, arguments); }});
+  server.add({"reload", Access::write, "read the configuration again; what cannot change live is listed",
+              [&daemon](const json&) { return reload(daemon); }});
+}
+
+}  // namespace pharos::dataplane

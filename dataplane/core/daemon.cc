@@ -1,0 +1,245 @@
+#include "pharos/dataplane/core/daemon.hh"
+
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+
+#include "pharos/dataplane/core/commands.hh"
+#include "pharos/dataplane/core/directories.hh"
+#include "pharos/dataplane/core/reload.hh"
+#include "pharos/dataplane/io/eal_log.hh"
+#include "pharos/shared/control_protocol.hh"
+
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+
+namespace pharos::dataplane {
+
+namespace {
+
+[[nodiscard]] sigset_t our_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  return set;
+}
+
+[[nodiscard]] InterfaceSettings settings_of(const config::Config& config, const config::PortConfig& port,
+                                            const io::Port& opened) {
+  InterfaceSettings settings;
+  settings.mac = opened.mac();
+  settings.addresses = port.addresses;
+  settings.vlan = port.vlan;
+  settings.dns_port = config.dataplane.dns_port;
+  settings.beacon_port = config.dataplane.beacon_port;
+  settings.any_mac = port.promiscuous;
+  settings.transmit_ipv4_checksum = opened.features().transmit_checksum;
+  settings.transmit_udp_checksum = opened.features().transmit_checksum;
+  return settings;
+}
+
+[[nodiscard]] ServedQueue served_queue(const config::PortConfig& config, const io::Port& port,
+                                       const Interface& interface, unsigned queue) {
+  constexpr unsigned ethernet_bytes = 14;
+  return {.handle = {.port = port.number(),
+                     .queue = static_cast<std::uint16_t>(queue),
+                     .receive_checksum = port.features().receive_checksum,
+                     .frame_bytes_max = static_cast<std::uint16_t>(std::min(port.mtu_bytes() + ethernet_bytes, 0xffffU))},
+          .interface = &interface,
+          .idle = config.idle};
+}
+
+}  // namespace
+
+void block_signals() {
+  const auto set = our_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+Daemon::Daemon(config::Config config) : config_(std::move(config)) {}
+
+Daemon::~Daemon() { stop(); }
+
+Status Daemon::start() {
+  struct Stage {
+    const char* name;
+    Status (Daemon::*run)();
+  };
+  static constexpr std::array stages = {
+      Stage{"directories", &Daemon::make_directories}, Stage{"EAL", &Daemon::start_eal},
+      Stage{"ports", &Daemon::open_ports},             Stage{"workers", &Daemon::make_workers},
+      Stage{"tables", &Daemon::open_tables},           Stage{"control sockets", &Daemon::open_control},
+      Stage{"events", &Daemon::open_events},           Stage{"launch", &Daemon::launch_workers},
+  };
+  for (const auto& stage : stages) {
+    spdlog::debug("start: {}", stage.name);
+    service_manager_.status(std::string("starting: ") + stage.name);
+    if (auto ok = (this->*stage.run)(); !ok) {
+      return std::unexpected(std::move(ok.error()).in(std::string("start, stage '") + stage.name + "'"));
+    }
+  }
+  tick();
+  service_manager_.ready("serving");
+  spdlog::info("ready: {} ports, {} workers, {} after start", ports_.size(), workers_.size(),
+               fmt::format("{:.0f} ms", (monotonic_now() - started_at_).seconds() * 1000));
+  return {};
+}
+
+Status Daemon::make_directories() {
+  if (auto ok = prepare_directory(config_.run_directory); !ok) return ok;
+  if (auto ok = prepare_directory(config_.state_directory); !ok) return ok;
+  auto lock = lock_instance(config_.run_directory);
+  if (!lock) return std::unexpected(lock.error());
+  lock_ = std::move(*lock);
+  if (::getrandom(cookie_secret_.data(), cookie_secret_.size(), 0) != static_cast<ssize_t>(cookie_secret_.size())) {
+    return fail_errno("getrandom");
+  }
+  return {};
+}
+
+Status Daemon::start_eal() {
+  auto plan = io::plan_eal(config_.dataplane, config_.run_directory, io::read_host_facts());
+  if (!plan) return std::unexpected(plan.error());
+  plan_ = std::move(*plan);
+  auto eal = io::Eal::start(plan_, config_.run_directory);
+  if (!eal) return std::unexpected(eal.error());
+  eal_.emplace(std::move(*eal));
+  io::set_eal_log_level(config_.log_level);
+  return {};
+}
+
+Status Daemon::open_ports() {
+  const auto& configs = config_.dataplane.ports;
+  ports_.reserve(configs.size());
+  interfaces_.reserve(configs.size());  // workers keep pointers to its elements
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    auto port = io::Port::open(configs[i], plan_.devices[i]);
+    if (!port) return std::unexpected(port.error());
+    auto interface = make_interface(settings_of(config_, configs[i], *port));
+    if (!interface) return std::unexpected(std::move(interface.error()).in("port '" + configs[i].id + "'"));
+    // The link-local address that every interface has is worth no promiscuous mode on a port without IPv6.
+    if (std::ranges::any_of(configs[i].addresses, [](const auto& a) { return !a.is_ipv4(); })) {
+      port->join_multicast(multicast_macs(*interface));
+    }
+    spdlog::info("port '{}': {}, {}, {} queues, MTU {}, checksums in hardware: receive {}, transmit {}",
+                 port->id(), port->device_name(), port->mac().text(), port->queue_count(), port->mtu_bytes(),
+                 port->features().receive_checksum, port->features().transmit_checksum);
+    ports_.push_back(std::move(*port));
+    interfaces_.push_back(*interface);
+  }
+  links_up_.assign(ports_.size(), false);
+  return {};
+}
+
+// Queues are dealt round-robin: queue n of all goes to worker n mod workers.
+Status Daemon::make_workers() {
+  std::vector<WorkerSettings> settings(plan_.worker_cores.size());
+  unsigned next = 0;
+  for (std::size_t i = 0; i < ports_.size(); ++i) {
+    for (unsigned queue = 0; queue < ports_[i].queue_count(); ++queue) {
+      auto& worker = settings[next++ % settings.size()];
+      worker.queues.push_back(served_queue(config_.dataplane.ports[i], ports_[i], interfaces_[i], queue));
+    }
+  }
+  auto options = serve_options(config_);
+  options.cookie_secret = cookie_secret_;
+  const auto cycles_per_us = measure_cycles_per_us();
+  for (unsigned index = 0; index < settings.size(); ++index) {
+    settings[index].index = index;
+    settings[index].core = plan_.worker_cores[index];
+    settings[index].cycles_per_us = cycles_per_us;
+    if (config_.dataplane.beacon_port != 0) {
+      auto ring = RingProducer::create(config_.dataplane.beacon_ring_bytes, "pharos-beacons");
+      if (!ring) return std::unexpected(std::move(ring.error()).in("beacon ring"));
+      settings[index].beacons.emplace(std::move(*ring));
+    }
+    workers_.push_back(std::make_unique<Worker>(std::move(settings[index]), published_, options));
+  }
+  pulses_.resize(workers_.size());
+  return {};
+}
+
+Status Daemon::open_tables() {
+  TableStoreOptions options;
+  options.socket_path = config_.run_directory + "/tables.sock";
+  options.state_directory = config_.state_directory + "/tables";
+  options.allowed_uid = config_.dataplane.allowed_uid.value_or(0);
+  for (const auto& worker : workers_) {
+    if (worker->beacon_ring_fd() >= 0) options.ring_fds.push_back(worker->beacon_ring_fd());
+  }
+  auto store = TableStore::open(std::move(options), [this](const TableRoot* next) { publish_root(published_, next); });
+  if (!store) return std::unexpected(store.error());
+  store_ = std::move(*store);
+  const auto loaded = store_->load();
+  for (const auto& note : loaded.notes) spdlog::info("tables: {}", note);
+  if (!loaded.adopted) spdlog::info("tables: none on disk yet; queries are dropped until the control plane sends some");
+  return {};
+}
+
+Status Daemon::open_control() {
+  auto server = control::Server::open(config_.run_directory, "dataplane", config_.control_uid.value_or(0));
+  if (!server) return std::unexpected(server.error());
+  control_ = std::make_unique<control::Server>(std::move(*server));
+  add_commands(*control_, *this);
+  return {};
+}
+
+Status Daemon::open_events() {
+  const auto set = our_signals();
+  signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  timer_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!signals_ || !timer_ || !epoll_) return fail_errno("epoll, signalfd, timerfd");
+
+  constexpr Duration tick_default = seconds(1);
+  const auto watchdog = service_manager_.watchdog_interval();
+  const auto interval = watchdog.ns > 0 ? std::min(watchdog, tick_default) : tick_default;
+  const timespec period{.tv_sec = interval.ns / 1'000'000'000, .tv_nsec = interval.ns % 1'000'000'000};
+  const itimerspec timer{.it_interval = period, .it_value = period};
+  if (::timerfd_settime(timer_.get(), 0, &timer, nullptr) != 0) return fail_errno("timerfd_settime");
+
+  for (const int fd : {signals_.get(), timer_.get(), store_->fd(), control_->fd()}) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return fail_errno("epoll_ctl");
+  }
+  return {};
+}
+
+Status Daemon::launch_workers() {
+  for (auto& worker : workers_) {
+    std::string text;
+    for (const auto& queue : worker->queues()) {
+      text += fmt::format("{}{}/{}", text.empty() ? "" : ", ", port_of(queue).id(), queue.handle.queue);
+    }
+    spdlog::info("worker {} on core {}: {}", worker->index(), worker->core(), text);
+    if (auto ok = eal_->launch(worker->index(), [w = worker.get()] { w->run(); }); !ok) return ok;
+  }
+  return {};
+}
+
+const io::Port& Daemon::port_of(const ServedQueue& queue) const {
+  const auto found =
+      std::ranges::find_if(ports_, [&](const auto& port) { return port.number() == queue.handle.port; });
+  REQUIRE(found != ports_.end());  // workers are made from these ports
+  return *found;
+}
+
+void Daemon::stop() noexcept {
+  // relaxed: see Published
+  published_.stop.store(true, std::memory_order_relaxed);
+  if (eal_) eal_->join();
+  control_.reset();
+  store_.reset();  // frees the tables: no worker is left
+  workers_.clear();
+  interfaces_.clear();
+  ports_.clear();
+  eal_.reset();
+}
+
+}  // namespace pharos::dataplane

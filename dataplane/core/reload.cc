@@ -1,0 +1,73 @@
+#include "pharos/dataplane/core/reload.hh"
+
+#include <tuple>
+
+namespace pharos::dataplane {
+
+namespace {
+
+// All that a port is; `source` (its line in the file) is not part of it.
+[[nodiscard]] auto fields_of(const config::PortConfig& port) {
+  return std::tie(port.id, port.device, port.addresses, port.vlan, port.queues, port.receive_descriptors,
+                  port.transmit_descriptors, port.idle, port.checksum_offload, port.promiscuous,
+                  port.exception_interface);
+}
+
+[[nodiscard]] bool same_ports(const std::vector<config::PortConfig>& a, const std::vector<config::PortConfig>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& x, const auto& y) { return fields_of(x) == fields_of(y); });
+}
+
+}  // namespace
+
+ConfigChanges compare(const config::Config& running, const config::Config& next) {
+  ConfigChanges changes;
+  const auto& was = running.dataplane;
+  const auto& is = next.dataplane;
+  const auto live = [&](const char* key, bool same) {
+    if (!same) changes.live.emplace_back(key);
+  };
+  const auto restart = [&](const char* key, bool same) {
+    if (!same) changes.restart.emplace_back(key);
+  };
+  live("log_level", running.log_level == next.log_level);
+  live("server_name", running.server_name == next.server_name);
+  live("dataplane.nsid", was.nsid == is.nsid);
+  live("dataplane.udp_payload_max", was.udp_payload_max_bytes == is.udp_payload_max_bytes);
+  live("dataplane.ecs", was.ecs == is.ecs);
+
+  restart("run_directory", running.run_directory == next.run_directory);
+  restart("state_directory", running.state_directory == next.state_directory);
+  restart("control_uid", running.control_uid == next.control_uid);
+  restart("dataplane.huge_pages", was.huge_pages == is.huge_pages);
+  restart("dataplane.memory", was.memory_bytes == is.memory_bytes);
+  restart("dataplane.worker_cores", was.worker_cores == is.worker_cores);
+  restart("dataplane.control_core", was.control_core == is.control_core);
+  restart("dataplane.eal_arguments", was.eal_arguments == is.eal_arguments);
+  restart("dataplane.ports", same_ports(was.ports, is.ports));
+  restart("dataplane.dns_port", was.dns_port == is.dns_port);
+  restart("dataplane.beacon_port", was.beacon_port == is.beacon_port);
+  restart("dataplane.beacon_ring", was.beacon_ring_bytes == is.beacon_ring_bytes);
+  restart("dataplane.allowed_uid", was.allowed_uid == is.allowed_uid);
+  return changes;
+}
+
+void apply_live(config::Config& running, const config::Config& next) {
+  running.log_level = next.log_level;
+  running.server_name = next.server_name;
+  running.dataplane.nsid = next.dataplane.nsid;
+  running.dataplane.udp_payload_max_bytes = next.dataplane.udp_payload_max_bytes;
+  running.dataplane.ecs = next.dataplane.ecs;
+}
+
+ServeOptions serve_options(const config::Config& config) {
+  ServeOptions options;
+  options.udp_payload_max_bytes = config.dataplane.udp_payload_max_bytes;
+  options.nsid = config.dataplane.nsid;
+  options.version_text = "pharos " PHAROS_VERSION;
+  options.server_id = config.server_name;
+  options.ecs_enabled = config.dataplane.ecs;
+  return options;
+}
+
+}  // namespace pharos::dataplane

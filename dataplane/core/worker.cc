@@ -1,0 +1,150 @@
+#include "pharos/dataplane/core/worker.hh"
+
+#include <sys/prctl.h>
+#include <time.h>
+#include <x86intrin.h>
+
+#include "pharos/base/clock.hh"
+
+#include <urcu/urcu-qsbr.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace pharos::dataplane {
+
+namespace {
+
+constexpr double spin_us = 20.0;
+constexpr unsigned long timer_slack_ns = 1;  // the default of 50 us would double every sleep
+
+[[nodiscard]] IdleLimits limits_for(double cycles_per_us) {
+  return {.spin_cycles = static_cast<std::uint64_t>(spin_us * cycles_per_us)};
+}
+
+// A worker with one polled port polls: that port's core is dedicated.
+[[nodiscard]] bool all_adaptive(const std::vector<ServedQueue>& queues) {
+  return std::ranges::all_of(queues, [](const auto& q) { return q.idle == config::IdlePolicy::adaptive; });
+}
+
+void add(std::atomic<std::uint64_t>& total, std::uint64_t cycles) noexcept {
+  // relaxed: one writer, and readers need no order
+  total.store(total.load(std::memory_order_relaxed) + cycles, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+void publish_root(Published& published, const TableRoot* next) noexcept {
+  rcu_set_pointer(&published.root, next);  // release: pairs with rcu_dereference in Worker::serve_queue
+  urcu_qsbr_synchronize_rcu();
+}
+
+Worker::Worker(WorkerSettings settings, const Published& published, const ServeOptions& options)
+    : settings_(std::move(settings)), published_(published), may_sleep_(all_adaptive(settings_.queues)),
+      serve_state_(new ServeState(options)), idle_(limits_for(settings_.cycles_per_us)) {}
+
+Worker::~Worker() { delete serve_state_; }
+
+std::unique_ptr<ServeState> Worker::exchange_options(const ServeOptions& options) {
+  auto next = std::make_unique<ServeState>(options);
+  // Full barrier: the state is whole before a worker can see it in turn().
+  return std::unique_ptr<ServeState>(rcu_xchg_pointer(&serve_state_, next.release()));
+}
+
+void Worker::run() noexcept {
+  ::prctl(PR_SET_TIMERSLACK, timer_slack_ns);
+  urcu_qsbr_register_thread();
+  turn_started_cycles_ = __rdtsc();
+  // relaxed: see Published
+  while (!published_.stop.load(std::memory_order_relaxed)) {
+    const unsigned received = turn();
+    // Here, and nowhere else, no table pointer is held.
+    urcu_qsbr_quiescent_state();
+    account(received);
+    if (may_sleep_) {
+      if (const auto sleep_us = idle_.after_turn(received != 0, turn_started_cycles_); sleep_us != 0) sleep(sleep_us);
+    }
+    if (received == 0) _mm_pause();
+  }
+  urcu_qsbr_unregister_thread();
+}
+
+unsigned Worker::turn() noexcept {
+  ServeState& state = *rcu_dereference(serve_state_);
+  state.set_time(published_.wall_s.load(std::memory_order_relaxed));  // relaxed: see Published
+  unsigned received = 0;
+  for (const auto& queue : settings_.queues) received += serve_queue(queue, state);
+  return received;
+}
+
+unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexcept {
+  const unsigned received = io::receive_burst(queue.handle, frames_, mbufs_);
+  if (received == 0) return 0;
+  classify_burst(*queue.interface, frames_, counters_);
+  if (frames_.beacon_count != 0) forward_beacons();
+  if (frames_.query_count != 0) {
+    if (const TableRoot* root = rcu_dereference(published_.root); root != nullptr) [[likely]] {
+      serve_burst(state, *root, frames_.queries(), counters_);
+    } else {
+      for (auto& query : frames_.queries()) {
+        query.verdict = Verdict::drop_no_tables;
+        counters_.count(Verdict::drop_no_tables);
+      }
+    }
+  }
+  finish_burst(*queue.interface, frames_);
+  io::transmit_burst(queue.handle, frames_, mbufs_, counters_);
+  return received;
+}
+
+// Copied and forgotten: no key, no parsing here.
+void Worker::forward_beacons() noexcept {
+  const auto received_ns = monotonic_now().ns;
+  for (const auto& beacon : frames_.beacons()) {
+    if (beacon.bytes.size() + sizeof(BeaconArrival) > ring_record_bytes_max) {
+      counters_.count(Verdict::beacon_oversize);
+      continue;
+    }
+    BeaconArrival arrival{};
+    arrival.received_ns = received_ns;
+    std::ranges::copy(beacon.source.bytes, arrival.source);
+    arrival.source_port = beacon.source_port;
+    arrival.worker = static_cast<std::uint16_t>(settings_.index);
+    const bool taken =
+        settings_.beacons && settings_.beacons->push(RingRecordKind::beacon, object_bytes(arrival), beacon.bytes);
+    counters_.count(taken ? Verdict::beacon_forwarded : Verdict::beacon_ring_full);
+  }
+}
+
+void Worker::account(unsigned received) noexcept {
+  const auto now_cycles = __rdtsc();
+  const auto spent = now_cycles - std::exchange(turn_started_cycles_, now_cycles);
+  add(total_cycles_, spent);
+  counters_.count(Counter::loops);
+  if (received != 0) {
+    add(busy_cycles_, spent);
+  } else {
+    counters_.count(Counter::loops_empty);
+  }
+}
+
+// Offline while asleep, so that no grace period waits for us.
+void Worker::sleep(std::uint32_t sleep_us) noexcept {
+  urcu_qsbr_thread_offline();
+  const timespec pause{.tv_sec = 0, .tv_nsec = static_cast<long>(sleep_us) * 1000};
+  ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+  urcu_qsbr_thread_online();
+  counters_.count(Counter::sleeps);
+  const auto now_cycles = __rdtsc();
+  add(total_cycles_, now_cycles - std::exchange(turn_started_cycles_, now_cycles));
+}
+
+double measure_cycles_per_us() {
+  const auto started = monotonic_now();
+  const auto started_cycles = __rdtsc();
+  while ((monotonic_now() - started).ns < 5'000'000) _mm_pause();
+  const auto cycles = __rdtsc() - started_cycles;
+  return static_cast<double>(cycles) * 1000.0 / static_cast<double>((monotonic_now() - started).ns);
+}
+
+}  // namespace pharos::dataplane

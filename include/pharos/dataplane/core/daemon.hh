@@ -1,0 +1,118 @@
+// The data plane as a process: start-up in named stages, the control thread's loop, an orderly end.
+//
+//   directories -> EAL -> ports -> workers made -> tables (socket, then the last good ones from disk) -> control
+//   sockets -> workers launched -> ready                       stop: the same way back
+//
+// The control thread is the main lcore. It waits in epoll for the tables socket, the control sockets, signals and a
+// one-second tick, and never touches a packet. Everything here belongs to it but `published` and the workers' shared
+// members.
+#pragma once
+
+#include "pharos/base/clock.hh"
+#include "pharos/base/error.hh"
+#include "pharos/base/fd.hh"
+#include "pharos/config/model.hh"
+#include "pharos/dataplane/core/service_manager.hh"
+#include "pharos/dataplane/core/worker.hh"
+#include "pharos/dataplane/io/eal.hh"
+#include "pharos/dataplane/io/port.hh"
+#include "pharos/dataplane/packet/interface.hh"
+#include "pharos/dataplane/table/table_store.hh"
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pharos::control {
+class Server;
+}
+
+namespace pharos::dataplane {
+
+// What one worker was last seen doing, for the watchdog.
+struct WorkerPulse {
+  std::uint64_t loops = 0;
+  bool stalled = false;  // no turn in a whole tick
+};
+
+class Daemon {
+ public:
+  explicit Daemon(config::Config config);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Runs the stages in order; the first that fails ends it, with its name in the error.
+  [[nodiscard]] Status start();
+  // Serves until SIGTERM or SIGINT, then stops in order.
+  void run();
+
+  // Reads the configuration again and applies what can change live. Errors: invalid (the old one stays), and what
+  // needs a restart is said in the second list. For SIGHUP and the `reload` command.
+  struct Reloaded {
+    std::vector<std::string> changed;
+    std::vector<std::string> needs_restart;
+  };
+  [[nodiscard]] Result<Reloaded> reload();
+  [[nodiscard]] Status set_log_level(const std::string& level);
+
+  // ---- for the control commands ----
+  [[nodiscard]] const config::Config& config() const noexcept { return config_; }
+  [[nodiscard]] const io::EalPlan& plan() const noexcept { return plan_; }
+  [[nodiscard]] const std::vector<io::Port>& ports() const noexcept { return ports_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<Worker>>& workers() const noexcept { return workers_; }
+  [[nodiscard]] const TableStore* store() const noexcept { return store_.get(); }
+  [[nodiscard]] Instant started_at() const noexcept { return started_at_; }
+  [[nodiscard]] const io::Port& port_of(const ServedQueue& queue) const;
+  [[nodiscard]] std::vector<std::string> alarms() const;
+
+ private:
+  // Stages.
+  [[nodiscard]] Status make_directories();
+  [[nodiscard]] Status start_eal();
+  [[nodiscard]] Status open_ports();
+  [[nodiscard]] Status make_workers();
+  [[nodiscard]] Status open_tables();
+  [[nodiscard]] Status open_control();
+  [[nodiscard]] Status launch_workers();
+  [[nodiscard]] Status open_events();
+
+  // The loop.
+  [[nodiscard]] bool handle_signal();  // false: stop
+  void tick();
+  void watch_links();
+  void watch_workers();
+  void report_status();
+  void stop() noexcept;
+
+  config::Config config_;
+  std::array<std::byte, 16> cookie_secret_{};
+  Instant started_at_ = monotonic_now();
+  ServiceManager service_manager_;
+  UniqueFd lock_;
+  UniqueFd signals_, timer_, epoll_;
+
+  // In the order in which they are made; destroyed the other way round.
+  Published published_;
+  io::EalPlan plan_;
+  std::optional<io::Eal> eal_;
+  std::vector<io::Port> ports_;
+  std::vector<Interface> interfaces_;             // one per port; workers borrow them
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<TableStore> store_;
+  std::unique_ptr<control::Server> control_;
+
+  std::vector<WorkerPulse> pulses_;  // one per worker
+  std::vector<bool> links_up_;       // one per port
+  std::string reload_error_;         // of the last reload; empty when it was good
+};
+
+// SIGTERM, SIGINT and SIGHUP wait for the control thread's descriptor. Before the first thread is made.
+void block_signals();
+
+// Log to stderr, with time stamps unless the journal adds them; level by name.
+void start_log(const std::string& level);
+
+}  // namespace pharos::dataplane
