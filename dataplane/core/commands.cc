@@ -3,10 +3,10 @@
 #include "pharos/dataplane/core/daemon.hh"
 #include "pharos/shared/control_protocol.hh"
 
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
-
-#include <unistd.h>
 
 #include <utility>
 
@@ -135,8 +135,10 @@ using nlohmann::json;
   json cores = json::array();
   for (const auto& worker : daemon.workers()) {
     const auto& counters = worker->counters();
-    for (std::size_t i = 0; i < verdict_count; ++i) total.verdicts[i] += counters.read(static_cast<Verdict>(i));
-    for (std::size_t i = 0; i < counter_count; ++i) total.counters[i] += counters.read(static_cast<Counter>(i));
+    for (std::size_t i = 0; i < verdict_count; ++i)
+      total.verdicts[i] += counters.read(static_cast<Verdict>(i));
+    for (std::size_t i = 0; i < counter_count; ++i)
+      total.counters[i] += counters.read(static_cast<Counter>(i));
     cores.push_back({{"core", worker->core()},
                      {"role", "worker"},
                      {"busy_ratio", busy_ratio(*worker)},
@@ -152,10 +154,14 @@ using nlohmann::json;
 
 [[nodiscard]] const char* name_of(table_channel::Outcome outcome) {
   switch (outcome) {
-    case table_channel::Outcome::adopted: return "adopted";
-    case table_channel::Outcome::stale: return "stale";
-    case table_channel::Outcome::out_of_step: return "out of step";
-    case table_channel::Outcome::refused: break;
+    case table_channel::Outcome::adopted:
+      return "adopted";
+    case table_channel::Outcome::stale:
+      return "stale";
+    case table_channel::Outcome::out_of_step:
+      return "out of step";
+    case table_channel::Outcome::refused:
+      break;
   }
   return "refused";
 }
@@ -187,7 +193,8 @@ using nlohmann::json;
                 "one of trace, debug, info, warning, error");
   }
   const auto previous = daemon.config().log_level;
-  if (auto ok = daemon.set_log_level(level->get<std::string>()); !ok) return std::unexpected(ok.error());
+  if (auto ok = daemon.set_log_level(level->get<std::string>()); !ok)
+    return std::unexpected(ok.error());
   return json{{"level", daemon.config().log_level}, {"previous", previous}};
 }
 
@@ -202,7 +209,8 @@ using nlohmann::json;
 void add_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
   const auto look = [&](const char* name, const char* summary, json (*show)(const Daemon&)) {
-    server.add({name, Access::read, summary, [&daemon, show](const json&) -> Result<json> { return show(daemon); }});
+    server.add({name, Access::read, summary,
+                [&daemon, show](const json&) -> Result<json> { return show(daemon); }});
   };
   look("status", "state, tables in use, ports, workers, alarms", status);
   look("stats", "counters in total, of each core and of each port", stats);
@@ -212,7 +220,8 @@ void add_commands(control::Server& server, Daemon& daemon) {
               [](const json&) -> Result<json> { return json{{"version", PHAROS_VERSION}}; }});
   server.add({"log-level", Access::write, "how much is logged: trace, debug, info, warning, error",
               [&daemon](const json& arguments) { return log_level(daemon, arguments); }});
-  server.add({"reload", Access::write, "read the configuration again; what cannot change live is listed",
+  server.add({"reload", Access::write,
+              "read the configuration again; what cannot change live is listed",
               [&daemon](const json&) { return reload(daemon); }});
 }
 

@@ -1,16 +1,16 @@
 // The control thread's loop: signals, ticks, reload, log, alarms. The rest of Daemon is in daemon.cc.
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
-
 #include "pharos/dataplane/core/daemon.hh"
+#include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/core/reload.hh"
 #include "pharos/dataplane/io/eal_log.hh"
 #include "pharos/shared/control_protocol.hh"
 
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
-#include <urcu/urcu-qsbr.h>
 
 #include <algorithm>
 #include <array>
@@ -32,7 +32,8 @@ constexpr std::array log_levels = {"trace", "debug", "info", "warning", "error"}
 
 void start_log(const std::string& level) {
   auto logger = spdlog::stderr_color_mt("pharos-dataplane");
-  logger->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%l: %v" : "%Y-%m-%dT%H:%M:%S.%e %^%l%$: %v");
+  logger->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%l: %v"
+                                                               : "%Y-%m-%dT%H:%M:%S.%e %^%l%$: %v");
   spdlog::set_default_logger(std::move(logger));
   spdlog::set_level(spdlog::level::from_str(level));
 }
@@ -40,7 +41,8 @@ void start_log(const std::string& level) {
 void Daemon::run() {
   for (bool running = true; running;) {
     std::array<epoll_event, 8> events{};
-    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    const int count =
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<std::size_t>(i)].data.fd;
       if (fd == store_->fd()) store_->on_readable();
@@ -66,9 +68,11 @@ bool Daemon::handle_signal() {
 
 void Daemon::tick() {
   std::uint64_t expirations = 0;
-  if (::read(timer_.get(), &expirations, sizeof expirations) < 0) expirations = 0;  // called at start: none yet
+  if (::read(timer_.get(), &expirations, sizeof expirations) < 0)
+    expirations = 0;  // called at start: none yet
   // relaxed: see Published
-  published_.wall_s.store(static_cast<std::uint32_t>(wall_now().ns / 1'000'000'000), std::memory_order_relaxed);
+  published_.wall_s.store(static_cast<std::uint32_t>(wall_now().ns / 1'000'000'000),
+                          std::memory_order_relaxed);
   control_->poll_once({});  // drops peers that are slow or silent
   watch_links();
   if (expirations != 0) watch_workers();
@@ -92,7 +96,8 @@ void Daemon::watch_workers() {
     const auto loops = workers_[i]->counters().read(Counter::loops);
     const bool stalled = loops == std::exchange(pulses_[i].loops, loops);
     if (stalled && !pulses_[i].stalled) {
-      spdlog::error("worker {} on core {} made no turn since the last tick", i, workers_[i]->core());
+      spdlog::error("worker {} on core {} made no turn since the last tick", i,
+                    workers_[i]->core());
     }
     pulses_[i].stalled = stalled;
   }
@@ -102,11 +107,11 @@ void Daemon::report_status() {
   std::uint64_t answered = 0;
   for (const auto& worker : workers_) answered += worker->counters().read(Verdict::answered);
   const auto* root = store_->root();
-  service_manager_.status(
-      fmt::format("{}, control plane {}, {} answers",
-                  root == nullptr ? "waiting for tables"
-                                  : fmt::format("tables {}.{}", root->version.epoch, root->version.generation),
-                  store_->connected() ? "connected" : "absent", answered));
+  service_manager_.status(fmt::format(
+      "{}, control plane {}, {} answers",
+      root == nullptr ? "waiting for tables"
+                      : fmt::format("tables {}.{}", root->version.epoch, root->version.generation),
+      store_->connected() ? "connected" : "absent", answered));
 }
 
 std::vector<std::string> Daemon::alarms() const {
@@ -115,7 +120,8 @@ std::vector<std::string> Daemon::alarms() const {
     if (!links_up_[i]) alarms.push_back(fmt::format("port '{}': link down", ports_[i].id()));
   }
   for (std::size_t i = 0; i < pulses_.size(); ++i) {
-    if (pulses_[i].stalled) alarms.push_back(fmt::format("worker {} on core {} stands still", i, workers_[i]->core()));
+    if (pulses_[i].stalled)
+      alarms.push_back(fmt::format("worker {} on core {} stands still", i, workers_[i]->core()));
   }
   if (store_->root() == nullptr) alarms.emplace_back("no tables: queries are dropped");
   const auto history = store_->history();
@@ -146,8 +152,9 @@ Result<Daemon::Reloaded> Daemon::reload() {
   options.cookie_secret = cookie_secret_;
   std::vector<std::unique_ptr<ServeState>> former;
   for (auto& worker : workers_) former.push_back(worker->exchange_options(options));
-  urcu_qsbr_synchronize_rcu();  // then no worker uses the former states, which end here
-  spdlog::info("reload: changed {}; needs a restart: {}", join(changes.live), join(changes.restart));
+  synchronize_rcu();  // then no worker uses the former states, which end here
+  spdlog::info("reload: changed {}; needs a restart: {}", join(changes.live),
+               join(changes.restart));
   return Reloaded{.changed = changes.live, .needs_restart = changes.restart};
 }
 

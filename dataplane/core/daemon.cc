@@ -1,10 +1,5 @@
 #include "pharos/dataplane/core/daemon.hh"
 
-#include <sys/epoll.h>
-#include <sys/random.h>
-#include <sys/signalfd.h>
-#include <sys/timerfd.h>
-
 #include "pharos/dataplane/core/commands.hh"
 #include "pharos/dataplane/core/directories.hh"
 #include "pharos/dataplane/core/reload.hh"
@@ -12,6 +7,11 @@
 #include "pharos/shared/control_protocol.hh"
 
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -28,7 +28,8 @@ namespace {
   return set;
 }
 
-[[nodiscard]] InterfaceSettings settings_of(const config::Config& config, const config::PortConfig& port,
+[[nodiscard]] InterfaceSettings settings_of(const config::Config& config,
+                                            const config::PortConfig& port,
                                             const io::Port& opened) {
   InterfaceSettings settings;
   settings.mac = opened.mac();
@@ -48,7 +49,8 @@ namespace {
   return {.handle = {.port = port.number(),
                      .queue = static_cast<std::uint16_t>(queue),
                      .receive_checksum = port.features().receive_checksum,
-                     .frame_bytes_max = static_cast<std::uint16_t>(std::min(port.mtu_bytes() + ethernet_bytes, 0xffffU))},
+                     .frame_bytes_max = static_cast<std::uint16_t>(
+                         std::min(port.mtu_bytes() + ethernet_bytes, 0xffffU))},
           .interface = &interface,
           .idle = config.idle};
 }
@@ -62,7 +64,9 @@ void block_signals() {
 
 Daemon::Daemon(config::Config config) : config_(std::move(config)) {}
 
-Daemon::~Daemon() { stop(); }
+Daemon::~Daemon() {
+  stop();
+}
 
 Status Daemon::start() {
   struct Stage {
@@ -70,16 +74,21 @@ Status Daemon::start() {
     Status (Daemon::*run)();
   };
   static constexpr std::array stages = {
-      Stage{"directories", &Daemon::make_directories}, Stage{"EAL", &Daemon::start_eal},
-      Stage{"ports", &Daemon::open_ports},             Stage{"workers", &Daemon::make_workers},
-      Stage{"tables", &Daemon::open_tables},           Stage{"control sockets", &Daemon::open_control},
-      Stage{"events", &Daemon::open_events},           Stage{"launch", &Daemon::launch_workers},
+      Stage{"directories", &Daemon::make_directories},
+      Stage{"EAL", &Daemon::start_eal},
+      Stage{"ports", &Daemon::open_ports},
+      Stage{"workers", &Daemon::make_workers},
+      Stage{"tables", &Daemon::open_tables},
+      Stage{"control sockets", &Daemon::open_control},
+      Stage{"events", &Daemon::open_events},
+      Stage{"launch", &Daemon::launch_workers},
   };
   for (const auto& stage : stages) {
     spdlog::debug("start: {}", stage.name);
     service_manager_.status(std::string("starting: ") + stage.name);
     if (auto ok = (this->*stage.run)(); !ok) {
-      return std::unexpected(std::move(ok.error()).in(std::string("start, stage '") + stage.name + "'"));
+      return std::unexpected(
+          std::move(ok.error()).in(std::string("start, stage '") + stage.name + "'"));
     }
   }
   tick();
@@ -95,7 +104,8 @@ Status Daemon::make_directories() {
   auto lock = lock_instance(config_.run_directory);
   if (!lock) return std::unexpected(lock.error());
   lock_ = std::move(*lock);
-  if (::getrandom(cookie_secret_.data(), cookie_secret_.size(), 0) != static_cast<ssize_t>(cookie_secret_.size())) {
+  if (::getrandom(cookie_secret_.data(), cookie_secret_.size(), 0) !=
+      static_cast<ssize_t>(cookie_secret_.size())) {
     return fail_errno("getrandom");
   }
   return {};
@@ -120,14 +130,16 @@ Status Daemon::open_ports() {
     auto port = io::Port::open(configs[i], plan_.devices[i]);
     if (!port) return std::unexpected(port.error());
     auto interface = make_interface(settings_of(config_, configs[i], *port));
-    if (!interface) return std::unexpected(std::move(interface.error()).in("port '" + configs[i].id + "'"));
+    if (!interface)
+      return std::unexpected(std::move(interface.error()).in("port '" + configs[i].id + "'"));
     // The link-local address that every interface has is worth no promiscuous mode on a port without IPv6.
     if (std::ranges::any_of(configs[i].addresses, [](const auto& a) { return !a.is_ipv4(); })) {
       port->join_multicast(multicast_macs(*interface));
     }
-    spdlog::info("port '{}': {}, {}, {} queues, MTU {}, checksums in hardware: receive {}, transmit {}",
-                 port->id(), port->device_name(), port->mac().text(), port->queue_count(), port->mtu_bytes(),
-                 port->features().receive_checksum, port->features().transmit_checksum);
+    spdlog::info(
+        "port '{}': {}, {}, {} queues, MTU {}, checksums in hardware: receive {}, transmit {}",
+        port->id(), port->device_name(), port->mac().text(), port->queue_count(), port->mtu_bytes(),
+        port->features().receive_checksum, port->features().transmit_checksum);
     ports_.push_back(std::move(*port));
     interfaces_.push_back(*interface);
   }
@@ -142,7 +154,8 @@ Status Daemon::make_workers() {
   for (std::size_t i = 0; i < ports_.size(); ++i) {
     for (unsigned queue = 0; queue < ports_[i].queue_count(); ++queue) {
       auto& worker = settings[next++ % settings.size()];
-      worker.queues.push_back(served_queue(config_.dataplane.ports[i], ports_[i], interfaces_[i], queue));
+      worker.queues.push_back(
+          served_queue(config_.dataplane.ports[i], ports_[i], interfaces_[i], queue));
     }
   }
   auto options = serve_options(config_);
@@ -171,17 +184,21 @@ Status Daemon::open_tables() {
   for (const auto& worker : workers_) {
     if (worker->beacon_ring_fd() >= 0) options.ring_fds.push_back(worker->beacon_ring_fd());
   }
-  auto store = TableStore::open(std::move(options), [this](const TableRoot* next) { publish_root(published_, next); });
+  auto store = TableStore::open(std::move(options),
+                                [this](const TableRoot* next) { publish_root(published_, next); });
   if (!store) return std::unexpected(store.error());
   store_ = std::move(*store);
   const auto loaded = store_->load();
   for (const auto& note : loaded.notes) spdlog::info("tables: {}", note);
-  if (!loaded.adopted) spdlog::info("tables: none on disk yet; queries are dropped until the control plane sends some");
+  if (!loaded.adopted)
+    spdlog::info(
+        "tables: none on disk yet; queries are dropped until the control plane sends some");
   return {};
 }
 
 Status Daemon::open_control() {
-  auto server = control::Server::open(config_.run_directory, "dataplane", config_.control_uid.value_or(0));
+  auto server =
+      control::Server::open(config_.run_directory, "dataplane", config_.control_uid.value_or(0));
   if (!server) return std::unexpected(server.error());
   control_ = std::make_unique<control::Server>(std::move(*server));
   add_commands(*control_, *this);
@@ -198,9 +215,11 @@ Status Daemon::open_events() {
   constexpr Duration tick_default = seconds(1);
   const auto watchdog = service_manager_.watchdog_interval();
   const auto interval = watchdog.ns > 0 ? std::min(watchdog, tick_default) : tick_default;
-  const timespec period{.tv_sec = interval.ns / 1'000'000'000, .tv_nsec = interval.ns % 1'000'000'000};
+  const timespec period{.tv_sec = interval.ns / 1'000'000'000,
+                        .tv_nsec = interval.ns % 1'000'000'000};
   const itimerspec timer{.it_interval = period, .it_value = period};
-  if (::timerfd_settime(timer_.get(), 0, &timer, nullptr) != 0) return fail_errno("timerfd_settime");
+  if (::timerfd_settime(timer_.get(), 0, &timer, nullptr) != 0)
+    return fail_errno("timerfd_settime");
 
   for (const int fd : {signals_.get(), timer_.get(), store_->fd(), control_->fd()}) {
     epoll_event event{};
@@ -215,7 +234,8 @@ Status Daemon::launch_workers() {
   for (auto& worker : workers_) {
     std::string text;
     for (const auto& queue : worker->queues()) {
-      text += fmt::format("{}{}/{}", text.empty() ? "" : ", ", port_of(queue).id(), queue.handle.queue);
+      text +=
+          fmt::format("{}{}/{}", text.empty() ? "" : ", ", port_of(queue).id(), queue.handle.queue);
     }
     spdlog::info("worker {} on core {}: {}", worker->index(), worker->core(), text);
     if (auto ok = eal_->launch(worker->index(), [w = worker.get()] { w->run(); }); !ok) return ok;
@@ -224,8 +244,8 @@ Status Daemon::launch_workers() {
 }
 
 const io::Port& Daemon::port_of(const ServedQueue& queue) const {
-  const auto found =
-      std::ranges::find_if(ports_, [&](const auto& port) { return port.number() == queue.handle.port; });
+  const auto found = std::ranges::find_if(
+      ports_, [&](const auto& port) { return port.number() == queue.handle.port; });
   REQUIRE(found != ports_.end());  // workers are made from these ports
   return *found;
 }

@@ -11,7 +11,8 @@ namespace pharos::dataplane {
 namespace {
 
 [[nodiscard]] Status make_parents(const std::string& path) {
-  for (auto slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+  for (auto slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
     const auto parent = path.substr(0, slash);
     if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("mkdir", parent);
   }
@@ -19,7 +20,7 @@ namespace {
 }
 
 [[nodiscard]] Status check_owner(int fd, const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) return fail_errno("stat", path);
   if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
     return fail(ErrorCode::denied, "belongs to user " + std::to_string(info.st_uid), path,
@@ -43,7 +44,8 @@ Status prepare_directory(const std::string& given) {
   if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST) return fail_errno("mkdir", path);
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd && (errno == ELOOP || errno == ENOTDIR)) {
-    return fail(ErrorCode::denied, "is a symbolic link or no directory", path, "remove it, or name another one");
+    return fail(ErrorCode::denied, "is a symbolic link or no directory", path,
+                "remove it, or name another one");
   }
   if (!fd) return fail_errno("open", path);
   return check_owner(fd.get(), path);
@@ -52,7 +54,8 @@ Status prepare_directory(const std::string& given) {
 Result<UniqueFd> lock_instance(const std::string& run_directory) {
   const auto path = run_directory + "/dataplane.lock";
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
-  if (!fd && errno == ELOOP) return fail(ErrorCode::denied, "is a symbolic link", path, "remove it");
+  if (!fd && errno == ELOOP)
+    return fail(ErrorCode::denied, "is a symbolic link", path, "remove it");
   if (!fd) return fail_errno("open", path);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return fail_errno("lock", path);
@@ -60,7 +63,8 @@ Result<UniqueFd> lock_instance(const std::string& run_directory) {
     const auto length = ::pread(fd.get(), pid, sizeof pid - 1, 0);
     std::string holder(pid, length > 0 ? static_cast<std::size_t>(length) : 0);
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
-    return fail(ErrorCode::conflict, "another pharos-dataplane runs here" + (holder.empty() ? "" : ", pid " + holder),
+    return fail(ErrorCode::conflict,
+                "another pharos-dataplane runs here" + (holder.empty() ? "" : ", pid " + holder),
                 path, "stop it, or give this one a run_directory of its own");
   }
   const auto pid = std::to_string(::getpid()) + "\n";

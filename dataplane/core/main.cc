@@ -4,7 +4,6 @@
 #include "pharos/dataplane/io/eal.hh"
 
 #include <CLI/CLI.hpp>
-
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
@@ -17,11 +16,13 @@ using namespace pharos;
 
 constexpr const char* description =
     "The packet path of Pharos: answers DNS from the tables that pharos-controlplane publishes.\n"
-    "Start it as root (or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK); it needs no control plane to start and keeps\n"
+    "Start it as root (or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK); it needs no control "
+    "plane to start and keeps\n"
     "answering from the last good tables on disk.";
 constexpr const char* footer =
     "Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT stop.\n"
-    "Exit status: 0 stopped in order, or the configuration is good; 1 it does not start, or the configuration is bad;\n"
+    "Exit status: 0 stopped in order, or the configuration is good; 1 it does not start, or the "
+    "configuration is bad;\n"
     "others: the command line is wrong.";
 
 // Loads, and checks what only this host can tell. Prints every mistake.
@@ -35,7 +36,8 @@ constexpr const char* footer =
 }
 
 [[nodiscard]] int check(const config::Config& config) {
-  const auto plan = dataplane::io::plan_eal(config.dataplane, config.run_directory, dataplane::io::read_host_facts());
+  const auto plan = dataplane::io::plan_eal(config.dataplane, config.run_directory,
+                                            dataplane::io::read_host_facts());
   if (!plan) {
     std::fprintf(stderr, "%s\n", plan.error().text().c_str());
     return 1;

@@ -8,12 +8,13 @@ namespace {
 
 // All that a port is; `source` (its line in the file) is not part of it.
 [[nodiscard]] auto fields_of(const config::PortConfig& port) {
-  return std::tie(port.id, port.device, port.addresses, port.vlan, port.queues, port.receive_descriptors,
-                  port.transmit_descriptors, port.idle, port.checksum_offload, port.promiscuous,
-                  port.exception_interface);
+  return std::tie(port.id, port.device, port.addresses, port.vlan, port.queues,
+                  port.receive_descriptors, port.transmit_descriptors, port.idle,
+                  port.checksum_offload, port.promiscuous, port.exception_interface);
 }
 
-[[nodiscard]] bool same_ports(const std::vector<config::PortConfig>& a, const std::vector<config::PortConfig>& b) {
+[[nodiscard]] bool same_ports(const std::vector<config::PortConfig>& a,
+                              const std::vector<config::PortConfig>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const auto& x, const auto& y) { return fields_of(x) == fields_of(y); });
 }

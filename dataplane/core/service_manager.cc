@@ -8,7 +8,9 @@ namespace pharos::dataplane {
 
 namespace {
 
-void notify(const std::string& text) { ::sd_notify(0, text.c_str()); }
+void notify(const std::string& text) {
+  ::sd_notify(0, text.c_str());
+}
 
 }  // namespace
 
@@ -19,10 +21,18 @@ ServiceManager::ServiceManager() {
   }
 }
 
-void ServiceManager::ready(const std::string& status) const { notify("READY=1\nSTATUS=" + status); }
-void ServiceManager::status(const std::string& text) const { notify("STATUS=" + text); }
-void ServiceManager::stopping() const { notify("STOPPING=1\nSTATUS=stopping"); }
-void ServiceManager::alive() const { notify("WATCHDOG=1"); }
+void ServiceManager::ready(const std::string& status) const {
+  notify("READY=1\nSTATUS=" + status);
+}
+void ServiceManager::status(const std::string& text) const {
+  notify("STATUS=" + text);
+}
+void ServiceManager::stopping() const {
+  notify("STOPPING=1\nSTATUS=stopping");
+}
+void ServiceManager::alive() const {
+  notify("WATCHDOG=1");
+}
 
 // Type=notify-reload wants the time stamp that the manager compares with (sd_notify(3)).
 void ServiceManager::reloading() const {

@@ -1,12 +1,10 @@
 #include "pharos/dataplane/core/worker.hh"
 
+#include "pharos/base/clock.hh"
+
 #include <sys/prctl.h>
 #include <time.h>
 #include <x86intrin.h>
-
-#include "pharos/base/clock.hh"
-
-#include <urcu/urcu-qsbr.h>
 
 #include <algorithm>
 #include <utility>
@@ -24,7 +22,8 @@ constexpr unsigned long timer_slack_ns = 1;  // the default of 50 us would doubl
 
 // A worker with one polled port polls: that port's core is dedicated.
 [[nodiscard]] bool all_adaptive(const std::vector<ServedQueue>& queues) {
-  return std::ranges::all_of(queues, [](const auto& q) { return q.idle == config::IdlePolicy::adaptive; });
+  return std::ranges::all_of(queues,
+                             [](const auto& q) { return q.idle == config::IdlePolicy::adaptive; });
 }
 
 void add(std::atomic<std::uint64_t>& total, std::uint64_t cycles) noexcept {
@@ -35,42 +34,47 @@ void add(std::atomic<std::uint64_t>& total, std::uint64_t cycles) noexcept {
 }  // namespace
 
 void publish_root(Published& published, const TableRoot* next) noexcept {
-  rcu_set_pointer(&published.root, next);  // release: pairs with rcu_dereference in Worker::serve_queue
-  urcu_qsbr_synchronize_rcu();
+  published.root.store(next);
+  synchronize_rcu();
 }
 
 Worker::Worker(WorkerSettings settings, const Published& published, const ServeOptions& options)
-    : settings_(std::move(settings)), published_(published), may_sleep_(all_adaptive(settings_.queues)),
-      serve_state_(new ServeState(options)), idle_(limits_for(settings_.cycles_per_us)) {}
+    : settings_(std::move(settings)),
+      published_(published),
+      may_sleep_(all_adaptive(settings_.queues)),
+      serve_state_(new ServeState(options)),
+      idle_(limits_for(settings_.cycles_per_us)) {}
 
-Worker::~Worker() { delete serve_state_; }
+Worker::~Worker() {
+  delete serve_state_.load();
+}
 
 std::unique_ptr<ServeState> Worker::exchange_options(const ServeOptions& options) {
   auto next = std::make_unique<ServeState>(options);
-  // Full barrier: the state is whole before a worker can see it in turn().
-  return std::unique_ptr<ServeState>(rcu_xchg_pointer(&serve_state_, next.release()));
+  return std::unique_ptr<ServeState>(serve_state_.exchange(next.release()));
 }
 
 void Worker::run() noexcept {
   ::prctl(PR_SET_TIMERSLACK, timer_slack_ns);
-  urcu_qsbr_register_thread();
+  RcuReader reader;
   turn_started_cycles_ = __rdtsc();
   // relaxed: see Published
   while (!published_.stop.load(std::memory_order_relaxed)) {
     const unsigned received = turn();
     // Here, and nowhere else, no table pointer is held.
-    urcu_qsbr_quiescent_state();
+    reader.quiescent();
     account(received);
     if (may_sleep_) {
-      if (const auto sleep_us = idle_.after_turn(received != 0, turn_started_cycles_); sleep_us != 0) sleep(sleep_us);
+      if (const auto sleep_us = idle_.after_turn(received != 0, turn_started_cycles_);
+          sleep_us != 0)
+        sleep(reader, sleep_us);
     }
     if (received == 0) _mm_pause();
   }
-  urcu_qsbr_unregister_thread();
 }
 
 unsigned Worker::turn() noexcept {
-  ServeState& state = *rcu_dereference(serve_state_);
+  ServeState& state = *serve_state_.load();
   state.set_time(published_.wall_s.load(std::memory_order_relaxed));  // relaxed: see Published
   unsigned received = 0;
   for (const auto& queue : settings_.queues) received += serve_queue(queue, state);
@@ -83,7 +87,7 @@ unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexce
   classify_burst(*queue.interface, frames_, counters_);
   if (frames_.beacon_count != 0) forward_beacons();
   if (frames_.query_count != 0) {
-    if (const TableRoot* root = rcu_dereference(published_.root); root != nullptr) [[likely]] {
+    if (const TableRoot* root = published_.root.load(); root != nullptr) [[likely]] {
       serve_burst(state, *root, frames_.queries(), counters_);
     } else {
       for (auto& query : frames_.queries()) {
@@ -111,7 +115,8 @@ void Worker::forward_beacons() noexcept {
     arrival.source_port = beacon.source_port;
     arrival.worker = static_cast<std::uint16_t>(settings_.index);
     const bool taken =
-        settings_.beacons && settings_.beacons->push(RingRecordKind::beacon, object_bytes(arrival), beacon.bytes);
+        settings_.beacons &&
+        settings_.beacons->push(RingRecordKind::beacon, object_bytes(arrival), beacon.bytes);
     counters_.count(taken ? Verdict::beacon_forwarded : Verdict::beacon_ring_full);
   }
 }
@@ -129,11 +134,11 @@ void Worker::account(unsigned received) noexcept {
 }
 
 // Offline while asleep, so that no grace period waits for us.
-void Worker::sleep(std::uint32_t sleep_us) noexcept {
-  urcu_qsbr_thread_offline();
+void Worker::sleep(RcuReader& reader, std::uint32_t sleep_us) noexcept {
+  reader.offline();
   const timespec pause{.tv_sec = 0, .tv_nsec = static_cast<long>(sleep_us) * 1000};
   ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
-  urcu_qsbr_thread_online();
+  reader.online();
   counters_.count(Counter::sleeps);
   const auto now_cycles = __rdtsc();
   add(total_cycles_, now_cycles - std::exchange(turn_started_cycles_, now_cycles));

@@ -49,30 +49,32 @@ constexpr auto mbuf_flags_of = [] {
 }
 
 void prepare(rte_mbuf& mbuf, const Frame& frame) noexcept {
-  if (mbuf.nb_segs != 1) [[unlikely]] cut_to_one_segment(mbuf);
+  if (mbuf.nb_segs != 1) [[unlikely]]
+    cut_to_one_segment(mbuf);
   mbuf.data_len = frame.length;
   mbuf.pkt_len = frame.length;
   mbuf.ol_flags = mbuf_flags_of[frame.transmit_flags & 7U];
-  mbuf.tx_offload = 0;
-  mbuf.l2_len = frame.ip_offset;
-  mbuf.l3_len = frame.ip_header_bytes;
+  mbuf.tx_offload = rte_mbuf_tx_offload(frame.ip_offset, frame.ip_header_bytes, 0, 0, 0, 0, 0);
 }
 
 }  // namespace
 
 unsigned receive_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs) noexcept {
   frames.begin();
-  const unsigned count = rte_eth_rx_burst(queue.port, queue.queue, mbufs.mbufs.data(), burst_frames_max);
+  const unsigned count =
+      rte_eth_rx_burst(queue.port, queue.queue, mbufs.mbufs.data(), burst_frames_max);
   for (unsigned i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs.mbufs[i], const void*));
   for (unsigned i = 0; i < count; ++i) {
     rte_mbuf& mbuf = *mbufs.mbufs[i];
-    const std::uint8_t flags = queue.receive_checksum ? receive_flags_of(mbuf.ol_flags) : std::uint8_t{0};
+    const std::uint8_t flags =
+        queue.receive_checksum ? receive_flags_of(mbuf.ol_flags) : std::uint8_t{0};
     frames.add(rte_pktmbuf_mtod(&mbuf, std::byte*), mbuf.data_len, room_of(mbuf, queue), flags);
   }
   return count;
 }
 
-void transmit_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs, CoreCounters& counters) noexcept {
+void transmit_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs,
+                    CoreCounters& counters) noexcept {
   std::array<rte_mbuf*, burst_frames_max> list;
   unsigned count = 0;
   for (const auto index : frames.releases()) list[count++] = mbufs.mbufs[index];
@@ -88,7 +90,8 @@ void transmit_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbu
   unsigned taken = 0;
   for (unsigned tries = 0; taken < count && tries < transmit_tries_max; ++tries) {
     if (tries != 0) rte_pause();
-    taken += rte_eth_tx_burst(queue.port, queue.queue, list.data() + taken, static_cast<std::uint16_t>(count - taken));
+    taken += rte_eth_tx_burst(queue.port, queue.queue, list.data() + taken,
+                              static_cast<std::uint16_t>(count - taken));
   }
   count_sent(frames, taken, counters);
   if (taken < count) rte_pktmbuf_free_bulk(list.data() + taken, count - taken);

@@ -10,7 +10,8 @@ namespace pharos::dataplane::io {
 namespace {
 
 [[nodiscard]] bool all_hex(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c) != 0; });
+  return !text.empty() &&
+         std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
 // "0000:3b:00.0" or "3b:00.0".

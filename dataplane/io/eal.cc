@@ -1,8 +1,8 @@
 #include "pharos/dataplane/io/eal.hh"
 
-#include <sched.h>
-
 #include "pharos/dataplane/io/eal_log.hh"
+
+#include <sched.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -21,7 +21,9 @@ namespace pharos::dataplane::io {
 
 namespace {
 
-constexpr unsigned lcore_of_worker(unsigned worker) { return worker + 1; }
+constexpr unsigned lcore_of_worker(unsigned worker) {
+  return worker + 1;
+}
 
 [[nodiscard]] std::string listing(const std::vector<unsigned>& cores) {
   std::string text;
@@ -31,8 +33,8 @@ constexpr unsigned lcore_of_worker(unsigned worker) { return worker + 1; }
 
 [[nodiscard]] Status check_core(unsigned core, const HostFacts& host, const char* where) {
   if (std::ranges::binary_search(host.cores, core)) return {};
-  return fail(ErrorCode::invalid, "core " + std::to_string(core) + " is not one that we may run on", where,
-              "cores of this process: " + listing(host.cores));
+  return fail(ErrorCode::invalid, "core " + std::to_string(core) + " is not one that we may run on",
+              where, "cores of this process: " + listing(host.cores));
 }
 
 [[nodiscard]] unsigned queue_total(const config::DataplaneConfig& dataplane) {
@@ -41,7 +43,8 @@ constexpr unsigned lcore_of_worker(unsigned worker) { return worker + 1; }
   return total;
 }
 
-[[nodiscard]] Status plan_cores(const config::DataplaneConfig& dataplane, const HostFacts& host, EalPlan& plan) {
+[[nodiscard]] Status plan_cores(const config::DataplaneConfig& dataplane, const HostFacts& host,
+                                EalPlan& plan) {
   if (host.cores.empty()) return fail(ErrorCode::unavailable, "no core to run on");
   plan.control_core = dataplane.control_core.value_or(host.cores.front());
   if (auto ok = check_core(plan.control_core, host, "dataplane.control_core"); !ok) return ok;
@@ -54,7 +57,8 @@ constexpr unsigned lcore_of_worker(unsigned worker) { return worker + 1; }
     std::ranges::copy_if(host.cores, std::back_inserter(plan.worker_cores),
                          [&](unsigned core) { return core != plan.control_core; });
   }
-  if (plan.worker_cores.empty()) plan.worker_cores = {plan.control_core};  // a machine with one core
+  if (plan.worker_cores.empty())
+    plan.worker_cores = {plan.control_core};  // a machine with one core
 
   const auto unique = std::set<unsigned>(plan.worker_cores.begin(), plan.worker_cores.end());
   if (unique.size() != plan.worker_cores.size()) {
@@ -69,13 +73,15 @@ constexpr unsigned lcore_of_worker(unsigned worker) { return worker + 1; }
   return {};
 }
 
-[[nodiscard]] Status plan_memory(const config::DataplaneConfig& dataplane, const HostFacts& host, EalPlan& plan) {
+[[nodiscard]] Status plan_memory(const config::DataplaneConfig& dataplane, const HostFacts& host,
+                                 EalPlan& plan) {
   const bool enough = host.free_huge_page_bytes >= dataplane.memory_bytes;
   if (dataplane.huge_pages == config::HugePages::required && !enough) {
     return fail(ErrorCode::exhausted,
-                "huge pages are required: " + std::to_string(dataplane.memory_bytes >> 20) + " MiB wanted, " +
-                    std::to_string(host.free_huge_page_bytes >> 20) + " MiB free",
-                "dataplane.huge_pages", "reserve more with vm.nr_hugepages, or write huge_pages: automatic");
+                "huge pages are required: " + std::to_string(dataplane.memory_bytes >> 20) +
+                    " MiB wanted, " + std::to_string(host.free_huge_page_bytes >> 20) + " MiB free",
+                "dataplane.huge_pages",
+                "reserve more with vm.nr_hugepages, or write huge_pages: automatic");
   }
   plan.huge_pages = enough && dataplane.huge_pages != config::HugePages::never;
   return {};
@@ -93,16 +99,24 @@ constexpr unsigned lcore_of_worker(unsigned worker) { return worker + 1; }
 [[nodiscard]] std::string lcore_map(const EalPlan& plan) {
   std::string map = "0@" + std::to_string(plan.control_core);
   for (unsigned worker = 0; worker < plan.worker_cores.size(); ++worker) {
-    map += "," + std::to_string(lcore_of_worker(worker)) + "@" + std::to_string(plan.worker_cores[worker]);
+    map += "," + std::to_string(lcore_of_worker(worker)) + "@" +
+           std::to_string(plan.worker_cores[worker]);
   }
   return map;
 }
 
-void add_arguments(const config::DataplaneConfig& dataplane, const std::string& run_directory, EalPlan& plan) {
+void add_arguments(const config::DataplaneConfig& dataplane, const std::string& run_directory,
+                   EalPlan& plan) {
   auto& arguments = plan.arguments;
-  arguments = {"pharos-dataplane", "--lcores", lcore_map(plan), "--main-lcore", "0",
-               "-m", std::to_string(std::max<std::uint64_t>(dataplane.memory_bytes >> 20, 1)),
-               "--file-prefix", "pharos-" + short_digest(run_directory)};
+  arguments = {"pharos-dataplane",
+               "--lcores",
+               lcore_map(plan),
+               "--main-lcore",
+               "0",
+               "-m",
+               std::to_string(std::max<std::uint64_t>(dataplane.memory_bytes >> 20, 1)),
+               "--file-prefix",
+               "pharos-" + short_digest(run_directory)};
   // --in-memory means: no files, no secondary processes. Without huge pages --no-shconf says the same;
   // the EAL does not take --in-memory and --no-huge together.
   if (plan.huge_pages) {
@@ -126,8 +140,8 @@ void add_arguments(const config::DataplaneConfig& dataplane, const std::string& 
     auto device = parse_device(port);
     if (!device) return std::unexpected(std::move(device.error()).in("port '" + port.id + "'"));
     if (!names.insert(device->name).second) {
-      return fail(ErrorCode::invalid, "two ports have the device '" + device->name + "'", port.source.text(),
-                  "number virtual devices: net_af_packet0, net_af_packet1");
+      return fail(ErrorCode::invalid, "two ports have the device '" + device->name + "'",
+                  port.source.text(), "number virtual devices: net_af_packet0, net_af_packet1");
     }
     devices.push_back(std::move(*device));
   }
@@ -151,7 +165,8 @@ HostFacts read_host_facts() {
     }
   }
   std::error_code ignored;
-  for (const auto& size : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", ignored)) {
+  for (const auto& size :
+       std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", ignored)) {
     std::uint64_t page_kib = 0;
     std::uint64_t free_pages = 0;
     if (std::sscanf(size.path().filename().c_str(), "hugepages-%lukB", &page_kib) != 1) continue;
@@ -165,7 +180,8 @@ Result<EalPlan> plan_eal(const config::DataplaneConfig& dataplane, const std::st
                          const HostFacts& host) {
   EalPlan plan;
   if (dataplane.ports.empty()) {
-    return fail(ErrorCode::invalid, "there is no port", "dataplane.ports", "list one with id: and device:");
+    return fail(ErrorCode::invalid, "there is no port", "dataplane.ports",
+                "list one with id: and device:");
   }
   auto devices = parse_devices(dataplane);
   if (!devices) return std::unexpected(devices.error());
@@ -190,7 +206,8 @@ Result<Eal> Eal::start(const EalPlan& plan, const std::string& run_directory) {
   if (rte_eal_init(static_cast<int>(storage.size()), argv.data()) < 0) {
     std::string line;
     for (const auto& argument : storage) line += (line.empty() ? "" : " ") + argument;
-    return fail(ErrorCode::unavailable, std::string("DPDK does not start: ") + rte_strerror(rte_errno),
+    return fail(ErrorCode::unavailable,
+                std::string("DPDK does not start: ") + rte_strerror(rte_errno),
                 "EAL arguments: " + line, "the EAL's own lines above say more");
   }
   Eal eal;
@@ -219,6 +236,8 @@ Status Eal::launch(unsigned worker, std::function<void()> body) {
   return {};
 }
 
-void Eal::join() noexcept { rte_eal_mp_wait_lcore(); }
+void Eal::join() noexcept {
+  rte_eal_mp_wait_lcore();
+}
 
 }  // namespace pharos::dataplane::io

@@ -15,10 +15,12 @@ namespace pharos::dataplane::io {
 
 namespace {
 
-constexpr std::uint64_t receive_checksums = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-constexpr std::uint64_t transmit_checksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-constexpr std::uint64_t rss_fields = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_IPV6 |
-                                     RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+constexpr std::uint64_t receive_checksums =
+    RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+constexpr std::uint64_t transmit_checksums =
+    RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+constexpr std::uint64_t rss_fields = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_UDP |
+                                     RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
 
 // A frame and what DPDK keeps in front of it; AF_XDP lays its own frames over the same memory.
 constexpr unsigned mbuf_data_bytes = RTE_MBUF_DEFAULT_BUF_SIZE;
@@ -27,12 +29,16 @@ constexpr unsigned burst_mbufs = 64;
 // AF_XDP keeps this many frames in its fill and completion rings, whatever number of descriptors is asked for.
 constexpr unsigned driver_ring_mbufs = 2 * 2048;
 
-[[nodiscard]] std::unexpected<Error> refused(const std::string& what, int rc, const std::string& id) {
-  return fail(ErrorCode::unavailable, what + ": " + rte_strerror(rc < 0 ? -rc : rc), "port '" + id + "'");
+[[nodiscard]] std::unexpected<Error> refused(const std::string& what, int rc,
+                                             const std::string& id) {
+  return fail(ErrorCode::unavailable, what + ": " + rte_strerror(rc < 0 ? -rc : rc),
+              "port '" + id + "'");
 }
 
 // net_tap "offloads" by summing every byte in software; our own sums are mostly precomputed.
-[[nodiscard]] bool offloads_in_hardware(const std::string& driver) { return driver != "net_tap"; }
+[[nodiscard]] bool offloads_in_hardware(const std::string& driver) {
+  return driver != "net_tap";
+}
 
 }  // namespace
 
@@ -42,8 +48,8 @@ constexpr unsigned driver_ring_mbufs = 2 * 2048;
 // rounded up to 2^n - 1, the size that costs a mempool the least memory.
 // 1024 + 1024 + 4096 + 128 + 768 = 7040 -> 8191 mbufs of 2.4 KiB: 20 MiB a queue.
 unsigned mbufs_for_queue(unsigned receive_descriptors, unsigned transmit_descriptors) noexcept {
-  const unsigned wanted = receive_descriptors + transmit_descriptors + driver_ring_mbufs + 2 * burst_mbufs +
-                          2 * (mbuf_cache + mbuf_cache / 2);
+  const unsigned wanted = receive_descriptors + transmit_descriptors + driver_ring_mbufs +
+                          2 * burst_mbufs + 2 * (mbuf_cache + mbuf_cache / 2);
   return std::bit_ceil(wanted + 1) - 1;
 }
 
@@ -53,11 +59,13 @@ Result<Port> Port::open(const config::PortConfig& config, const Device& device) 
   port.device_ = device.name;
   port.driver_ = device.driver;
   if (!config.exception_interface.empty()) {
-    return fail(ErrorCode::unsupported, "an exception interface is not served yet", config.source.text(),
-                "remove exception_interface: ARP, neighbour discovery and echo are answered in place");
+    return fail(
+        ErrorCode::unsupported, "an exception interface is not served yet", config.source.text(),
+        "remove exception_interface: ARP, neighbour discovery and echo are answered in place");
   }
   if (const int rc = rte_eth_dev_get_port_by_name(device.name.c_str(), &port.number_); rc != 0) {
-    return fail(ErrorCode::unavailable, "DPDK has no device '" + device.name + "'", "port '" + config.id + "'",
+    return fail(ErrorCode::unavailable, "DPDK has no device '" + device.name + "'",
+                "port '" + config.id + "'",
                 device.is_pci() ? "bind it: dpdk-devbind.py --bind=vfio-pci " + device.name
                                 : "the EAL's own lines above say why it was not made");
   }
@@ -70,19 +78,24 @@ Result<Port> Port::open(const config::PortConfig& config, const Device& device) 
 
 Status Port::configure(const config::PortConfig& config) {
   rte_eth_dev_info info{};
-  if (const int rc = rte_eth_dev_info_get(number_, &info); rc != 0) return refused("device info", rc, id_);
+  if (const int rc = rte_eth_dev_info_get(number_, &info); rc != 0)
+    return refused("device info", rc, id_);
   const unsigned queues_max = std::min(info.max_rx_queues, info.max_tx_queues);
   if (config.queues > queues_max) {
     return fail(ErrorCode::invalid,
-                std::to_string(config.queues) + " queues, where the device has " + std::to_string(queues_max),
-                config.source.text(), "lower queues:, or give the device more (net_pcap: one rx_pcap= a queue)");
+                std::to_string(config.queues) + " queues, where the device has " +
+                    std::to_string(queues_max),
+                config.source.text(),
+                "lower queues:, or give the device more (net_pcap: one rx_pcap= a queue)");
   }
   queue_count_ = config.queues;
 
   rte_eth_conf conf{};
   const bool offload = config.checksum_offload && offloads_in_hardware(driver_);
-  features_.receive_checksum = offload && (info.rx_offload_capa & receive_checksums) == receive_checksums;
-  features_.transmit_checksum = offload && (info.tx_offload_capa & transmit_checksums) == transmit_checksums;
+  features_.receive_checksum =
+      offload && (info.rx_offload_capa & receive_checksums) == receive_checksums;
+  features_.transmit_checksum =
+      offload && (info.tx_offload_capa & transmit_checksums) == transmit_checksums;
   features_.rss = queue_count_ > 1 && (info.flow_type_rss_offloads & rss_fields) != 0;
   if (features_.receive_checksum) conf.rxmode.offloads |= receive_checksums;
   if (features_.transmit_checksum) conf.txmode.offloads |= transmit_checksums;
@@ -109,7 +122,8 @@ Status Port::set_up_queues(const config::PortConfig& config) {
   const unsigned mbufs = mbufs_for_queue(receive, transmit);
   for (std::uint16_t queue = 0; queue < queue_count_; ++queue) {
     const auto name = "mbufs_" + std::to_string(number_) + "_" + std::to_string(queue);
-    auto* pool = rte_pktmbuf_pool_create(name.c_str(), mbufs, mbuf_cache, 0, mbuf_data_bytes, socket);
+    auto* pool =
+        rte_pktmbuf_pool_create(name.c_str(), mbufs, mbuf_cache, 0, mbuf_data_bytes, socket);
     if (pool == nullptr) {
       return fail(ErrorCode::exhausted,
                   "no memory for " + std::to_string(mbufs) + " mbufs: " + rte_strerror(rte_errno),
@@ -118,7 +132,8 @@ Status Port::set_up_queues(const config::PortConfig& config) {
     }
     pools_.push_back(pool);
     const auto node = static_cast<unsigned>(socket);
-    if (const int rc = rte_eth_rx_queue_setup(number_, queue, receive, node, nullptr, pool); rc != 0) {
+    if (const int rc = rte_eth_rx_queue_setup(number_, queue, receive, node, nullptr, pool);
+        rc != 0) {
       return refused("receive queue " + std::to_string(queue), rc, id_);
     }
     if (const int rc = rte_eth_tx_queue_setup(number_, queue, transmit, node, nullptr); rc != 0) {
@@ -131,13 +146,16 @@ Status Port::set_up_queues(const config::PortConfig& config) {
 Status Port::start(const config::PortConfig& config) {
   if (const int rc = rte_eth_dev_start(number_); rc != 0) return refused("start", rc, id_);
   rte_ether_addr mac{};
-  if (rte_eth_macaddr_get(number_, &mac) == 0) std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
+  if (rte_eth_macaddr_get(number_, &mac) == 0)
+    std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
   std::uint16_t mtu = 0;
   if (rte_eth_dev_get_mtu(number_, &mtu) == 0) mtu_bytes_ = mtu;
   if (config.promiscuous) {
-    if (const int rc = rte_eth_promiscuous_enable(number_); rc != 0) return refused("promiscuous mode", rc, id_);
+    if (const int rc = rte_eth_promiscuous_enable(number_); rc != 0)
+      return refused("promiscuous mode", rc, id_);
   }
-  rte_eth_dev_set_link_up(number_);  // drivers without a switch refuse; the link state is shown in any case
+  rte_eth_dev_set_link_up(
+      number_);  // drivers without a switch refuse; the link state is shown in any case
   return {};
 }
 
@@ -146,22 +164,30 @@ Status Port::start(const config::PortConfig& config) {
 void Port::join_multicast(std::span<const MacAddress> macs) {
   if (macs.empty() || rte_eth_promiscuous_get(number_) == 1) return;
   std::vector<rte_ether_addr> list(macs.size());
-  for (std::size_t i = 0; i < macs.size(); ++i) std::memcpy(list[i].addr_bytes, macs[i].bytes.data(), 6);
-  if (rte_eth_dev_set_mc_addr_list(number_, list.data(), static_cast<std::uint32_t>(list.size())) == 0) return;
+  for (std::size_t i = 0; i < macs.size(); ++i)
+    std::memcpy(list[i].addr_bytes, macs[i].bytes.data(), 6);
+  if (rte_eth_dev_set_mc_addr_list(number_, list.data(), static_cast<std::uint32_t>(list.size())) ==
+      0)
+    return;
   if (rte_eth_allmulticast_enable(number_) == 0) return;
   if (rte_eth_promiscuous_enable(number_) == 0) {
     spdlog::info("port '{}': the device has no multicast filter, promiscuous mode is on", id_);
     return;
   }
-  spdlog::warn("port '{}': no multicast filter can be set; neighbour discovery may not reach us", id_);
+  spdlog::warn("port '{}': no multicast filter can be set; neighbour discovery may not reach us",
+               id_);
 }
 
 PortStats Port::stats() const {
   rte_eth_stats raw{};
   if (rte_eth_stats_get(number_, &raw) != 0) return {};
-  return {.received_packets = raw.ipackets, .received_bytes = raw.ibytes,
-          .sent_packets = raw.opackets, .sent_bytes = raw.obytes,
-          .missed_packets = raw.imissed, .receive_errors = raw.ierrors, .transmit_errors = raw.oerrors,
+  return {.received_packets = raw.ipackets,
+          .received_bytes = raw.ibytes,
+          .sent_packets = raw.opackets,
+          .sent_bytes = raw.obytes,
+          .missed_packets = raw.imissed,
+          .receive_errors = raw.ierrors,
+          .transmit_errors = raw.oerrors,
           .no_buffer_packets = raw.rx_nombuf};
 }
 
@@ -171,9 +197,15 @@ bool Port::link_up() const {
 }
 
 Port::Port(Port&& other) noexcept
-    : number_(other.number_), attached_(std::exchange(other.attached_, false)), id_(std::move(other.id_)),
-      device_(std::move(other.device_)), driver_(std::move(other.driver_)), mac_(other.mac_),
-      queue_count_(other.queue_count_), mtu_bytes_(other.mtu_bytes_), features_(other.features_),
+    : number_(other.number_),
+      attached_(std::exchange(other.attached_, false)),
+      id_(std::move(other.id_)),
+      device_(std::move(other.device_)),
+      driver_(std::move(other.driver_)),
+      mac_(other.mac_),
+      queue_count_(other.queue_count_),
+      mtu_bytes_(other.mtu_bytes_),
+      features_(other.features_),
       pools_(std::exchange(other.pools_, {})) {}
 
 Port::~Port() {

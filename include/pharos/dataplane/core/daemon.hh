@@ -62,7 +62,9 @@ class Daemon {
   [[nodiscard]] const config::Config& config() const noexcept { return config_; }
   [[nodiscard]] const io::EalPlan& plan() const noexcept { return plan_; }
   [[nodiscard]] const std::vector<io::Port>& ports() const noexcept { return ports_; }
-  [[nodiscard]] const std::vector<std::unique_ptr<Worker>>& workers() const noexcept { return workers_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<Worker>>& workers() const noexcept {
+    return workers_;
+  }
   [[nodiscard]] const TableStore* store() const noexcept { return store_.get(); }
   [[nodiscard]] Instant started_at() const noexcept { return started_at_; }
   [[nodiscard]] const io::Port& port_of(const ServedQueue& queue) const;
@@ -99,7 +101,7 @@ class Daemon {
   io::EalPlan plan_;
   std::optional<io::Eal> eal_;
   std::vector<io::Port> ports_;
-  std::vector<Interface> interfaces_;             // one per port; workers borrow them
+  std::vector<Interface> interfaces_;  // one per port; workers borrow them
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<TableStore> store_;
   std::unique_ptr<control::Server> control_;

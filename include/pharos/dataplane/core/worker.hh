@@ -11,6 +11,7 @@
 #include "pharos/config/model.hh"
 #include "pharos/dataplane/core/counters.hh"
 #include "pharos/dataplane/core/idle.hh"
+#include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/dns/serve.hh"
 #include "pharos/dataplane/io/burst.hh"
 #include "pharos/dataplane/packet/frame_burst.hh"
@@ -28,7 +29,7 @@ namespace pharos::dataplane {
 
 // What the control thread tells all workers. One per process, RCU-published or atomic.
 struct Published {
-  const TableRoot* root = nullptr;               // RCU: rcu_dereference by workers, once per burst
+  RcuPointer<const TableRoot> root;  // workers load it once a burst
   // Read by workers once a turn; relaxed: a stop or a second seen one turn later is as good.
   std::atomic<bool> stop{false};
   std::atomic<std::uint32_t> wall_s{0};
@@ -47,9 +48,9 @@ struct ServedQueue {
 struct WorkerSettings {
   unsigned index = 0;
   unsigned core = 0;
-  std::vector<ServedQueue> queues;       // at least one
-  std::optional<RingProducer> beacons;   // none: beacons are not taken
-  double cycles_per_us = 1000.0;         // of the time stamp counter
+  std::vector<ServedQueue> queues;      // at least one
+  std::optional<RingProducer> beacons;  // none: beacons are not taken
+  double cycles_per_us = 1000.0;        // of the time stamp counter
 };
 
 class Worker {
@@ -67,10 +68,16 @@ class Worker {
   [[nodiscard]] unsigned core() const noexcept { return settings_.core; }
   [[nodiscard]] const std::vector<ServedQueue>& queues() const noexcept { return settings_.queues; }
   [[nodiscard]] const CoreCounters& counters() const noexcept { return counters_; }
-  [[nodiscard]] int beacon_ring_fd() const noexcept { return settings_.beacons ? settings_.beacons->fd() : -1; }
+  [[nodiscard]] int beacon_ring_fd() const noexcept {
+    return settings_.beacons ? settings_.beacons->fd() : -1;
+  }
   // Time stamp cycles spent in turns that received something, and in all turns; relaxed: statistics.
-  [[nodiscard]] std::uint64_t busy_cycles() const noexcept { return busy_cycles_.load(std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t total_cycles() const noexcept { return total_cycles_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t busy_cycles() const noexcept {
+    return busy_cycles_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t total_cycles() const noexcept {
+    return total_cycles_.load(std::memory_order_relaxed);
+  }
 
   // Puts a serve state with `options` in place and returns the former one: free it after a grace period.
   [[nodiscard]] std::unique_ptr<ServeState> exchange_options(const ServeOptions& options);
@@ -80,15 +87,15 @@ class Worker {
   unsigned serve_queue(const ServedQueue& queue, ServeState& state) noexcept;
   void forward_beacons() noexcept;
   void account(unsigned received) noexcept;
-  void sleep(std::uint32_t sleep_us) noexcept;
+  void sleep(RcuReader& reader, std::uint32_t sleep_us) noexcept;
 
   // Constant after start.
   WorkerSettings settings_;  // but for the ring producer, which is the worker's own
   const Published& published_;
   bool may_sleep_;
 
-  // RCU: written by the control thread, freed after a grace period.
-  ServeState* serve_state_;
+  // RCU: exchanged by the control thread, freed after a grace period.
+  RcuPointer<ServeState> serve_state_;
 
   // The worker's own.
   FrameBurst frames_;

@@ -36,6 +36,7 @@ struct MbufBurst {
 unsigned receive_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs) noexcept;
 
 // Sends sends() in order, frees the rest, counts with count_sent(). Every frame of the burst is consumed.
-void transmit_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs, CoreCounters& counters) noexcept;
+void transmit_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs,
+                    CoreCounters& counters) noexcept;
 
 }  // namespace pharos::dataplane::io

@@ -15,13 +15,16 @@
 namespace pharos::dataplane::io {
 
 struct Device {
-  std::string name;      // "net_af_packet0", "0000:3b:00.0": the name that the EAL knows the port by
-  std::string driver;    // "net_af_packet"; "pci" for a PCI address
-  std::string arguments; // what stands behind the name, our defaults added; without the first comma
+  std::string name;    // "net_af_packet0", "0000:3b:00.0": the name that the EAL knows the port by
+  std::string driver;  // "net_af_packet"; "pci" for a PCI address
+  std::string
+      arguments;  // what stands behind the name, our defaults added; without the first comma
 
   [[nodiscard]] bool is_pci() const noexcept { return driver == "pci"; }
   // "name,arguments": the value of --vdev or -a.
-  [[nodiscard]] std::string eal_text() const { return arguments.empty() ? name : name + "," + arguments; }
+  [[nodiscard]] std::string eal_text() const {
+    return arguments.empty() ? name : name + "," + arguments;
+  }
 };
 
 // Takes `port.device` apart and adds what we know to be better than the driver's defaults, for keys that are not

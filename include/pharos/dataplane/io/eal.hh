@@ -26,16 +26,16 @@ struct HostFacts {
 struct EalPlan {
   bool huge_pages = false;
   unsigned control_core = 0;
-  std::vector<unsigned> worker_cores;   // worker i runs as lcore i + 1 on worker_cores[i]
-  std::vector<Device> devices;          // in the order of the configuration's ports
-  std::vector<std::string> arguments;   // argv of rte_eal_init
+  std::vector<unsigned> worker_cores;  // worker i runs as lcore i + 1 on worker_cores[i]
+  std::vector<Device> devices;         // in the order of the configuration's ports
+  std::vector<std::string> arguments;  // argv of rte_eal_init
 };
 
 // Decides cores, memory and arguments. One worker for each queue, as far as there are cores; with fewer
 // cores a worker serves several queues. Errors: invalid (a core that is not ours, a device that cannot be one,
 // more workers than the EAL takes), exhausted (huge pages required and not there).
-[[nodiscard]] Result<EalPlan> plan_eal(const config::DataplaneConfig& dataplane, const std::string& run_directory,
-                                       const HostFacts& host);
+[[nodiscard]] Result<EalPlan> plan_eal(const config::DataplaneConfig& dataplane,
+                                       const std::string& run_directory, const HostFacts& host);
 
 // One per process, for its whole life: the EAL cannot start twice.
 class Eal {

@@ -17,7 +17,8 @@ struct rte_mempool;
 namespace pharos::dataplane::io {
 
 // Mbufs for one queue; the arithmetic stands at the definition.
-[[nodiscard]] unsigned mbufs_for_queue(unsigned receive_descriptors, unsigned transmit_descriptors) noexcept;
+[[nodiscard]] unsigned mbufs_for_queue(unsigned receive_descriptors,
+                                       unsigned transmit_descriptors) noexcept;
 
 struct PortFeatures {
   bool receive_checksum = false;   // the port verifies IPv4 and UDP checksums and says so per frame
@@ -28,7 +29,7 @@ struct PortFeatures {
 struct PortStats {
   std::uint64_t received_packets = 0, received_bytes = 0;
   std::uint64_t sent_packets = 0, sent_bytes = 0;
-  std::uint64_t missed_packets = 0;     // the queue was full
+  std::uint64_t missed_packets = 0;  // the queue was full
   std::uint64_t receive_errors = 0, transmit_errors = 0;
   std::uint64_t no_buffer_packets = 0;  // no mbuf for them
 };
