@@ -18,6 +18,7 @@
 #include "pharos/base/error.hh"
 #include "pharos/base/fd.hh"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -66,27 +67,33 @@ static_assert(sizeof(BeaconArrival) == 32);
 
 class RingProducer {
  public:
-  // Makes a ring in a new memfd. capacity_bytes: a power of two within the limits. Errors: unavailable, invalid.
+  // Makes a ring in a new memfd, sealed in its size. capacity_bytes: a power of two within the limits.
+  // Errors: unavailable, invalid.
   [[nodiscard]] static Result<RingProducer> create(std::uint64_t capacity_bytes, const char* name);
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }  // for the consumer, over SCM_RIGHTS
 
-  // Appends head and body as one record; false (and counted) when there is no room. Hot: no calls, no waiting.
+  // Appends head and body as one record; false (and counted) when there is no room, or together they are longer
+  // than ring_record_bytes_max. Hot: no calls, no waiting.
   bool push(RingRecordKind kind, ConstBytes head, ConstBytes body) noexcept;
 
  private:
+  [[nodiscard]] bool make_room(std::uint64_t needed_bytes) noexcept;
+
   UniqueFd fd_;
   Mapping mapping_;
   RingHeader* header_ = nullptr;
   std::byte* records_ = nullptr;
   std::uint64_t capacity_bytes_ = 0;
-  std::uint64_t produced_bytes_ = 0;  // ours; the shared one only mirrors it
+  std::uint64_t produced_bytes_ = 0;       // ours; the shared one only mirrors it
+  std::uint64_t consumed_bytes_seen_ = 0;  // read again only when the ring looks full
   std::uint64_t dropped_records_ = 0;
 };
 
 class RingConsumer {
  public:
-  // Attaches to a producer's memfd; proves identity and size. Continues where the last consumer stopped.
+  // Attaches to a producer's memfd; proves identity and size, and that it cannot shrink under us. Continues behind
+  // what the last consumer released. Errors: invalid, unsupported, unavailable.
   [[nodiscard]] static Result<RingConsumer> attach(UniqueFd fd);
 
   struct Record {
@@ -94,8 +101,8 @@ class RingConsumer {
     ConstBytes
         bytes;  // a private copy, which the producer cannot change; good until the next pop()
   };
-  // The next record, or nothing. A record that breaks the format resets the ring to its producer's position
-  // and counts as one fault.
+  // The next record, or nothing. A record that breaks the format counts as one fault and skips all that the ring
+  // holds. It is copied out of the shared memory, so that what is verified is what is used.
   [[nodiscard]] std::optional<Record> pop() noexcept;
   // Gives the space of all popped records back. Once per batch.
   void release() noexcept;
@@ -107,13 +114,17 @@ class RingConsumer {
   [[nodiscard]] std::uint64_t faults() const noexcept { return faults_; }
 
  private:
+  std::nullopt_t fault(std::uint64_t produced_bytes) noexcept;
+
   UniqueFd fd_;
   Mapping mapping_;
   RingHeader* header_ = nullptr;
   const std::byte* records_ = nullptr;
   std::uint64_t capacity_bytes_ = 0;
-  std::uint64_t consumed_bytes_ = 0;
+  std::uint64_t consumed_bytes_ =
+      0;  // behind the last record popped; the shared one follows at release()
   std::uint64_t faults_ = 0;
+  std::array<std::byte, ring_record_bytes_max> record_{};  // the record that pop() gave out
 };
 
 }  // namespace pharos

@@ -19,7 +19,9 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -88,16 +90,29 @@ struct Received {
 
 [[nodiscard]] MessageHeader header_for(MessageType type) noexcept;
 
-// Listens at `path`, mode 0600, replacing a dead socket file (never another kind of file). Errors: unavailable, conflict.
+// Listens at `path`, mode 0600, without blocking, replacing a dead socket file (never another kind of file, nor
+// one where somebody listens). Errors: unavailable, conflict, invalid (the path is too long for a socket).
 [[nodiscard]] Result<UniqueFd> listen_at(const std::string& path);
-// Accepts one connection without blocking and checks that the peer's user is root, ours, or `allowed_uid`.
+// Accepts one connection and checks that the peer's user is root, ours, or `allowed_uid`. Neither the call nor
+// the connection blocks. Errors: exhausted (nobody waits), denied, unavailable.
 [[nodiscard]] Result<UniqueFd> accept_peer(int listener, unsigned allowed_uid);
+// A blocking connection. Errors: unavailable (hint: nobody listens there), invalid.
 [[nodiscard]] Result<UniqueFd> connect_to(const std::string& path);
 
-// One message with its fds; blocks as the socket does. Errors: unavailable.
+// One message with its fds; blocks as the socket does. Errors: unavailable, exhausted (would block).
 [[nodiscard]] Status send(int socket, ConstBytes message, std::span<const int> fds);
-// Errors: unavailable (closed: `what` is "closed by peer"; would block: ErrorCode::exhausted), invalid, unsupported.
-// Fds of a refused message are closed.
+// Errors: unavailable (closed: `what` is "closed by peer"), exhausted (would block), invalid, unsupported. After
+// any of the last two the peer does not speak our protocol: close. Fds of a refused message are closed.
 [[nodiscard]] Result<Received> receive(int socket);
+
+// The proof of one message that came with `fd_count` descriptors; fuzzed. Errors: invalid, unsupported.
+[[nodiscard]] Result<Message> parse_message(ConstBytes bytes, std::size_t fd_count);
+
+// A publish of `kinds` (1-4) and the answer to one.
+[[nodiscard]] Publish make_publish(Version version, std::span<const ImageKind> kinds) noexcept;
+// `reason` is cut where it is too long.
+[[nodiscard]] Acknowledge make_acknowledge(Outcome outcome, Version of, Version in_use,
+                                           std::string_view reason) noexcept;
+[[nodiscard]] std::string_view name_of(Outcome outcome) noexcept;
 
 }  // namespace pharos::table_channel
