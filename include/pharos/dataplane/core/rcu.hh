@@ -22,8 +22,12 @@ namespace pharos::dataplane {
 namespace detail {
 #if defined(__SANITIZE_THREAD__)
 inline char rcu_order;
-inline void rcu_leave() noexcept { __tsan_release(&rcu_order); }
-inline void rcu_waited() noexcept { __tsan_acquire(&rcu_order); }
+inline void rcu_leave() noexcept {
+  __tsan_release(&rcu_order);
+}
+inline void rcu_waited() noexcept {
+  __tsan_acquire(&rcu_order);
+}
 #else
 inline void rcu_leave() noexcept {}
 inline void rcu_waited() noexcept {}
@@ -41,7 +45,9 @@ class RcuPointer {
 
   // Writer. Release: see load(). The former one may be freed after synchronize_rcu().
   void store(T* next) noexcept { pointer_.store(next, std::memory_order_release); }
-  [[nodiscard]] T* exchange(T* next) noexcept { return pointer_.exchange(next, std::memory_order_acq_rel); }
+  [[nodiscard]] T* exchange(T* next) noexcept {
+    return pointer_.exchange(next, std::memory_order_acq_rel);
+  }
 
  private:
   std::atomic<T*> pointer_;
