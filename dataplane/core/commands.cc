@@ -152,20 +152,6 @@ using nlohmann::json;
           {"ports", std::move(port_list)}};
 }
 
-[[nodiscard]] const char* name_of(table_channel::Outcome outcome) {
-  switch (outcome) {
-    case table_channel::Outcome::adopted:
-      return "adopted";
-    case table_channel::Outcome::stale:
-      return "stale";
-    case table_channel::Outcome::out_of_step:
-      return "out of step";
-    case table_channel::Outcome::refused:
-      break;
-  }
-  return "refused";
-}
-
 [[nodiscard]] json generations(const Daemon& daemon) {
   const auto now = wall_now();
   json list = json::array();
@@ -175,7 +161,7 @@ using nlohmann::json;
     auto entry = version_json(adoption.version);
     entry.update({{"kinds", std::move(kinds)},
                   {"bytes", adoption.image_bytes},
-                  {"outcome", name_of(adoption.outcome)},
+                  {"outcome", std::string(table_channel::name_of(adoption.outcome))},
                   {"reason", adoption.reason},
                   {"age_s", (now - adoption.at).seconds()},
                   {"origin", adoption.origin == Adoption::Origin::disk ? "disk" : "published"},
