@@ -1,9 +1,9 @@
 // serve: DNS requests in, DNS replies out, in place. Knows bytes and tables, no ports and no rte_*.
 //
-// The worker loop, the kernel lane, tests, fuzzers and benchmarks all call `serve_burst`. It runs stage by
-// stage over up to `burst_queries_max` queries: parse, locate, look up, limit, answer (DESIGN of the
-// stages: dataplane/README.md). One table root serves the whole burst. It makes no allocation, lock,
-// system call or log line.
+// The worker loop, the kernel lane, tests, fuzzers and benchmarks all call `serve_burst`. It runs
+// stage by stage over up to `burst_queries_max` queries: parse, locate, look up, limit, answer
+// (DESIGN of the stages: dataplane/README.md). One table root serves the whole burst. It makes no
+// allocation, lock, system call or log line.
 #pragma once
 
 #include "pharos/base/bytes.hh"
@@ -18,39 +18,44 @@
 namespace pharos::dataplane {
 
 inline constexpr unsigned burst_queries_max = 64;
-// Bytes behind `capacity` that may be read and overwritten with anything (never sent): the slack of the name
-// kernels and of fixed-width copies.
+// Bytes behind `capacity` that may be read and overwritten with anything (never sent): the slack of
+// the name kernels and of fixed-width copies.
 inline constexpr unsigned query_slack_bytes = 64;
 
 enum class Transport : std::uint8_t { udp, tcp };
 
 // One query and, after serve_burst, its reply. The caller owns the buffer.
 struct Query {
-  std::byte* message = nullptr;    // request in, reply out; max(length, capacity) + query_slack_bytes are ours
-  std::uint16_t length = 0;        // of the request
-  std::uint16_t capacity = 0;      // bytes that the reply may take at the most
+  std::byte* message =
+      nullptr;  // request in, reply out; max(length, capacity) + query_slack_bytes are ours
+  std::uint16_t length = 0;    // of the request
+  std::uint16_t capacity = 0;  // bytes that the reply may take at the most
   Transport transport = Transport::udp;
-  std::uint16_t source_port = 0;   // host order
+  std::uint16_t source_port = 0;  // host order
   IpAddress source;
 
   // Set by serve_burst:
   Verdict verdict = Verdict::answered;  // anything but `answered`: send nothing
   std::uint16_t reply_bytes = 0;
-  std::uint16_t reply_checksum = 0;     // ones' complement sum of the reply as native words, folded, not inverted
+  std::uint16_t reply_checksum =
+      0;  // ones' complement sum of the reply as native words, folded, not inverted
 };
 
 inline constexpr unsigned nsid_bytes_max = 128;  // so that question and OPT always fit 512 bytes
-inline constexpr unsigned server_text_bytes_max = 255;  // version_text and server_id: one TXT string
+inline constexpr unsigned server_text_bytes_max =
+    255;  // version_text and server_id: one TXT string
 
-// What steers answers beside the tables: constant after start. Longer strings are cut to their limits.
+// What steers answers beside the tables: constant after start. Longer strings are cut to their
+// limits.
 struct ServeOptions {
-  std::uint16_t udp_payload_max_bytes = dns::udp_payload_default_bytes;  // ours, in OPT and as a limit
-  std::string nsid;                                  // empty: not answered; at most nsid_bytes_max
-  std::string version_text;                          // version.bind and version.server, class CH; empty: REFUSED
-  std::string server_id;                             // id.server and hostname.bind (RFC 4892); empty: REFUSED
+  std::uint16_t udp_payload_max_bytes =
+      dns::udp_payload_default_bytes;  // ours, in OPT and as a limit
+  std::string nsid;                    // empty: not answered; at most nsid_bytes_max
+  std::string version_text;            // version.bind and version.server, class CH; empty: REFUSED
+  std::string server_id;               // id.server and hostname.bind (RFC 4892); empty: REFUSED
   bool ecs_enabled = true;
   std::array<std::byte, 16> cookie_secret{};
-  std::array<std::byte, 16> slot_key{};              // keys the client-prefix hash; the same on all cores
+  std::array<std::byte, 16> slot_key{};  // keys the client-prefix hash; the same on all cores
 };
 
 // Working memory of one core: folded names, stage arrays. About 40 KiB; made once at start-up.
@@ -61,7 +66,8 @@ class ServeState {
   ServeState(const ServeState&) = delete;
   ServeState& operator=(const ServeState&) = delete;
 
-  // Wall time for server cookies (RFC 9018), in seconds since 1970. Cheap: once a turn, or once a second.
+  // Wall time for server cookies (RFC 9018), in seconds since 1970. Cheap: once a turn, or once a
+  // second.
   void set_time(std::uint32_t wall_s) noexcept;
 
   struct Impl;
@@ -71,8 +77,10 @@ class ServeState {
   std::unique_ptr<Impl> impl_;
 };
 
-// Answers all of `queries` (at most burst_queries_max) from `root`. Counts into `counters` what happened on the
-// way and every verdict but `answered`, which the sender counts once the reply has left (count_sent).
-void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> queries, CoreCounters& counters) noexcept;
+// Answers all of `queries` (at most burst_queries_max) from `root`. Counts into `counters` what
+// happened on the way and every verdict but `answered`, which the sender counts once the reply has
+// left (count_sent).
+void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> queries,
+                 CoreCounters& counters) noexcept;
 
 }  // namespace pharos::dataplane

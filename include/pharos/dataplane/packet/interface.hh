@@ -7,6 +7,8 @@
 #include "pharos/base/error.hh"
 #include "pharos/base/ip_address.hh"
 
+#include <immintrin.h>
+
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -50,15 +52,33 @@ struct Interface {
   std::uint16_t dns_port = 53;
   std::uint16_t beacon_port = 0;
 
-  // In network order as loaded from a header; zero (no destination of ours) fills ipv4 up to whole
-  // vectors.
+  // In network order as loaded from a header.
   unsigned ipv4_count = 0;
   unsigned ipv6_count = 0;
   alignas(32) std::array<std::uint32_t, interface_addresses_max> ipv4{};
   alignas(32) std::array<std::array<std::uint8_t, 16>, interface_addresses_max> ipv6{};
 
-  [[nodiscard]] bool is_ours(std::uint32_t ipv4_network_order) const noexcept;
-  [[nodiscard]] bool is_ours(const std::byte* ipv6_wire) const noexcept;  // 16 bytes
+  // Hot. The address as loaded from a header, in network order.
+  [[nodiscard]] bool is_ours(std::uint32_t address) const noexcept {
+    const auto wanted = _mm256_set1_epi32(static_cast<int>(address));
+    for (unsigned at = 0; at < ipv4_count; at += 8) {
+      const auto some = _mm256_load_si256(reinterpret_cast<const __m256i*>(ipv4.data() + at));
+      const auto equal = _mm256_castsi256_ps(_mm256_cmpeq_epi32(some, wanted));
+      const auto mask = static_cast<unsigned>(_mm256_movemask_ps(equal));
+      // Places behind the last address hold 0, which 0.0.0.0 would match.
+      if (mask != 0 && at + static_cast<unsigned>(__builtin_ctz(mask)) < ipv4_count) return true;
+    }
+    return false;
+  }
+  // The 16 bytes of an IPv6 address.
+  [[nodiscard]] bool is_ours(const void* address) const noexcept {
+    const auto wanted = _mm_loadu_si128(static_cast<const __m128i*>(address));
+    for (unsigned at = 0; at < ipv6_count; ++at) {
+      const auto one = _mm_load_si128(reinterpret_cast<const __m128i*>(ipv6[at].data()));
+      if (_mm_movemask_epi8(_mm_cmpeq_epi8(one, wanted)) == 0xffff) return true;
+    }
+    return false;
+  }
 };
 
 // Errors: invalid (an address that no host can have, a VLAN id or ports out of range), exhausted

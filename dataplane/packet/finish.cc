@@ -1,0 +1,131 @@
+// From replies back to frames, in place. Workers call it; all state is the burst's.
+//
+// The headers of the request become those of the reply: addresses and ports swap, tags stay,
+// lengths and checksums are written anew. IP options of the request are overwritten with zeros (end
+// of option list), so that nothing has to move and no one can have us send his options.
+#include "pharos/base/assert.hh"
+#include "pharos/dataplane/packet/frame_burst.hh"
+#include "pharos/dataplane/packet/ip_rules.hh"
+#include "pharos/wire/checksum.hh"
+#include "pharos/wire/frame.hh"
+
+#include <cstring>
+#include <utility>
+
+namespace pharos::dataplane {
+
+namespace {
+
+constexpr std::uint8_t reply_hop_limit = 64;
+
+[[gnu::cold, gnu::noinline]] void clear_options(frame::Ipv4& ip, unsigned header_bytes) noexcept {
+  std::memset(reinterpret_cast<std::byte*>(&ip) + sizeof(frame::Ipv4), 0,
+              header_bytes - sizeof(frame::Ipv4));
+}
+
+// Don't Fragment with id 0: an atomic datagram (RFC 6864, 4.1), and no answer of ours is worth a
+// fragment.
+void write_ipv4(frame::Ipv4& ip, unsigned header_bytes, unsigned udp_bytes,
+                bool port_sums) noexcept {
+  ip.traffic_class = 0;
+  ip.total_bytes = static_cast<std::uint16_t>(header_bytes + udp_bytes);
+  ip.id = 0;
+  ip.fragment = frame::ipv4_dont_fragment;
+  ip.ttl = reply_hop_limit;
+  std::swap(ip.source, ip.destination);
+  if (header_bytes != sizeof(frame::Ipv4)) clear_options(ip, header_bytes);
+  const std::uint64_t sum = std::uint64_t{ip.version_and_words} +
+                            byte_swap(static_cast<std::uint16_t>(header_bytes + udp_bytes)) +
+                            byte_swap(frame::ipv4_dont_fragment) +
+                            byte_swap(std::uint16_t{reply_hop_limit << 8 | frame::protocol_udp}) +
+                            load<std::uint32_t>(ip.source.data()) +
+                            load<std::uint32_t>(ip.destination.data());
+  store(&ip.checksum, port_sums ? std::uint16_t{0} : checksum::field_of(sum));
+}
+
+void write_ipv6(frame::Ipv6& ip, unsigned udp_bytes) noexcept {
+  ip.version_and_flow = 0x60000000;
+  ip.payload_bytes = static_cast<std::uint16_t>(udp_bytes);
+  ip.hop_limit = reply_hop_limit;
+  std::swap(ip.source, ip.destination);
+}
+
+// `pseudo` is the sum of the pseudo header for `udp_bytes`.
+void write_udp(frame::Udp& udp, unsigned udp_bytes, std::uint64_t pseudo, std::uint16_t message_sum,
+               bool port_sums) noexcept {
+  std::swap(udp.source_port, udp.destination_port);
+  udp.length = static_cast<std::uint16_t>(udp_bytes);
+  const std::uint64_t ports = load<std::uint32_t>(&udp);
+  const std::uint64_t length = byte_swap(static_cast<std::uint16_t>(udp_bytes));
+  store(&udp.checksum, port_sums ? checksum::fold(pseudo)
+                                 : checksum::udp_field_of(pseudo + ports + length + message_sum));
+}
+
+void finish_reply(const Interface& interface, Frame& frame, const Query& query) noexcept {
+  auto& ethernet = *frame::at<frame::Ethernet>(frame.data);
+  ethernet.destination = ethernet.source;
+  ethernet.source = interface.mac.bytes;
+
+  const unsigned udp_bytes = unsigned{sizeof(frame::Udp)} + query.reply_bytes;
+  auto* ip = frame.data + frame.ip_offset;
+  auto& udp = *frame::at<frame::Udp>(ip + frame.ip_header_bytes);
+  std::uint8_t flags =
+      interface.transmit_udp_checksum ? transmit_flag::udp_checksum : std::uint8_t{0};
+  std::uint64_t pseudo = 0;
+  if ((frame.transmit_flags & transmit_flag::ipv6) == 0) {
+    auto& ipv4 = *frame::at<frame::Ipv4>(ip);
+    write_ipv4(ipv4, frame.ip_header_bytes, udp_bytes, interface.transmit_ipv4_checksum);
+    pseudo = pseudo_sum(ipv4, frame::protocol_udp, udp_bytes);
+    if (interface.transmit_ipv4_checksum) flags |= transmit_flag::ipv4_checksum;
+  } else {
+    auto& ipv6 = *frame::at<frame::Ipv6>(ip);
+    write_ipv6(ipv6, udp_bytes);
+    pseudo = pseudo_sum(ipv6, frame::protocol_udp, udp_bytes);
+    flags |= transmit_flag::ipv6;
+  }
+  write_udp(udp, udp_bytes, pseudo, query.reply_checksum, interface.transmit_udp_checksum);
+  frame.transmit_flags = flags;
+  frame.length = static_cast<std::uint16_t>(frame.ip_offset + frame.ip_header_bytes + udp_bytes);
+  ASSERT(frame.length <= frame.room);
+}
+
+}  // namespace
+
+void finish_burst(const Interface& interface, FrameBurst& burst) noexcept {
+  burst.send_count = burst.release_count = 0;
+  for (unsigned i = 0; i < burst.query_count; ++i) {
+    const std::uint8_t index = burst.query_frames[i];
+    const Query& query = burst.query_slots[i];
+    Frame& frame = burst.frames[index];
+    frame.verdict = query.verdict;
+    if (query.verdict != Verdict::answered) continue;
+    finish_reply(interface, frame, query);
+    burst.send_frames[burst.send_count++] = index;
+  }
+  burst.answer_count = burst.send_count;
+  for (unsigned i = 0; i < burst.local_reply_count; ++i) {
+    burst.send_frames[burst.send_count++] = burst.local_reply_frames[i];
+  }
+  if (burst.send_count + burst.exception_count == burst.frame_count) return;
+  for (unsigned i = 0; i < burst.frame_count; ++i) {
+    const Verdict verdict = burst.frames[i].verdict;
+    const bool stays = verdict == Verdict::answered || verdict == Verdict::local_reply ||
+                       verdict == Verdict::exception;
+    burst.release_frames[burst.release_count] = static_cast<std::uint8_t>(i);
+    burst.release_count += stays ? 0 : 1;
+  }
+}
+
+void count_sent(const FrameBurst& burst, unsigned taken, CoreCounters& counters) noexcept {
+  ASSERT(taken <= burst.send_count);
+  std::uint64_t bytes = 0;
+  for (unsigned i = 0; i < taken; ++i) bytes += burst.frames[burst.send_frames[i]].length;
+  const unsigned answers = taken < burst.answer_count ? taken : burst.answer_count;
+  counters.count(Verdict::answered, answers);
+  counters.count(Verdict::local_reply, taken - answers);
+  counters.count(Verdict::drop_tx_full, burst.send_count - taken);
+  counters.count(Counter::sent_packets, taken);
+  counters.count(Counter::sent_bytes, bytes);
+}
+
+}  // namespace pharos::dataplane
