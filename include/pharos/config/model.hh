@@ -217,15 +217,24 @@ struct Mistakes {
   [[nodiscard]] std::string text() const;  // one a line
 };
 
-// Reads and checks everything, key files and the existence of data files included. Never throws;
-// cost is bounded by limits on file size, depth and node count (limits.hh).
-[[nodiscard]] std::expected<Config, Mistakes> load(const std::string& file);
+// What the caller is: the packet process holds no secrets and opens no key, zone or geography
+// files. All the rest is read and checked for both.
+enum class Reading { everything, without_secrets };
 
-// The same for text that stands for `file`: includes and key files are found relative to it.
+// Reads the file and its includes. Never throws; cost is bounded by limits on file size, depth and
+// number of values (document.hh).
+[[nodiscard]] std::expected<Config, Mistakes> load(const std::string& file,
+                                                   Reading reading = Reading::everything);
+
+// The same for text that stands for `file`: includes and other files are found relative to it.
 [[nodiscard]] std::expected<Config, Mistakes> load_text(std::string_view text,
-                                                        const std::string& file);
+                                                        const std::string& file,
+                                                        Reading reading = Reading::everything);
 
 // JSON schema (2020-12) of the file, for editors and for `pharosctl config schema`.
 [[nodiscard]] std::string schema();
+
+// Every key with its meaning, default and example, as Markdown: the middle of README.md.
+[[nodiscard]] std::string reference();
 
 }  // namespace pharos::config
