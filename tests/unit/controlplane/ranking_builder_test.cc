@@ -1,0 +1,500 @@
+// Ranking images, built by RankingBuilder and read through ranking::View, against a plain map of what was
+// set.
+#include "pharos/controlplane/image/ranking_builder.hh"
+
+#include "pharos/controlplane/image/answer_encoder.hh"
+#include "pharos/shared/ranking_image.hh"
+#include "pharos/wire/dns.hh"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <random>
+
+namespace pharos {
+namespace {
+
+using controlplane::CellContent;
+using controlplane::RankingBuilder;
+using controlplane::RankingLimits;
+using ranking::View;
+
+constexpr std::uint16_t type_a = 1;
+constexpr std::uint16_t type_aaaa = 28;
+
+IpAddress address(std::uint32_t number) {
+  return IpAddress::from_ipv4(0xc0000200 + number);
+}
+CellContent one(std::uint32_t number, std::uint32_t ttl_s = 30) {
+  return {type_a, ttl_s, {{address(number)}}};
+}
+std::vector<std::string> names(const char* stem, std::size_t count) {
+  std::vector<std::string> result;
+  for (std::size_t i = 0; i < count; ++i) result.push_back(stem + std::to_string(i));
+  return result;
+}
+RankingBuilder builder(std::size_t pools, std::size_t locales, RankingLimits limits = {}) {
+  return RankingBuilder(names("pool", pools), names("locale", locales), 11, 22, limits);
+}
+
+// What a data plane does with images: keeps them, and stacks their proven views.
+struct Reader {
+  std::vector<ImageBuffer> images;
+  std::optional<View> view;
+
+  void take_base(Result<ImageBuffer> image) {
+    ASSERT_TRUE(image) << image.error().text();
+    auto proven = View::prove_base(*image);
+    ASSERT_TRUE(proven) << proven.error().text();
+    images.push_back(std::move(*image));
+    view = std::move(*proven);
+  }
+  void take_delta(Result<ImageBuffer> image) {
+    ASSERT_TRUE(image) << image.error().text();
+    auto proven = view->prove_delta(*image);
+    ASSERT_TRUE(proven) << proven.error().text();
+    images.push_back(std::move(*image));
+    view = std::move(*proven);
+  }
+  const Answer* answer(std::uint32_t pool, std::uint32_t locale,
+                       std::uint32_t client_hash = 0) const {
+    return view->answer(view->row(pool)[locale], client_hash);
+  }
+};
+
+// The records that an answer should have, written down byte by byte.
+std::vector<std::uint8_t> expected_body(const CellContent& content,
+                                        const std::vector<IpAddress>& slot) {
+  std::vector<std::uint8_t> body;
+  for (const auto& a : slot) {
+    const auto wire = a.wire();
+    const auto ttl = content.ttl_s;
+    for (const unsigned byte :
+         {0xc0U, 12U, 0U, unsigned{content.type}, 0U, 1U, ttl >> 24, ttl >> 16 & 255,
+          ttl >> 8 & 255, ttl & 255, 0U, static_cast<unsigned>(wire.size())}) {
+      body.push_back(static_cast<std::uint8_t>(byte));
+    }
+    for (const auto byte : wire) body.push_back(std::to_integer<std::uint8_t>(byte));
+  }
+  return body;
+}
+
+void expect_answer(const Answer* answer, const CellContent& content, std::uint32_t client_hash) {
+  const std::vector<IpAddress> nothing;
+  const auto& slot =
+      content.slots.empty() ? nothing : content.slots[client_hash & (content.slots.size() - 1)];
+  if (slot.empty()) {
+    ASSERT_EQ(answer, nullptr);
+    return;
+  }
+  ASSERT_NE(answer, nullptr);
+  const auto body = expected_body(content, slot);
+  ASSERT_EQ(answer->answer_count, slot.size());
+  ASSERT_EQ(answer->body_bytes, body.size());
+  ASSERT_EQ(std::memcmp(answer->body(), body.data(), body.size()), 0);
+}
+
+TEST(AnswerEncoderTest, WritesRecordsRelocationsAndChecksum) {
+  std::vector<std::byte> out(2);
+  const std::vector<IpAddress> two = {address(1), address(2)};
+  ASSERT_TRUE(controlplane::encode_address_answer(type_a, 300, two, out));
+  ASSERT_EQ(out.size(), 2 + answer_record_bytes(32, 2));
+  const std::vector<std::byte> record(out.begin() + 2, out.end());
+  const auto* answer = reinterpret_cast<const Answer*>(record.data());
+  expect_answer(answer, {type_a, 300, {two}}, 0);
+  EXPECT_EQ(answer->required_bytes, 32);
+  EXPECT_EQ(answer->authority_count, 0);
+  EXPECT_EQ(answer->additional_count, 0);
+  EXPECT_EQ(answer->required_additional_count, 0);
+  ASSERT_EQ(answer->relocation_count, 2);
+  EXPECT_EQ(answer->relocations()[0], 0);
+  EXPECT_EQ(answer->relocations()[1], 16);
+  EXPECT_TRUE(answer_is_sound(answer, record.size()));
+  // RFC 1071 by hand, over the body as 16-bit words of this machine.
+  std::uint32_t sum = 0;
+  for (unsigned at = 0; at < 32; at += 2) sum += load<std::uint16_t>(answer->body() + at);
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  EXPECT_EQ(answer->checksum, sum);
+}
+
+TEST(AnswerEncoderTest, PadsABodyOfOddLength) {
+  const std::array<std::byte, 3> rdata = {std::byte{2}, std::byte{'h'}, std::byte{'i'}};
+  const controlplane::OwnedRecord record{16, 5, rdata};
+  std::vector<std::byte> out;
+  ASSERT_TRUE(controlplane::encode_answer(std::span(&record, 1), out));
+  const auto* answer = reinterpret_cast<const Answer*>(out.data());
+  EXPECT_EQ(answer->body_bytes, 15);
+  EXPECT_EQ(out.size(), answer_record_bytes(15, 1));
+  EXPECT_EQ(answer->relocations()[0], 0);
+  EXPECT_TRUE(answer_is_sound(answer, out.size()));
+}
+
+TEST(AnswerEncoderTest, RefusesWhatNoAnswerCanHoldAndLeavesTheOutputAlone) {
+  std::vector<std::byte> out(7);
+  const std::vector<IpAddress> four = {address(1)};
+  const std::vector<IpAddress> six = {IpAddress::parse("2001:db8::1").value()};
+  EXPECT_FALSE(controlplane::encode_address_answer(type_a, 1, six, out));
+  EXPECT_FALSE(controlplane::encode_address_answer(type_aaaa, 1, four, out));
+  EXPECT_FALSE(controlplane::encode_address_answer(16, 1, four, out));
+  EXPECT_FALSE(controlplane::encode_address_answer(type_a, 1, {}, out));
+  EXPECT_FALSE(controlplane::encode_address_answer(type_a, dns::ttl_max_s + 1, four, out));
+  const std::vector<IpAddress> fits(answer_body_bytes_max / 16, address(1));
+  const std::vector<IpAddress> too_many(answer_body_bytes_max / 16 + 1, address(1));
+  EXPECT_FALSE(controlplane::encode_address_answer(type_a, 1, too_many, out));
+  EXPECT_EQ(out.size(), 7U);
+  EXPECT_TRUE(controlplane::encode_address_answer(type_a, dns::ttl_max_s, fits, out));
+}
+
+TEST(RankingBuilderTest, ABaseHoldsEveryCellAndNothingWhereNothingWasSet) {
+  auto b = builder(2, 3);
+  EXPECT_TRUE(b.dirty());
+  const CellContent v6{type_aaaa, 60, {{IpAddress::parse("2001:db8::1").value()}}};
+  ASSERT_TRUE(b.set(0, 1, one(1)));
+  ASSERT_TRUE(b.set(1, 2, v6));
+  Reader reader;
+  reader.take_base(b.build_base({1, 5}));
+  b.commit();
+  EXPECT_FALSE(b.dirty());
+  EXPECT_EQ(reader.view->pool_count(), 2U);
+  EXPECT_EQ(reader.view->locale_count(), 3U);
+  EXPECT_EQ(reader.view->content_id(), ranking::content_id_for(11, 22));
+  EXPECT_EQ(reader.view->version(), (Version{1, 5}));
+  EXPECT_EQ(b.committed_version(), (Version{1, 5}));
+  expect_answer(reader.answer(0, 1), one(1), 0);
+  expect_answer(reader.answer(1, 2), v6, 0);
+  EXPECT_EQ(reader.answer(0, 0), nullptr);
+  EXPECT_EQ(reader.answer(1, 0), nullptr);
+}
+
+TEST(RankingBuilderTest, OnlyOtherBytesMakeItDirty) {
+  auto b = builder(1, 1);
+  ASSERT_TRUE(b.set(0, 0, one(1)));
+  ASSERT_TRUE(b.build_base({1, 1}));
+  b.commit();
+  ASSERT_TRUE(b.set(0, 0, one(1)));
+  EXPECT_FALSE(b.dirty());
+  ASSERT_TRUE(b.set(0, 0, one(1, 31)));
+  EXPECT_TRUE(b.dirty());
+  EXPECT_EQ(b.dirty_cell_count(), 1U);
+  ASSERT_TRUE(b.set(0, 0, one(1)));
+  EXPECT_FALSE(b.dirty());
+  EXPECT_EQ(b.dirty_cell_count(), 0U);
+}
+
+TEST(RankingBuilderTest, ADeltaHoldsTheRowsOfChangedPoolsAndKeepsTheOtherCellsAsTheyAre) {
+  auto b = builder(3, 4);
+  for (std::uint32_t pool = 0; pool < 3; ++pool) {
+    for (std::uint16_t locale = 0; locale < 4; ++locale)
+      ASSERT_TRUE(b.set(pool, locale, one(pool * 4 + locale)));
+  }
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  b.commit();
+  const auto before = *reader.view;
+  ASSERT_TRUE(b.set(1, 2, one(99)));
+  ASSERT_TRUE(b.set(1, 3, one(0)));  // stands in the base too, under another pool
+  ASSERT_TRUE(b.set(1, 0, {}));      // answers nothing any more
+  reader.take_delta(b.build_delta({1, 2}));
+  b.commit();
+  EXPECT_EQ(b.segment_count(), 2U);
+  EXPECT_EQ(reader.view->version(), (Version{1, 2}));
+  EXPECT_EQ(reader.view->base_version(), (Version{1, 1}));
+  EXPECT_EQ(reader.view->row(0), before.row(0));
+  EXPECT_EQ(reader.view->row(2), before.row(2));
+  EXPECT_EQ(reader.view->row(1)[1], before.row(1)[1]);
+  EXPECT_EQ(ranking::segment_of(reader.view->row(1)[2]), 1U);
+  EXPECT_EQ(ranking::segment_of(reader.view->row(1)[3]), 1U);
+  expect_answer(reader.answer(1, 2), one(99), 0);
+  expect_answer(reader.answer(1, 3), one(0), 0);
+  EXPECT_EQ(reader.answer(1, 0), nullptr);
+  EXPECT_LT(reader.images[1].size(), reader.images[0].size());
+}
+
+TEST(RankingBuilderTest, WhatWasRolledBackComesWithTheNextDelta) {
+  auto b = builder(2, 1);
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  b.commit();
+  ASSERT_TRUE(b.set(0, 0, one(1)));
+  ASSERT_TRUE(b.build_delta({1, 2}));
+  b.rollback();
+  EXPECT_TRUE(b.dirty());
+  ASSERT_TRUE(b.set(1, 0, one(2)));
+  reader.take_delta(b.build_delta({1, 3}));
+  b.commit();
+  EXPECT_FALSE(b.dirty());
+  expect_answer(reader.answer(0, 0), one(1), 0);
+  expect_answer(reader.answer(1, 0), one(2), 0);
+}
+
+TEST(RankingBuilderTest, ChangesBetweenBuildAndCommitBelongToTheNextBuild) {
+  auto b = builder(2, 1);
+  ASSERT_TRUE(b.set(0, 0, one(1)));
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  ASSERT_TRUE(b.set(0, 0, one(2)));
+  b.commit();
+  EXPECT_EQ(b.dirty_cell_count(), 1U);
+  reader.take_delta(b.build_delta({1, 2}));
+  ASSERT_TRUE(b.set(0, 0, one(1)));  // back to what the base has, while the delta is on its way
+  ASSERT_TRUE(b.set(1, 0, one(3)));
+  b.commit();
+  EXPECT_EQ(b.dirty_cell_count(), 2U);
+  expect_answer(reader.answer(0, 0), one(2), 0);
+  reader.take_delta(b.build_delta({1, 3}));
+  b.commit();
+  EXPECT_FALSE(b.dirty());
+  expect_answer(reader.answer(0, 0), one(1), 0);
+  expect_answer(reader.answer(1, 0), one(3), 0);
+}
+
+TEST(RankingBuilderTest, BuildsComeOneAtATimeAndWithGrowingVersions) {
+  auto b = builder(1, 1);
+  EXPECT_EQ(b.build_delta({1, 1}).error().code, ErrorCode::exhausted);  // nothing to follow
+  ASSERT_TRUE(b.build_base({1, 7}));
+  EXPECT_EQ(b.build_base({1, 8}).error().code, ErrorCode::conflict);
+  b.commit();
+  EXPECT_EQ(b.build_base({1, 7}).error().code, ErrorCode::conflict);
+  EXPECT_EQ(b.build_delta({1, 6}).error().code, ErrorCode::conflict);
+  EXPECT_TRUE(b.build_base({2, 1}));  // a new epoch begins at any generation
+}
+
+TEST(RankingBuilderTest, SendsForABaseWhenSegmentsOrTheirShareAreUsedUp) {
+  auto b = builder(1, 1,
+                   {.delta_segments_max = 2, .delta_share_max = 100, .delta_bytes_free = 1U << 20});
+  Version version{1, 1};
+  Reader reader;
+  reader.take_base(b.build_base(version));
+  b.commit();
+  for (unsigned i = 0; i < 2; ++i) {
+    ASSERT_TRUE(b.set(0, 0, one(i)));
+    ++version.generation;
+    reader.take_delta(b.build_delta(version));
+    b.commit();
+  }
+  ++version.generation;
+  ASSERT_TRUE(b.set(0, 0, one(9)));
+  EXPECT_EQ(b.build_delta(version).error().code, ErrorCode::exhausted);
+  EXPECT_TRUE(b.dirty());
+  reader.take_base(b.build_base(version));
+  b.commit();
+  EXPECT_EQ(b.segment_count(), 1U);
+  expect_answer(reader.answer(0, 0), one(9), 0);
+
+  auto small =
+      builder(64, 1, {.delta_segments_max = 20, .delta_share_max = 0.5, .delta_bytes_free = 0});
+  ASSERT_TRUE(small.build_base({1, 1}));
+  small.commit();
+  ASSERT_TRUE(small.set(0, 0, one(1)));
+  ASSERT_TRUE(small.build_delta({1, 2}));
+  small.commit();
+  for (std::uint32_t pool = 0; pool < 64; ++pool) ASSERT_TRUE(small.set(pool, 0, one(100 + pool)));
+  EXPECT_EQ(small.build_delta({1, 3}).error().code, ErrorCode::exhausted);
+  EXPECT_EQ(small.dirty_cell_count(), 64U);
+  EXPECT_TRUE(small.build_base({1, 3}));
+}
+
+TEST(RankingBuilderTest, TheDeltaLimitNeverPassesWhatTheFormatHas) {
+  auto b = builder(
+      1, 1, {.delta_segments_max = 1000, .delta_share_max = 1000, .delta_bytes_free = 1U << 30});
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  b.commit();
+  unsigned deltas = 0;
+  for (; deltas < 100; ++deltas) {
+    ASSERT_TRUE(b.set(0, 0, one(deltas)));
+    auto delta = b.build_delta({1, 2 + deltas});
+    if (!delta) break;
+    reader.take_delta(std::move(delta));
+    b.commit();
+  }
+  EXPECT_EQ(deltas, ranking::segments_max - 1);
+  expect_answer(reader.answer(0, 0), one(deltas - 1), 0);
+}
+
+TEST(RankingBuilderTest, RefusesBadContentAndKeepsTheOld) {
+  auto b = builder(1, 1);
+  ASSERT_TRUE(b.set(0, 0, one(1)));
+  EXPECT_EQ(b.set(1, 0, one(2)).error().code, ErrorCode::not_found);
+  EXPECT_EQ(b.set(0, 1, one(2)).error().code, ErrorCode::not_found);
+  EXPECT_FALSE(b.set(0, 0, {type_a, 1, {{address(1)}, {address(2)}, {address(3)}}}));
+  EXPECT_FALSE(b.set(0, 0, {type_a, 1, {{address(1)}, {}}}));
+  EXPECT_FALSE(b.set(0, 0, {type_aaaa, 1, {{address(1)}}}));
+  EXPECT_FALSE(b.set(0, 0, {type_a, 1, {{address(1)}, {IpAddress::parse("2001:db8::1").value()}}}));
+  EXPECT_FALSE(b.set(0, 0, {type_a, 1, std::vector<std::vector<IpAddress>>(2048, {address(1)})}));
+  EXPECT_FALSE(b.set(0, 0, {type_a, 0x80000000, {{address(1)}}}));
+  EXPECT_EQ(b.set(0, 0, {type_a, 1, {{address(1)}, {}}}).error().where,
+            "pool pool0, locale locale0");
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  expect_answer(reader.answer(0, 0), one(1), 0);
+}
+
+TEST(RankingBuilderTest, SlotsThatRepeatFoldAndEqualSlotsBecomeOneAnswer) {
+  auto b = builder(3, 1);
+  const CellContent folded{type_a, 9, {{address(1)}, {address(2)}, {address(1)}, {address(2)}}};
+  const CellContent equal{type_a, 9, {{address(1)}, {address(1)}, {address(1)}, {address(1)}}};
+  const CellContent distinct{type_a, 9, {{address(1)}, {address(2)}, {address(2)}, {address(1)}}};
+  ASSERT_TRUE(b.set(0, 0, folded));
+  ASSERT_TRUE(b.set(1, 0, equal));
+  ASSERT_TRUE(b.set(2, 0, distinct));
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  const auto log2_of = [&](std::uint32_t pool) {
+    return reinterpret_cast<const ranking::SlotTable*>(reader.view->at(reader.view->row(pool)[0]))
+        ->slot_count_log2;
+  };
+  EXPECT_EQ(log2_of(0), 1);
+  EXPECT_FALSE(ranking::is_slotted(reader.view->row(1)[0]));
+  EXPECT_EQ(log2_of(2), 2);
+  for (std::uint32_t hash = 0; hash < 8; ++hash) {
+    expect_answer(reader.answer(0, 0, hash), folded, hash);
+    expect_answer(reader.answer(1, 0, hash), equal, hash);
+    expect_answer(reader.answer(2, 0, hash), distinct, hash);
+  }
+}
+
+TEST(RankingBuilderTest, EqualAnswersAndRowsAreStoredOnce) {
+  auto b = builder(100, 50);
+  for (std::uint32_t pool = 0; pool < 100; ++pool) {
+    for (std::uint16_t locale = 0; locale < 50; ++locale)
+      ASSERT_TRUE(b.set(pool, locale, one(locale % 2)));
+  }
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  for (std::uint32_t pool = 1; pool < 100; ++pool)
+    EXPECT_EQ(reader.view->row(pool), reader.view->row(0));
+  EXPECT_EQ(reader.view->row(0)[0], reader.view->row(0)[48]);
+  EXPECT_NE(reader.view->row(0)[0], reader.view->row(0)[1]);
+}
+
+TEST(RankingBuilderTest, AnAnswerTouchesNoMoreCacheLinesThanItsSizeNeeds) {
+  auto b = builder(1, 40);
+  for (std::uint16_t locale = 0; locale < 40; ++locale) {
+    CellContent content{type_a, 30, {{}}};
+    for (unsigned i = 0; i < 1U + locale % 9; ++i)
+      content.slots[0].push_back(address(locale * 10U + i));
+    ASSERT_TRUE(b.set(0, locale, content));
+  }
+  Reader reader;
+  reader.take_base(b.build_base({1, 1}));
+  for (std::uint32_t locale = 0; locale < 40; ++locale) {
+    const Answer* answer = reader.answer(0, locale);
+    const auto start = reinterpret_cast<std::uintptr_t>(answer);
+    const auto size = answer_record_bytes(answer->body_bytes, answer->relocation_count);
+    EXPECT_EQ((start + size - 1) / 64 - start / 64 + 1, (size + 63) / 64) << locale;
+  }
+}
+
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  std::uint32_t below(std::uint32_t limit) {
+    return std::uniform_int_distribution<std::uint32_t>(0, limit - 1)(engine_);
+  }
+  CellContent content() {
+    CellContent result{below(2) == 0 ? type_a : type_aaaa, 5 + below(3), {}};
+    const std::uint32_t kind = below(10);
+    if (kind == 0) return result;
+    result.slots.resize(kind < 6 ? 1 : 1U << below(6));
+    for (auto& slot : result.slots) {
+      for (std::uint32_t i = 0; i <= below(4); ++i) {
+        auto a = address(below(12));
+        if (result.type == type_aaaa) a.bytes[0] = 0x20;
+        slot.push_back(a);
+      }
+    }
+    return result;
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+// Everything at once, as an engine and a data plane would do it.
+TEST(RankingBuilderTest, ARandomLifeAgreesWithAPlainMap) {
+  constexpr std::uint32_t pools = 12;
+  constexpr std::uint16_t locales = 5;
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    Random random(seed);
+    auto b = builder(pools, locales,
+                     {.delta_segments_max = 1 + random.below(31),
+                      .delta_share_max = 2,
+                      .delta_bytes_free = random.below(3) * 4096});
+    using Model = std::map<std::pair<std::uint32_t, std::uint16_t>, CellContent>;
+    Model wanted;
+    Model published;
+    Reader reader;
+    unsigned bases = 0;
+    unsigned deltas = 0;
+    const auto set_some = [&](std::uint32_t count) {
+      for (std::uint32_t i = 0; i < count; ++i) {
+        const auto pool = random.below(pools);
+        const auto locale = static_cast<std::uint16_t>(random.below(locales));
+        const auto content = random.below(8) == 0 ? published[{pool, locale}] : random.content();
+        ASSERT_TRUE(b.set(pool, locale, content));
+        wanted[{pool, locale}] = content;
+      }
+    };
+    for (std::uint64_t generation = 1; generation < 120; ++generation) {
+      set_some(random.below(6));
+      auto image = b.build_delta({1, generation});
+      const bool is_base = !image;
+      if (is_base) {
+        ASSERT_EQ(image.error().code, ErrorCode::exhausted);
+        image = b.build_base({1, generation});
+      }
+      Model built = wanted;
+      set_some(random.below(3));  // while it is on its way
+      if (random.below(5) == 0) {
+        b.rollback();
+        continue;
+      }
+      is_base ? reader.take_base(std::move(image)) : reader.take_delta(std::move(image));
+      if (HasFatalFailure()) return;
+      b.commit();
+      (is_base ? bases : deltas) += 1;
+      published = built;
+      for (std::uint32_t pool = 0; pool < pools; ++pool) {
+        for (std::uint16_t locale = 0; locale < locales; ++locale) {
+          for (std::uint32_t hash = 0; hash < 32; ++hash) {
+            expect_answer(reader.answer(pool, locale, hash), published[{pool, locale}], hash);
+            ASSERT_FALSE(HasFatalFailure()) << "seed " << seed << " generation " << generation
+                                            << " pool " << pool << " locale " << locale;
+          }
+        }
+      }
+    }
+    EXPECT_GT(bases, 1U) << seed;
+    EXPECT_GT(deltas, 10U) << seed;
+  }
+}
+
+TEST(RankingBuilderTest, EqualCallsGiveEqualBytes) {
+  const auto life = [](unsigned detours) {
+    Random random(5);
+    auto b = builder(6, 4);
+    std::vector<ImageBuffer> images;
+    for (std::uint64_t generation = 1; generation < 8; ++generation) {
+      for (unsigned i = 0; i < 10; ++i) {
+        const auto pool = random.below(6);
+        const auto locale = static_cast<std::uint16_t>(random.below(4));
+        const auto content = random.content();
+        // Contents that come and go give the store another past, but the same present.
+        for (unsigned d = 0; d < detours; ++d) EXPECT_TRUE(b.set(pool, locale, one(200 + d)));
+        EXPECT_TRUE(b.set(pool, locale, content));
+      }
+      images.push_back(generation % 4 == 1 ? b.build_base({1, generation}).value()
+                                           : b.build_delta({1, generation}).value());
+      b.commit();
+    }
+    return images;
+  };
+  EXPECT_EQ(life(0), life(0));
+  EXPECT_EQ(life(0), life(3));
+}
+
+}  // namespace
+}  // namespace pharos
