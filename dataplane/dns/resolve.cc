@@ -1,0 +1,256 @@
+#include "pharos/dataplane/dns/resolve.hh"
+
+#include "pharos/base/assert.hh"
+#include "pharos/dataplane/dns/reply.hh"
+
+#include <array>
+#include <cstring>
+#include <string_view>
+
+namespace pharos::dataplane {
+
+namespace {
+
+constexpr auto type_cname = static_cast<std::uint16_t>(dns::Type::cname);
+constexpr auto type_ds = static_cast<std::uint16_t>(dns::Type::ds);
+constexpr auto type_any = static_cast<std::uint16_t>(dns::Type::any);
+constexpr auto class_in = static_cast<std::uint16_t>(dns::Class::in);
+
+// The target, or TTL, of the one record that a CNAME or DNAME answer starts with.
+struct FirstRecord {
+  std::uint32_t ttl_s;
+  unsigned data_offset;  // in the body
+  unsigned data_bytes;
+};
+[[nodiscard]] FirstRecord first_record(const Answer& answer) noexcept {
+  const std::byte* body = answer.body();
+  const unsigned owner_bytes = body[0] == std::byte{0} ? 1 : 2;  // the root, or a pointer
+  return {load<Be32>(body + owner_bytes + 4), owner_bytes + 10, load<Be16>(body + owner_bytes + 8)};
+}
+
+// One question on its way through the zones. The name being looked for stands uncompressed in the message at
+// `name_offset_`, folded in `name_`; a chain moves both on.
+class Resolution {
+ public:
+  Resolution(const ServeState::Impl& state, const TableRoot& root, Query& query, const Work& work,
+             const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept
+      : state_(state),
+        root_(root),
+        catalog_(root.catalog),
+        query_(query),
+        request_(work.request),
+        options_(options),
+        name_(name),
+        counters_(counters),
+        reply_(state, query, work.request, options) {}
+
+  void run(const catalog::Node* node, bool absent) noexcept {
+    const auto* found = node;
+    if (found == nullptr && !absent) found = find_node(catalog_, name_.bytes.data(), name_.length);
+    while (step(found) == Next::follow) {
+      if (steps_ == chain_steps_max || reply_.end() > chain_bytes_max) break;
+      found = find_node(catalog_, name_.bytes.data(), name_.length);
+    }
+    reply_.finish(rcode_, authoritative_, counters_);
+  }
+
+ private:
+  enum class Next { done, follow };
+
+  [[nodiscard]] Next step(const catalog::Node* exact) noexcept {
+    if (exact != nullptr) return at_node(*exact);
+    map_labels(name_.bytes.data(), labels_);
+    const Encloser encloser = find_closest_encloser(catalog_, name_, labels_);
+    return below(*encloser.node, encloser.offset);
+  }
+
+  // The name has a node.
+  [[nodiscard]] Next at_node(const catalog::Node& node) noexcept {
+    const auto* slot = find_slot(node, request_.type);
+    if (slot != nullptr) return answer_slot(node, *slot);
+    if (node.covering != 0) {
+      const auto& cut = *catalog_.node(node.covering);
+      // DS is the parent's to answer, or to deny (RFC 4035, 3.1.4.1).
+      const bool parent_side = request_.type == type_ds && &cut == &node;
+      return parent_side ? deny(node, dns::Rcode::noerror) : refer(cut);
+    }
+    if (node.zone == catalog::no_zone) return leave();
+    if ((node.flags & catalog::node_flag::cname) != 0) return follow_cname(node);
+    return deny(node, dns::Rcode::noerror);
+  }
+
+  // The name has none; `encloser` is its closest encloser.
+  [[nodiscard]] Next below(const catalog::Node& encloser, unsigned offset) noexcept {
+    if (encloser.covering != 0) return refer(*catalog_.node(encloser.covering));
+    if (encloser.zone == catalog::no_zone) return leave();
+    if ((encloser.flags & catalog::node_flag::dname) != 0) return follow_dname(encloser, offset);
+    if (encloser.wildcard_child == 0) return deny(encloser, dns::Rcode::nxdomain);
+    counters_.count(Counter::answers_wildcard);
+    const auto& wildcard = *catalog_.node(encloser.wildcard_child);
+    if (const auto* slot = find_slot(wildcard, request_.type)) return answer_slot(wildcard, *slot);
+    if ((wildcard.flags & catalog::node_flag::cname) != 0) return follow_cname(wildcard);
+    return deny(encloser, dns::Rcode::noerror);
+  }
+
+  [[nodiscard]] Next answer_slot(const catalog::Node& node,
+                                 const catalog::RrsetSlot& slot) noexcept {
+    authoritative_ = true;
+    if (slot.kind == catalog::SlotKind::pool) return answer_pool(node, slot.value);
+    const Answer& answer = *catalog_.answer(slot.value);
+    counters_.count(answer.answer_count != 0 ? Counter::answers_static : Counter::answers_nodata);
+    reply_.append(answer, name_offset_, node.name_bytes);
+    return Next::done;
+  }
+
+  // Answers of pools point to their owner only, whatever its length.
+  [[nodiscard]] Next answer_pool(const catalog::Node& node, std::uint32_t pool) noexcept {
+    const IpAddress& client = client_of(state_, query_, request_, options_);
+    const Steered steered = steer(root_, pool, client, state_.slot_key);
+    reply_.set_scope(steered.scope_length);
+    if (steered.answer == nullptr) return deny(node, dns::Rcode::noerror);
+    counters_.count(Counter::answers_ranked);
+    reply_.append(*steered.answer, name_offset_, name_.length);
+    return Next::done;
+  }
+
+  // NODATA or NXDOMAIN, with the SOA of the zone of `node` (RFC 2308, 2), which is a suffix of the name.
+  [[nodiscard]] Next deny(const catalog::Node& node, dns::Rcode rcode) noexcept {
+    const catalog::Zone& zone = catalog_.zones()[node.zone];
+    const unsigned apex_bytes = catalog_.node(zone.apex)->name_bytes;
+    authoritative_ = true;
+    rcode_ = rcode;
+    if (rcode == dns::Rcode::noerror) counters_.count(Counter::answers_nodata);
+    reply_.append(*catalog_.answer(zone.negative), suffix_offset(apex_bytes), apex_bytes);
+    return Next::done;
+  }
+
+  // A referral is not authoritative, unless it ends a chain that was (RFC 1034, 4.3.1; RFC 6604, 2.1).
+  [[nodiscard]] Next refer(const catalog::Node& cut) noexcept {
+    counters_.count(Counter::answers_referral);
+    reply_.append(*catalog_.answer(cut.referral), suffix_offset(cut.name_bytes), cut.name_bytes);
+    return Next::done;
+  }
+
+  // Out of our zones: refused as a question, the end of the answer as a link of a chain.
+  [[nodiscard]] Next leave() noexcept {
+    if (steps_ > 0) return Next::done;
+    rcode_ = dns::Rcode::refused;
+    reply_.explain(extended_error::not_authoritative);
+    return Next::done;
+  }
+
+  [[nodiscard]] Next follow_cname(const catalog::Node& node) noexcept {
+    const Answer& answer = *catalog_.answer(catalog::slots_of(node)[0].value);
+    ASSERT(catalog::slots_of(node)[0].type == type_cname);
+    if (comes_back_to(node)) return Next::done;
+    authoritative_ = true;
+    const unsigned body_offset = reply_.end();
+    if (!reply_.append(answer, name_offset_, node.name_bytes)) return Next::done;
+    const FirstRecord record = first_record(answer);
+    move_on(node, body_offset + record.data_offset, record.data_bytes);
+    return Next::follow;
+  }
+
+  // RFC 6672, 2.2 and 3.1: the DNAME, and a CNAME made from it with its TTL.
+  [[nodiscard]] Next follow_dname(const catalog::Node& node, unsigned offset) noexcept {
+    const auto* slot = find_slot(node, static_cast<std::uint16_t>(dns::Type::dname));
+    ASSERT(slot != nullptr && slot->kind == catalog::SlotKind::fixed);
+    const Answer& answer = *catalog_.answer(slot->value);
+    authoritative_ = true;
+    const unsigned body_offset = reply_.end();
+    if (!reply_.append(answer, name_offset_ + offset, node.name_bytes)) return Next::done;
+    const FirstRecord record = first_record(answer);
+    if (offset + record.data_bytes > dns::name_bytes_max) {
+      rcode_ = dns::Rcode::yxdomain;
+      return Next::done;
+    }
+    const ConstBytes labels(query_.message + name_offset_, offset);
+    const ConstBytes target(query_.message + body_offset + record.data_offset, record.data_bytes);
+    const unsigned record_offset = reply_.end();
+    if (!reply_.append_record(name_offset_, type_cname, class_in, record.ttl_s, labels, target))
+      return Next::done;
+    if (request_.type == type_cname || request_.type == type_any) return Next::done;
+    move_on(node, record_offset + 12, offset + record.data_bytes);
+    return Next::follow;
+  }
+
+  // A chain that comes back to a CNAME runs in circles: it ends with what it has. Behind wildcards and DNAMEs the
+  // name may be another one each time; there only the number of steps ends it.
+  [[nodiscard]] bool comes_back_to(const catalog::Node& node) const noexcept {
+    if ((node.flags & catalog::node_flag::wildcard) != 0) return false;
+    for (unsigned i = 0; i < steps_; ++i) {
+      if (chain_[i] == &node) return true;
+    }
+    return false;
+  }
+
+  // The chain left `node`; the next name stands at `offset`.
+  void move_on(const catalog::Node& node, unsigned offset, unsigned bytes) noexcept {
+    chain_[steps_++] = &node;
+    counters_.count(Counter::answers_chained);
+    name_offset_ = offset;
+    dns::fold_name(query_.message + offset, bytes, name_);
+  }
+
+  [[nodiscard]] unsigned suffix_offset(unsigned suffix_bytes) const noexcept {
+    ASSERT(suffix_bytes <= name_.length);
+    return name_offset_ + name_.length - suffix_bytes;
+  }
+
+  const ServeState::Impl& state_;
+  const TableRoot& root_;
+  const catalog::View& catalog_;
+  Query& query_;
+  const Request& request_;
+  const EdnsOptions& options_;
+  dns::FoldedName& name_;
+  CoreCounters& counters_;
+  ReplyBuilder reply_;
+  LabelMap labels_;
+  unsigned name_offset_ = dns::header_bytes;
+  unsigned steps_ = 0;
+  bool authoritative_ = false;
+  dns::Rcode rcode_ = dns::Rcode::noerror;
+  std::array<const catalog::Node*, chain_steps_max> chain_{};
+};
+
+[[nodiscard]] bool is_text_name(const std::byte* name, unsigned bytes,
+                                std::string_view wire) noexcept {
+  if (bytes != wire.size() + 1) return false;  // the literal's own end is the root octet
+  for (unsigned i = 0; i < bytes; ++i) {
+    if (dns::fold_byte(name[i]) != static_cast<std::byte>(wire.data()[i])) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, const Work& work,
+             const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept {
+  Resolution(state, root, query, work, options, name, counters).run(work.node, work.absent);
+}
+
+void answer_chaos(const ServeState::Impl& state, Query& query, const Request& request,
+                  const EdnsOptions& options, CoreCounters& counters) noexcept {
+  const auto* name = query.message + dns::header_bytes;
+  const auto is = [&](std::string_view wire) {
+    return is_text_name(name, request.name_bytes, wire);
+  };
+  const std::string* text = nullptr;
+  if (is("\7version\4bind") || is("\7version\6server")) text = &state.version_text;
+  if (is("\2id\6server") || is("\10hostname\4bind")) text = &state.server_id;
+  const bool right_type =
+      request.type == static_cast<std::uint16_t>(dns::Type::txt) || request.type == type_any;
+  if (text == nullptr || text->empty() || !right_type) {
+    reply_error(state, query, request, options, dns::Rcode::refused, extended_error::none,
+                counters);
+    return;
+  }
+  ReplyBuilder reply(state, query, request, options);
+  const std::array<std::byte, 1> length{static_cast<std::byte>(text->size())};
+  reply.append_record(dns::header_bytes, static_cast<std::uint16_t>(dns::Type::txt),
+                      static_cast<std::uint16_t>(dns::Class::ch), 0, length, as_bytes(*text));
+  reply.finish(dns::Rcode::noerror, true, counters);
+}
+
+}  // namespace pharos::dataplane

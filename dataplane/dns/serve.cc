@@ -1,0 +1,462 @@
+// serve_burst: the stages. What each does for one query is a short function; what is rare lies in resolve.cc,
+// reply.cc and request.cc.
+//
+//   parse -> fold, hash -> bucket line -> tags -> node lines -> name, slot -> answer lines -> reply
+//               prefetch ^       prefetch ^              prefetch ^ (pools: locale, cell, slot before)
+//
+// All queries of the burst take one stage before any takes the next, so that each line that was asked for has the
+// rest of the burst to arrive.
+#include "pharos/dataplane/dns/serve.hh"
+
+#include "pharos/base/assert.hh"
+#include "pharos/dataplane/dns/reply.hh"
+#include "pharos/dataplane/dns/resolve.hh"
+#include "pharos/dataplane/dns/serve_state.hh"
+#include "pharos/wire/checksum.hh"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace pharos::dataplane {
+
+namespace {
+
+using List = std::array<std::uint8_t, burst_queries_max>;
+
+// What a burst works with. Lists hold indices of queries that wait for the stage of that name.
+struct Burst {
+  Burst(ServeState::Impl& s, const TableRoot& r, std::span<Query> q, CoreCounters& c) noexcept
+      : state(s), root(r), queries(q), counters(c) {}
+
+  ServeState::Impl& state;
+  const TableRoot& root;
+  std::span<Query> queries;
+  CoreCounters& counters;
+
+  unsigned match_count = 0;
+  unsigned node_count = 0;
+  unsigned pool_count = 0;
+  unsigned reply_count = 0;
+  unsigned ranked_count = 0;  // of them, answered from the ranking
+  unsigned resolve_count = 0;
+  List match;
+  List node;
+  List pool;
+  List reply;
+  List resolve;
+};
+
+// Counted in registers, added once a burst.
+struct Tally {
+  std::uint32_t edns = 0, tcp = 0, a = 0, aaaa = 0, replies = 0;
+};
+
+// ---- parse ----
+
+// The question and OPT of a plain request: opcode QUERY, one question of class IN and an ordinary type, a name of at
+// most 60 bytes, nothing behind it or one OPT that ends the message. False: parse_request has to look.
+//
+// The name is taken to end at its first zero octet, without walking its labels: if the table holds these very bytes,
+// they are a valid name that ends there; if it does not, parse_request has the last word.
+[[nodiscard, gnu::always_inline]] inline bool parse_plain(const std::byte* message, unsigned length,
+                                                          Request& request, EdnsOptions& options,
+                                                          dns::FoldedName& name) noexcept {
+  constexpr unsigned name_bytes_plain = 60;  // with its type and class within two vectors
+  // id (2) | flags: QR, opcode must be 0 (2) | QDCOUNT 1 | ANCOUNT 0 | NSCOUNT 0 | ARCOUNT 0 or 1
+  const auto head = load<std::uint64_t>(message);
+  const auto counts = load<std::uint32_t>(message + 8);
+  const bool usual =
+      (head & 0xffff'ffff'00f8'0000) == 0x0000'0100'0000'0000 && (counts & 0xfeff'ffff) == 0;
+  const auto low =
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(message + dns::header_bytes));
+  const auto high =
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(message + dns::header_bytes + 32));
+  const auto zero = _mm256_setzero_si256();
+  const auto zeros_low =
+      static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, zero)));
+  const auto zeros_high =
+      static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, zero)));
+  const std::uint64_t zeros = zeros_low | std::uint64_t{zeros_high} << 32;
+  const unsigned name_bytes = static_cast<unsigned>(_tzcnt_u64(zeros)) + 1;
+  if (length < dns::header_bytes || !usual || name_bytes > name_bytes_plain) return false;
+
+  const unsigned question_end = dns::header_bytes + name_bytes + dns::question_tail_bytes;
+  if (question_end > length) return false;
+  const auto tail = load<std::uint32_t>(message + question_end - dns::question_tail_bytes);
+  const std::uint16_t type = byte_swap(static_cast<std::uint16_t>(tail));
+  const bool meta =
+      type == static_cast<std::uint16_t>(dns::Type::opt) || (type >= 128 && type < 256);
+  if (tail >> 16 != 0x0100 || meta) return false;  // class IN, as it stands in memory
+
+  request.type = type;
+  request.name_bytes = static_cast<std::uint8_t>(name_bytes);
+  request.question_end = static_cast<std::uint16_t>(question_end);
+  request.edns = 0;
+  if (counts == 0) {
+    if (length != question_end) return false;
+  } else {
+    // 0 | type 41 (2) | size (2) | extended RCODE | version | DO ... (2) | RDLENGTH (2)
+    const auto opt = load<std::uint64_t>(message + question_end);
+    if (length - question_end < opt_fixed_bytes || (opt & 0x00ff'0000'00ff'ffff) != 0x29'0000)
+      return false;
+    const unsigned data_bytes = load<Be16>(message + question_end + 9);
+    if (length - question_end - opt_fixed_bytes != data_bytes) return false;
+    const auto payload = byte_swap(static_cast<std::uint16_t>(opt >> 24));
+    request.client_payload = std::max<std::uint16_t>(payload, dns::udp_payload_min_bytes);
+    request.edns =
+        (opt >> 63) != 0 ? edns_flag::present | edns_flag::dnssec_ok : edns_flag::present;
+    if (data_bytes != 0 && !parse_edns_options(message + question_end + opt_fixed_bytes, data_bytes,
+                                               request, options)) {
+      return false;
+    }
+  }
+
+  const unsigned in_low = std::min(name_bytes, 32U);
+  auto* folded = reinterpret_cast<__m256i*>(name.bytes.data());
+  _mm256_store_si256(folded,
+                     _mm256_and_si256(dns::detail::fold_32(low), dns::detail::head_mask(in_low)));
+  const unsigned question_bytes = name_bytes + dns::question_tail_bytes;
+  const unsigned sum_low = std::min(question_bytes, 32U);
+  auto lanes =
+      checksum::detail::add_words(zero, _mm256_and_si256(low, dns::detail::head_mask(sum_low)));
+  if (question_bytes > 32) {
+    const auto rest = _mm256_and_si256(high, dns::detail::head_mask(question_bytes - 32));
+    lanes = checksum::detail::add_words(lanes, rest);
+    _mm256_store_si256(folded + 1, _mm256_and_si256(dns::detail::fold_32(high),
+                                                    dns::detail::head_mask(name_bytes - in_low)));
+  }
+  request.question_sum = static_cast<std::uint32_t>(checksum::detail::add_lanes(lanes));
+  name.length = name_bytes;
+  return true;
+}
+
+void drop(Burst& burst, unsigned index, Verdict verdict) noexcept {
+  burst.queries[index].verdict = verdict;
+  burst.counters.count(verdict);
+}
+
+// Replies to what is no plain question. True: it is one after all, with its name folded.
+[[nodiscard, gnu::cold, gnu::noinline]] bool parse_carefully(Burst& burst,
+                                                             unsigned index) noexcept {
+  ServeState::Impl& state = burst.state;
+  Query& query = burst.queries[index];
+  Work& work = state.work[index];
+  EdnsOptions& options = state.options[index];
+  Request& request = work.request;
+  const auto error = [&](dns::Rcode rcode, std::uint16_t info_code = extended_error::none) {
+    reply_error(state, query, request, options, rcode, info_code, burst.counters);
+  };
+  work.careful = true;
+  switch (parse_request(query.message, query.length, request, options)) {
+    case Parsed::lookup:
+      dns::fold_name(query.message + dns::header_bytes, request.name_bytes, state.names[index]);
+      return true;
+    case Parsed::chaos:
+      answer_chaos(state, query, request, options, burst.counters);
+      break;
+    case Parsed::formerr:
+      error(dns::Rcode::formerr);
+      break;
+    case Parsed::notimp:
+      error(dns::Rcode::notimp, extended_error::not_supported);
+      break;
+    case Parsed::refused:
+      error(dns::Rcode::refused);
+      break;
+    case Parsed::badvers:
+      error(dns::Rcode::badvers);
+      break;
+    case Parsed::response:
+      drop(burst, index, Verdict::drop_dns_response);
+      break;
+    case Parsed::too_short:
+      drop(burst, index, Verdict::drop_dns_short);
+      break;
+  }
+  return false;
+}
+
+void parse_stage(Burst& burst) noexcept {
+  ServeState::Impl& state = burst.state;
+  const catalog::View& catalog = burst.root.catalog;
+  const auto buckets = catalog.buckets();
+  const auto bucket_count = static_cast<std::uint32_t>(buckets.size());
+  const auto& key = catalog.summary().hash_key;
+  for (unsigned i = 0; i < burst.queries.size(); ++i) {
+    const Query& query = burst.queries[i];
+    Work& work = state.work[i];
+    dns::FoldedName& name = state.names[i];
+    work.careful = work.absent = false;
+    work.scope = 0;
+    if (!parse_plain(query.message, query.length, work.request, state.options[i], name) &&
+        !parse_carefully(burst, i)) {
+      continue;
+    }
+    work.hash = dns::hash_name(name.bytes.data(), name.length, key);
+    __builtin_prefetch(&buckets[catalog::bucket_of(work.hash, bucket_count)]);
+    burst.match[burst.match_count++] = static_cast<std::uint8_t>(i);
+  }
+}
+
+// ---- look up ----
+
+// The first slot whose tag is right is the candidate. A bucket that has none and does not overflow proves the name absent.
+void match_stage(Burst& burst) noexcept {
+  const catalog::View& catalog = burst.root.catalog;
+  const auto buckets = catalog.buckets();
+  const auto bucket_count = static_cast<std::uint32_t>(buckets.size());
+  for (unsigned n = 0; n < burst.match_count; ++n) {
+    const std::uint8_t i = burst.match[n];
+    Work& work = burst.state.work[i];
+    const catalog::Bucket& bucket = buckets[catalog::bucket_of(work.hash, bucket_count)];
+    const std::uint32_t matches = tag_matches(bucket, catalog::tag_of(work.hash));
+    if (matches == 0) {
+      work.absent = bucket.overflow == 0;
+      work.node = nullptr;
+      burst.resolve[burst.resolve_count++] = i;
+      continue;
+    }
+    work.node = catalog.node(first_match(bucket, matches));
+    const auto* lines = reinterpret_cast<const std::byte*>(work.node);
+    __builtin_prefetch(lines);
+    __builtin_prefetch(lines + 64);
+    burst.node[burst.node_count++] = i;
+  }
+}
+
+void node_stage(Burst& burst) noexcept {
+  const catalog::View& catalog = burst.root.catalog;
+  for (unsigned n = 0; n < burst.node_count; ++n) {
+    const std::uint8_t i = burst.node[n];
+    Work& work = burst.state.work[i];
+    const dns::FoldedName& name = burst.state.names[i];
+    if (!is_name_of(*work.node, name.bytes.data(), name.length)) {  // another name with this tag
+      work.node = nullptr;
+      burst.resolve[burst.resolve_count++] = i;
+      continue;
+    }
+    const auto* slot = find_slot(*work.node, work.request.type);
+    if (slot == nullptr) {
+      burst.resolve[burst.resolve_count++] = i;
+    } else if (slot->kind == catalog::SlotKind::fixed) {
+      work.answer = catalog.answer(slot->value);
+      __builtin_prefetch(work.answer);
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(work.answer) + 64);
+      burst.reply[burst.reply_count++] = i;
+    } else {
+      work.pool = slot->value;
+      burst.root.locales.prefetch(
+          client_of(burst.state, burst.queries[i], work.request, burst.state.options[i]));
+      burst.pool[burst.pool_count++] = i;
+    }
+  }
+}
+
+// ---- steer ----
+
+void locate_stage(Burst& burst) noexcept {
+  for (unsigned n = 0; n < burst.pool_count; ++n) {
+    const std::uint8_t i = burst.pool[n];
+    Work& work = burst.state.work[i];
+    const IpAddress& client =
+        client_of(burst.state, burst.queries[i], work.request, burst.state.options[i]);
+    work.place = locate(burst.root, work.pool, client);
+    __builtin_prefetch(work.place.cell);
+  }
+}
+
+void cell_stage(Burst& burst) noexcept {
+  for (unsigned n = 0; n < burst.pool_count; ++n) {
+    const std::uint8_t i = burst.pool[n];
+    Work& work = burst.state.work[i];
+    const IpAddress& client =
+        client_of(burst.state, burst.queries[i], work.request, burst.state.options[i]);
+    work.steering = read_cell(work.place, client, burst.state.slot_key);
+    work.scope = work.steering.scope_length;
+    __builtin_prefetch(burst.root.ranking.at(work.steering.cell & ~ranking::slotted_bit));
+  }
+}
+
+void slot_stage(Burst& burst) noexcept {
+  for (unsigned n = 0; n < burst.pool_count; ++n) {
+    const std::uint8_t i = burst.pool[n];
+    Work& work = burst.state.work[i];
+    work.answer = burst.root.ranking.answer(work.steering.cell, work.steering.client_hash);
+    if (work.answer == nullptr) {  // the pool answers nothing: NODATA
+      burst.resolve[burst.resolve_count++] = i;
+      continue;
+    }
+    __builtin_prefetch(work.answer);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(work.answer) + 64);
+    burst.reply[burst.reply_count++] = i;
+    ++burst.ranked_count;
+  }
+}
+
+// ---- reply ----
+
+// In whole vectors: reads into the image's tail or next record, writes into the buffer's slack.
+[[gnu::always_inline]] inline void copy_body(std::byte* to, const std::byte* from,
+                                             unsigned bytes) noexcept {
+  unsigned at = 0;
+  do {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at),
+                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at)));
+    at += 32;
+  } while (at < bytes);
+}
+
+// An answer with EDNS options, or one that does not fit whole. The owner is the QNAME, right where it was built for.
+[[gnu::noinline]] void write_with_care(Burst& burst, unsigned index) noexcept {
+  const ServeState::Impl& state = burst.state;
+  const Work& work = state.work[index];
+  ReplyBuilder reply(state, burst.queries[index], work.request, state.options[index]);
+  reply.set_scope(work.scope);
+  reply.append(*work.answer, dns::header_bytes, work.request.name_bytes);
+  reply.finish(dns::Rcode::noerror, true, burst.counters);
+}
+
+// The plain hit: the body behind the question, a plain OPT, the header, and the sum of all from the sums of its parts.
+// False where it needs care.
+[[nodiscard, gnu::always_inline]] inline bool write_plain(const ServeState::Impl& state,
+                                                          Query& query, const Work& work,
+                                                          Tally& tally) noexcept {
+  const Request& request = work.request;
+  const Answer& answer = *work.answer;
+  const bool edns = request.edns != 0;
+  const unsigned body_at = request.question_end;
+  const unsigned opt_at = body_at + answer.body_bytes;
+  const unsigned end = opt_at + (edns ? opt_fixed_bytes : 0);
+  if ((request.edns & edns_flag::options) != 0 || end > reply_limit(state, query, request))
+    return false;
+
+  std::byte* message = query.message;
+  copy_body(message + body_at, answer.body(), answer.body_bytes);
+  std::uint64_t sum =
+      std::uint64_t{request.question_sum} + checksum::at_offset(answer.checksum, body_at);
+  if (edns) {
+    const PlainOpt& opt = state.plain_opt[(request.edns & edns_flag::dnssec_ok) != 0 ? 1 : 0];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(message + opt_at),
+                     _mm_load_si128(reinterpret_cast<const __m128i*>(opt.bytes.data())));
+    sum += checksum::at_offset(opt.sum, opt_at);
+  }
+  // As they stand in memory: QR and AA, RD as it came; all else 0, RCODE NOERROR.
+  const auto id = load<std::uint16_t>(message);
+  const auto rd = static_cast<std::uint16_t>(std::to_integer<unsigned>(message[2]) & 0x01);
+  const auto flags = static_cast<std::uint16_t>(0x0084 | rd);
+  const auto counts = load<std::uint32_t>(&answer.answer_count);
+  const auto additional =
+      byte_swap(static_cast<std::uint16_t>(answer.additional_count + (edns ? 1U : 0U)));
+  store(message + 2, flags);
+  store(message + 6, counts);
+  store(message + 10, additional);
+  constexpr std::uint16_t one_question = 0x0100;
+  sum += std::uint64_t{id} + flags + one_question + counts + additional;
+
+  query.verdict = Verdict::answered;
+  query.reply_bytes = static_cast<std::uint16_t>(end);
+  query.reply_checksum = checksum::fold(sum);
+  ASSERT(checksum::same(query.reply_checksum, checksum::fold(checksum::scalar::sum(message, end))));
+
+  tally.edns += edns ? 1 : 0;
+  tally.tcp += query.transport == Transport::tcp ? 1 : 0;
+  tally.a += request.type == static_cast<std::uint16_t>(dns::Type::a) ? 1 : 0;
+  tally.aaaa += request.type == static_cast<std::uint16_t>(dns::Type::aaaa) ? 1 : 0;
+  ++tally.replies;
+  return true;
+}
+
+void add(const Tally& tally, CoreCounters& counters) noexcept {
+  counters.count(Counter::queries_edns, tally.edns);
+  counters.count(Counter::queries_tcp, tally.tcp);
+  counters.count(Counter::type_a, tally.a);
+  counters.count(Counter::type_aaaa, tally.aaaa);
+  counters.count(Counter::type_other, tally.replies - tally.a - tally.aaaa);
+  counters.count(Counter::rcode_noerror, tally.replies);
+}
+
+void reply_stage(Burst& burst) noexcept {
+  Tally tally;
+  std::uint64_t nodata = 0;
+  for (unsigned n = 0; n < burst.reply_count; ++n) {
+    const std::uint8_t i = burst.reply[n];
+    const Work& work = burst.state.work[i];
+    nodata += work.answer->answer_count == 0
+                  ? 1
+                  : 0;  // a denial that stands in for an RRset: DS at an apex
+    if (!write_plain(burst.state, burst.queries[i], work, tally)) write_with_care(burst, i);
+  }
+  add(tally, burst.counters);
+  burst.counters.count(Counter::answers_nodata, nodata);
+  burst.counters.count(Counter::answers_ranked, burst.ranked_count);
+  burst.counters.count(Counter::answers_static, burst.reply_count - burst.ranked_count - nodata);
+}
+
+// ---- resolve ----
+
+// A name that was found is a valid one. One that was not may be anything: only now are its labels walked.
+[[gnu::noinline]] void resolve_stage(Burst& burst) noexcept {
+  ServeState::Impl& state = burst.state;
+  for (unsigned n = 0; n < burst.resolve_count; ++n) {
+    const std::uint8_t i = burst.resolve[n];
+    Work& work = state.work[i];
+    if (work.node == nullptr && !work.careful) {
+      const unsigned name_bytes = work.request.name_bytes;
+      if (!parse_carefully(burst, i)) continue;
+      if (work.request.name_bytes != name_bytes) work.absent = false;
+    }
+    resolve(state, burst.root, burst.queries[i], work, state.options[i], state.names[i],
+            burst.counters);
+  }
+}
+
+[[nodiscard]] PlainOpt make_plain_opt(std::uint16_t payload_bytes, bool dnssec_ok) noexcept {
+  PlainOpt opt;
+  store(opt.bytes.data() + 1, Be16(static_cast<std::uint16_t>(dns::Type::opt)));
+  store(opt.bytes.data() + 3, Be16(payload_bytes));
+  if (dnssec_ok) opt.bytes[7] = std::byte{0x80};
+  opt.sum = checksum::fold(checksum::scalar::sum(opt.bytes.data(), opt_fixed_bytes));
+  return opt;
+}
+
+}  // namespace
+
+ServeState::ServeState(const ServeOptions& options) : impl_(std::make_unique<Impl>()) {
+  Impl& state = *impl_;
+  state.udp_payload_max_bytes =
+      std::max<std::uint16_t>(options.udp_payload_max_bytes, dns::udp_payload_min_bytes);
+  state.ecs_enabled = options.ecs_enabled;
+  state.cookie_secret = options.cookie_secret;
+  state.slot_key = options.slot_key;
+  state.nsid = options.nsid.substr(0, nsid_bytes_max);
+  state.version_text = options.version_text.substr(0, server_text_bytes_max);
+  state.server_id = options.server_id.substr(0, server_text_bytes_max);
+  state.plain_opt[0] = make_plain_opt(state.udp_payload_max_bytes, false);
+  state.plain_opt[1] = make_plain_opt(state.udp_payload_max_bytes, true);
+}
+
+ServeState::~ServeState() = default;
+
+void ServeState::set_time(std::uint32_t wall_s) noexcept {
+  impl_->wall_s = wall_s;
+}
+
+void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> queries,
+                 CoreCounters& counters) noexcept {
+  REQUIRE(queries.size() <= burst_queries_max);
+  Burst burst(state.impl(), root, queries, counters);
+  parse_stage(burst);
+  match_stage(burst);
+  node_stage(burst);
+  if (burst.pool_count != 0) {
+    locate_stage(burst);
+    cell_stage(burst);
+    slot_stage(burst);
+  }
+  reply_stage(burst);
+  if (burst.resolve_count != 0) resolve_stage(burst);
+}
+
+}  // namespace pharos::dataplane

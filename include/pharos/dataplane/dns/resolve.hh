@@ -1,0 +1,25 @@
+// The long way to an answer: everything that is not one name, one RRset. Zone cuts, wildcards, CNAME and DNAME
+// chains, names and types that do not exist, questions of class CH.
+//
+// Called by serve_burst for what its stages could not finish. RFC 1034, 4.3.2 with RFC 4592, 6672 and 2308.
+#pragma once
+
+#include "pharos/dataplane/dns/serve_state.hh"
+
+namespace pharos::dataplane {
+
+// CNAME and DNAME steps that one question may take, and the bytes that they may fill: pointers into what follows
+// stay within 14 bits (shared/answer.hh).
+inline constexpr unsigned chain_steps_max = 16;
+inline constexpr unsigned chain_bytes_max = 3500;
+
+// Answers a question of class IN. `work.request` is parsed; `name` is the folded QNAME of an uncompressed, valid name.
+// `work.node` is its node where that is known, `work.absent` says that there is none.
+void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, const Work& work,
+             const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept;
+
+// Answers a question of class CH: version.bind, version.server, id.server, hostname.bind (RFC 4892), where configured.
+void answer_chaos(const ServeState::Impl& state, Query& query, const Request& request,
+                  const EdnsOptions& options, CoreCounters& counters) noexcept;
+
+}  // namespace pharos::dataplane

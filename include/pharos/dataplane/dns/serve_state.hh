@@ -1,0 +1,83 @@
+// The working memory of one core's serve_burst, shared by the files of dataplane/dns/. Not for callers.
+#pragma once
+
+#include "pharos/dataplane/dns/cookie.hh"
+#include "pharos/dataplane/dns/request.hh"
+#include "pharos/dataplane/dns/serve.hh"
+#include "pharos/dataplane/match/name_lookup.hh"
+#include "pharos/dataplane/match/steer.hh"
+
+#include <array>
+#include <string>
+
+namespace pharos::dataplane {
+
+inline constexpr unsigned opt_fixed_bytes = 11;  // an OPT record without options (RFC 6891, 6.1.2)
+
+// An OPT record without options, ready to store in one go; and its sum from an even offset.
+struct alignas(16) PlainOpt {
+  std::array<std::byte, 16> bytes{};
+  std::uint16_t sum = 0;
+};
+
+// One query between stages.
+struct Work {
+  Request request;
+  bool careful = false;    // parsed by parse_request, not only by parse_plain
+  bool absent = false;     // no node has the name: no need to look again
+  std::uint8_t scope = 0;  // of ECS
+  std::uint32_t pool = 0;
+  std::uint64_t hash = 0;               // of the folded name
+  const catalog::Node* node = nullptr;  // a candidate, then the proven one
+  const Answer* answer = nullptr;
+  CellPlace place;
+  Steering steering;
+};
+
+struct ServeState::Impl {
+  // Constant after start:
+  std::uint16_t udp_payload_max_bytes = 0;
+  bool ecs_enabled = true;
+  CookieSecret cookie_secret{};
+  ranking::ClientHashKey slot_key{};
+  std::string nsid;
+  std::string version_text;
+  std::string server_id;
+  std::array<PlainOpt, 2> plain_opt;  // without and with DO
+
+  // Owned by the core:
+  std::uint32_t wall_s = 0;
+  std::array<Work, burst_queries_max> work;
+  std::array<dns::FoldedName, burst_queries_max> names;
+  std::array<EdnsOptions, burst_queries_max> options;
+};
+
+// Who is answered: the subnet of ECS where it names anyone, else the packet's source (RFC 7871, 7.2.1).
+[[nodiscard]] inline const IpAddress& client_of(const ServeState::Impl& state, const Query& query,
+                                                const Request& request,
+                                                const EdnsOptions& options) noexcept {
+  const bool subnet = (request.edns & edns_flag::client_subnet) != 0 && state.ecs_enabled &&
+                      options.subnet_length > 0;
+  return subnet ? options.subnet : query.source;
+}
+
+// What a reply may take, everything counted. A client without EDNS takes 512 bytes.
+[[nodiscard]] inline unsigned reply_limit(const ServeState::Impl& state, const Query& query,
+                                          const Request& request) noexcept {
+  unsigned limit = query.capacity;
+  if (query.transport == Transport::tcp) return limit;
+  unsigned wanted = request.edns != 0 ? request.client_payload : dns::udp_payload_min_bytes;
+  if (wanted > state.udp_payload_max_bytes) wanted = state.udp_payload_max_bytes;
+  return wanted < limit ? wanted : limit;
+}
+
+// A slot of the node for this type, or nullptr. ANY takes the first: one RRset, as RFC 8482, 4.1 suggests.
+[[nodiscard]] inline const catalog::RrsetSlot* find_slot(const catalog::Node& node,
+                                                         std::uint16_t type) noexcept {
+  for (const auto& slot : catalog::slots_of(node)) {
+    if (slot.type == type || type == static_cast<std::uint16_t>(dns::Type::any)) return &slot;
+  }
+  return nullptr;
+}
+
+}  // namespace pharos::dataplane
