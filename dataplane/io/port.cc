@@ -145,18 +145,27 @@ Status Port::set_up_queues(const config::PortConfig& config) {
 
 Status Port::start(const config::PortConfig& config) {
   if (const int rc = rte_eth_dev_start(number_); rc != 0) return refused("start", rc, id_);
-  rte_ether_addr mac{};
-  if (rte_eth_macaddr_get(number_, &mac) == 0)
-    std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
+  learn_mac();
   std::uint16_t mtu = 0;
   if (rte_eth_dev_get_mtu(number_, &mtu) == 0) mtu_bytes_ = mtu;
   if (config.promiscuous) {
-    if (const int rc = rte_eth_promiscuous_enable(number_); rc != 0)
-      return refused("promiscuous mode", rc, id_);
+    // Drivers without a switch take everything anyway.
+    const int rc = rte_eth_promiscuous_enable(number_);
+    if (rc != 0 && rc != -ENOTSUP) return refused("promiscuous mode", rc, id_);
   }
-  rte_eth_dev_set_link_up(
-      number_);  // drivers without a switch refuse; the link state is shown in any case
+  rte_eth_dev_set_link_up(number_);  // may be refused; the link's state is shown in any case
   return {};
+}
+
+// Rings and the like have no MAC: they get a locally administered one, told apart by the port's number.
+void Port::learn_mac() {
+  rte_ether_addr mac{};
+  if (rte_eth_macaddr_get(number_, &mac) != 0 || rte_is_zero_ether_addr(&mac) != 0) {
+    mac = {{0x02, 0x70, 0x68, 0x00, static_cast<std::uint8_t>(number_ >> 8),
+            static_cast<std::uint8_t>(number_)}};
+    rte_eth_dev_default_mac_addr_set(number_, &mac);  // filters nothing in such drivers, if they have it at all
+  }
+  std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
 }
 
 // Drivers differ in what they can filter. Where nothing can be set, IPv6 may still work: the virtual drivers

@@ -63,6 +63,7 @@ class Port {
   [[nodiscard]] Status configure(const config::PortConfig& port);
   [[nodiscard]] Status set_up_queues(const config::PortConfig& port);
   [[nodiscard]] Status start(const config::PortConfig& port);
+  void learn_mac();
 
   std::uint16_t number_ = 0;
   bool attached_ = false;

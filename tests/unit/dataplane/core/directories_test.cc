@@ -22,7 +22,7 @@ class DirectoriesTest : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(root_); }
   [[nodiscard]] static unsigned mode_of(const std::string& path) {
-    struct stat info {};
+    struct stat info{};
     return ::stat(path.c_str(), &info) == 0 ? info.st_mode & 07777U : 0U;
   }
 

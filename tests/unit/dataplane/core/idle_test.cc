@@ -9,13 +9,14 @@ constexpr IdleLimits limits{.spin_cycles = 1000, .sleep_min_us = 5, .sleep_max_u
 
 TEST(IdleGovernorTest, NeverSleepsWhileFramesCome) {
   IdleGovernor governor(limits);
-  for (std::uint64_t now = 0; now < 1'000'000; now += 700) EXPECT_EQ(governor.after_turn(true, now), 0U);
+  for (std::uint64_t now = 0; now < 1'000'000; now += 700)
+    EXPECT_EQ(governor.after_turn(true, now), 0U);
 }
 
 TEST(IdleGovernorTest, SpinsFirstThenSleepsTwiceAsLongEachTimeUpToTheLimit) {
   IdleGovernor governor(limits);
   EXPECT_EQ(governor.after_turn(true, 100), 0U);
-  EXPECT_EQ(governor.after_turn(false, 200), 0U);   // the queue is empty from here on
+  EXPECT_EQ(governor.after_turn(false, 200), 0U);  // the queue is empty from here on
   EXPECT_EQ(governor.after_turn(false, 1199), 0U);
   EXPECT_EQ(governor.after_turn(false, 1200), 5U);
   EXPECT_EQ(governor.after_turn(false, 2000), 10U);

@@ -37,7 +37,8 @@ TEST(ReloadTest, TellsLiveChangesFromThoseThatNeedARestart) {
   next.dataplane.memory_bytes *= 2;
   next.run_directory = "/run/other";
   const auto changes = compare(running(), next);
-  EXPECT_THAT(changes.live, ElementsAre("log_level", "dataplane.nsid", "dataplane.udp_payload_max", "dataplane.ecs"));
+  EXPECT_THAT(changes.live, ElementsAre("log_level", "dataplane.nsid", "dataplane.udp_payload_max",
+                                        "dataplane.ecs"));
   EXPECT_THAT(changes.restart, ElementsAre("run_directory", "dataplane.memory", "dataplane.ports"));
 }
 

@@ -68,10 +68,13 @@ TEST(EalPlanTest, TakesTheCoresThatTheConfigurationNames) {
 TEST(EalPlanTest, NeverAsksForInMemoryAndNoHugeTogether) {
   auto dataplane = with_ports({1});
   dataplane.memory_bytes = 256U << 20;
-  for (const auto policy : {config::HugePages::automatic, config::HugePages::required, config::HugePages::never}) {
-    for (const std::uint64_t free_bytes : {std::uint64_t{0}, dataplane.memory_bytes - 1, dataplane.memory_bytes}) {
+  for (const auto policy :
+       {config::HugePages::automatic, config::HugePages::required, config::HugePages::never}) {
+    for (const std::uint64_t free_bytes :
+         {std::uint64_t{0}, dataplane.memory_bytes - 1, dataplane.memory_bytes}) {
       dataplane.huge_pages = policy;
-      const auto plan = plan_eal(dataplane, "/run/x", {.cores = {0, 1}, .free_huge_page_bytes = free_bytes});
+      const auto plan =
+          plan_eal(dataplane, "/run/x", {.cores = {0, 1}, .free_huge_page_bytes = free_bytes});
       const bool enough = free_bytes >= dataplane.memory_bytes;
       if (policy == config::HugePages::required && !enough) {
         ASSERT_FALSE(plan);
@@ -92,7 +95,8 @@ TEST(EalPlanTest, TellsRunDirectoriesApartByFilePrefix) {
   const auto a = plan_eal(with_ports({1}), "/run/a", host);
   const auto b = plan_eal(with_ports({1}), "/run/b", host);
   EXPECT_NE(behind(*a, "--file-prefix"), behind(*b, "--file-prefix"));
-  EXPECT_EQ(behind(*a, "--file-prefix"), behind(*plan_eal(with_ports({2}), "/run/a", host), "--file-prefix"));
+  EXPECT_EQ(behind(*a, "--file-prefix"),
+            behind(*plan_eal(with_ports({2}), "/run/a", host), "--file-prefix"));
 }
 
 TEST(EalPlanTest, ProbesPciOnlyForPciPorts) {

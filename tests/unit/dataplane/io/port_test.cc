@@ -1,0 +1,239 @@
+// Ports of a real EAL: net_ring (what is sent comes back), net_null, net_pcap. One EAL per process, so all
+// tests share what main() of the environment has started.
+#include "pharos/dataplane/io/port.hh"
+
+#include "pharos/dataplane/io/burst.hh"
+#include "pharos/dataplane/io/eal.hh"
+#include "pharos/dataplane/io/eal_log.hh"
+
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+namespace pharos::dataplane::io {
+namespace {
+
+[[nodiscard]] config::PortConfig port_config(const std::string& id, const std::string& device,
+                                             unsigned queues = 1) {
+  config::PortConfig port;
+  port.id = id;
+  port.device = device;
+  port.queues = queues;
+  port.receive_descriptors = 256;
+  port.transmit_descriptors = 256;
+  port.addresses = {*IpAddress::parse("192.0.2.53")};
+  return port;
+}
+
+class PortTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    char name[] = "/tmp/pharos-port-test-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    directory = name;
+    config::DataplaneConfig dataplane;
+    dataplane.huge_pages = config::HugePages::never;
+    dataplane.memory_bytes = 192U << 20;
+    dataplane.ports = {port_config("loop", "net_ring0"), port_config("sink", "net_null0", 2),
+                       port_config("one", "net_ring1")};
+    plan = plan_eal(dataplane, directory, read_host_facts()).value();
+    auto started = Eal::start(plan, directory);
+    ASSERT_TRUE(started) << started.error().text();
+    eal.emplace(std::move(*started));
+    auto loop = Port::open(port_config("loop", "net_ring0"), plan.devices[0]);
+    ASSERT_TRUE(loop) << loop.error().text();
+    loop_port.emplace(std::move(*loop));
+  }
+  static void TearDownTestSuite() {
+    loop_port.reset();
+    eal.reset();
+    std::filesystem::remove_all(directory);
+  }
+
+  static inline std::string directory;
+  static inline EalPlan plan;
+  static inline std::optional<Eal> eal;
+  static inline std::optional<Port> loop_port;  // closing a virtual device removes it: opened once
+};
+
+// Sends `frame` out of a net_ring port as a driver would, from a pool of the test's own.
+void inject(std::uint16_t port, ConstBytes frame) {
+  static rte_mempool* pool =
+      rte_pktmbuf_pool_create("test", 511, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+  ASSERT_NE(pool, nullptr);
+  rte_mbuf* mbuf = rte_pktmbuf_alloc(pool);
+  ASSERT_NE(mbuf, nullptr);
+  std::memcpy(rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(frame.size())), frame.data(),
+              frame.size());
+  ASSERT_EQ(rte_eth_tx_burst(port, 0, &mbuf, 1), 1);
+}
+
+[[nodiscard]] std::vector<std::byte> arp_request(const MacAddress& sender,
+                                                 const std::array<std::uint8_t, 4>& target) {
+  std::vector<std::uint8_t> frame(60, 0);
+  std::fill_n(frame.begin(), 6, 0xff);
+  std::ranges::copy(sender.bytes, frame.begin() + 6);
+  const std::uint8_t arp[] = {0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1};
+  std::ranges::copy(arp, frame.begin() + 12);
+  std::ranges::copy(sender.bytes, frame.begin() + 22);
+  const std::uint8_t source[] = {192, 0, 2, 1};
+  std::ranges::copy(source, frame.begin() + 28);
+  std::ranges::copy(target, frame.begin() + 38);
+  const auto bytes = std::as_bytes(std::span(frame));
+  return {bytes.begin(), bytes.end()};
+}
+
+TEST_F(PortTest, CountsMbufsForEveryPlaceThatHoldsThem) {
+  EXPECT_EQ(mbufs_for_queue(1024, 1024), 8191U);
+  for (const unsigned descriptors : {64U, 1024U, 4096U, 32768U}) {
+    const auto mbufs = mbufs_for_queue(descriptors, descriptors);
+    EXPECT_GT(mbufs, 2 * descriptors + 2 * 2048);
+    EXPECT_EQ((mbufs + 1) & mbufs, 0U);
+  }
+}
+
+TEST_F(PortTest, OpensAPortAndTellsWhatItIs) {
+  auto port = Port::open(port_config("sink", "net_null0", 2), plan.devices[1]);
+  ASSERT_TRUE(port) << port.error().text();
+  EXPECT_EQ(port->id(), "sink");
+  EXPECT_EQ(port->queue_count(), 2U);
+  EXPECT_EQ(port->mtu_bytes(), 1500U);
+  EXPECT_TRUE(port->link_up());
+  EXPECT_EQ(port->stats().received_packets, 0U);
+  EXPECT_FALSE(port->features().receive_checksum);
+}
+
+TEST_F(PortTest, SaysWhichDeviceIsMissing) {
+  Device device;
+  device.name = "net_ring7";
+  device.driver = "net_ring";
+  const auto port = Port::open(port_config("ghost", "net_ring7"), device);
+  ASSERT_FALSE(port);
+  EXPECT_EQ(port.error().code, ErrorCode::unavailable);
+  EXPECT_NE(port.error().text().find("net_ring7"), std::string::npos);
+  EXPECT_NE(port.error().where.find("ghost"), std::string::npos);
+}
+
+TEST_F(PortTest, RefusesMoreQueuesThanTheDeviceHasAndClosesIt) {
+  const auto many = Port::open(port_config("one", "net_ring1", 64), plan.devices[2]);
+  ASSERT_FALSE(many);
+  EXPECT_EQ(many.error().code, ErrorCode::invalid);
+  EXPECT_NE(many.error().what.find("64 queues"), std::string::npos);
+}
+
+TEST_F(PortTest, RefusesAnExceptionInterface) {
+  auto config = port_config("sink", "net_null0");
+  config.exception_interface = "tap9";
+  EXPECT_EQ(Port::open(config, plan.devices[1]).error().code, ErrorCode::unsupported);
+}
+
+TEST_F(PortTest, CarriesFramesInRepliesOutAndGivesEveryMbufBack) {
+  const auto& port = loop_port;
+  InterfaceSettings settings;
+  settings.mac = port->mac();
+  settings.addresses = {*IpAddress::parse("192.0.2.53")};
+  const auto interface = make_interface(settings).value();
+  const QueueHandle handle{
+      .port = port->number(), .queue = 0, .receive_checksum = false, .frame_bytes_max = 1514};
+  auto frames = std::make_unique<FrameBurst>();
+  auto mbufs = std::make_unique<MbufBurst>();
+  auto counters = std::make_unique<CoreCounters>();
+  EXPECT_EQ(receive_burst(handle, *frames, *mbufs), 0U);
+
+  // One that is answered in place, one for another station, one cut short.
+  const MacAddress client{{2, 0, 0, 0, 0, 9}};
+  inject(handle.port, arp_request(client, {192, 0, 2, 53}));
+  inject(handle.port, arp_request(client, {192, 0, 2, 99}));
+  inject(handle.port, ConstBytes(arp_request(client, {192, 0, 2, 53})).first(10));
+  ASSERT_EQ(receive_burst(handle, *frames, *mbufs), 3U);
+  for (unsigned i = 0; i < 3; ++i) {
+    EXPECT_LE(frames->frames[i].room, 1514);
+    EXPECT_EQ(frames->frames[i].receive_flags, 0);
+  }
+  EXPECT_EQ(frames->frames[2].length, 10);
+  classify_burst(interface, *frames, *counters);
+  finish_burst(interface, *frames);
+  transmit_burst(handle, *frames, *mbufs, *counters);
+  EXPECT_EQ(counters->read(Verdict::local_reply), 1U);
+  EXPECT_EQ(counters->read(Counter::sent_packets), 1U);
+  EXPECT_EQ(counters->read(Counter::received_packets), 3U);
+  EXPECT_EQ(counters->read(Verdict::drop_frame_short), 1U);
+
+  // The ring brings our own reply back: to the client, from us.
+  ASSERT_EQ(receive_burst(handle, *frames, *mbufs), 1U);
+  const auto* reply = reinterpret_cast<const std::uint8_t*>(frames->frames[0].data);
+  EXPECT_TRUE(std::equal(client.bytes.begin(), client.bytes.end(), reply));
+  EXPECT_TRUE(std::equal(port->mac().bytes.begin(), port->mac().bytes.end(), reply + 6));
+  EXPECT_EQ(reply[21], 2);  // ARP reply
+  classify_burst(interface, *frames, *counters);
+  finish_burst(interface, *frames);
+  transmit_burst(handle, *frames, *mbufs, *counters);
+  EXPECT_EQ(rte_mempool_in_use_count(rte_mempool_lookup("test")), 0U);
+}
+
+TEST_F(PortTest, DropsAndCountsWhatAFullPortDoesNotTake) {
+  const auto& port = loop_port;
+  InterfaceSettings settings;
+  settings.mac = port->mac();
+  settings.addresses = {*IpAddress::parse("192.0.2.53")};
+  const auto interface = make_interface(settings).value();
+  const QueueHandle handle{
+      .port = port->number(), .queue = 0, .receive_checksum = false, .frame_bytes_max = 1514};
+  auto frames = std::make_unique<FrameBurst>();
+  auto mbufs = std::make_unique<MbufBurst>();
+  auto counters = std::make_unique<CoreCounters>();
+  const auto request = arp_request({{2, 0, 0, 0, 0, 9}}, {192, 0, 2, 53});
+  for (int i = 0; i < 8; ++i) inject(handle.port, request);
+  ASSERT_EQ(receive_burst(handle, *frames, *mbufs), 8U);
+  classify_burst(interface, *frames, *counters);
+  finish_burst(interface, *frames);
+
+  // Fill the ring from another pool until three places are left.
+  rte_mempool* filler = rte_pktmbuf_pool_create("filler", 4095, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+  ASSERT_NE(filler, nullptr);
+  std::vector<rte_mbuf*> sent;
+  for (rte_mbuf* mbuf = rte_pktmbuf_alloc(filler); mbuf != nullptr;
+       mbuf = rte_pktmbuf_alloc(filler)) {
+    if (rte_eth_tx_burst(handle.port, 0, &mbuf, 1) != 1) {
+      rte_pktmbuf_free(mbuf);
+      break;
+    }
+    sent.push_back(mbuf);
+  }
+  std::array<rte_mbuf*, 3> back{};
+  ASSERT_EQ(rte_eth_rx_burst(handle.port, 0, back.data(), 3), 3);
+  rte_pktmbuf_free_bulk(back.data(), 3);
+  ASSERT_LT(sent.size(), 4095U) << "the ring never filled";
+
+  transmit_burst(handle, *frames, *mbufs, *counters);
+  EXPECT_EQ(counters->read(Verdict::local_reply), 3U);
+  EXPECT_EQ(counters->read(Verdict::drop_tx_full), 5U);
+  EXPECT_EQ(counters->read(Counter::sent_packets), 3U);
+
+  for (std::array<rte_mbuf*, 32> rest{};;) {
+    const auto count = rte_eth_rx_burst(handle.port, 0, rest.data(), 32);
+    if (count == 0) break;
+    rte_pktmbuf_free_bulk(rest.data(), count);
+  }
+  EXPECT_EQ(rte_mempool_in_use_count(filler), 0U);
+  EXPECT_EQ(rte_mempool_in_use_count(rte_mempool_lookup("test")), 0U);
+}
+
+TEST_F(PortTest, RunsABodyOnEachWorkersOwnCore) {
+  ASSERT_FALSE(plan.worker_cores.empty());
+  unsigned core = ~0U;
+  ASSERT_TRUE(eal->launch(0, [&core] { core = static_cast<unsigned>(::sched_getcpu()); }));
+  eal->join();
+  EXPECT_EQ(core, plan.worker_cores[0]);
+}
+
+}  // namespace
+}  // namespace pharos::dataplane::io
