@@ -74,19 +74,24 @@ struct CloseGz {
 };
 using GzFile = std::unique_ptr<gzFile_s, CloseGz>;
 
-// The next line with its end, or nothing at the end of the file.
+[[nodiscard]] Status check_stream(gzFile file) {
+  int code = Z_OK;
+  const char* text = gzerror(file, &code);
+  if (code == Z_OK || code == Z_STREAM_END) return {};
+  if (code == Z_ERRNO) return fail_errno("read");
+  // Z_BUF_ERROR is a compressed stream that ends early.
+  return fail(ErrorCode::invalid, std::string("the compressed data is damaged: ") + text, {},
+              "fetch the file again");
+}
+
+// The next line, or nothing at the end of the file.
 [[nodiscard]] Result<std::optional<std::string_view>> next_line(gzFile file, LineBuffer& buffer) {
-  if (gzgets(file, buffer.data(), static_cast<int>(buffer.size())) == nullptr) {
-    int code = Z_OK;
-    const char* text = gzerror(file, &code);
-    if (code == Z_ERRNO) return fail_errno("read");
-    if (code != Z_OK && code != Z_STREAM_END) {  // Z_BUF_ERROR: a compressed stream that ends early
-      return fail(ErrorCode::invalid, std::string("the compressed data is damaged: ") + text, {},
-                  "fetch the file again");
-    }
-    return std::nullopt;
+  const bool is_end = gzgets(file, buffer.data(), static_cast<int>(buffer.size())) == nullptr;
+  const std::string_view line = is_end ? std::string_view{} : buffer.data();
+  if (!line.ends_with('\n')) {  // the last one, as it was written or as far as it could be read
+    if (auto status = check_stream(file); !status) return std::unexpected(status.error());
   }
-  const std::string_view line(buffer.data());
+  if (is_end) return std::nullopt;
   if (line.size() > csv_line_bytes_max) {
     return fail(ErrorCode::exhausted,
                 "the line is longer than " + std::to_string(csv_line_bytes_max) + " bytes");
