@@ -82,7 +82,7 @@ void check_dataplane(Reader& reader, const Node& node, void* object) {
         node.find("beacon_port") != nullptr ? node.find("beacon_port") : node.find("dns_port");
     reader.mistakes.add(port->place,
                         "DNS and beacons have the same port " + std::to_string(dataplane.dns_port),
-                        "give beacon_port another one, such as 5380");
+                        "give one of them another port");
   }
 }
 

@@ -244,7 +244,7 @@ template <typename T>
 
 template <typename T>
 [[nodiscard]] Type<T> object() {
-  return {Shape{.kind = Shape::Kind::object, .word = "object", .table = &table_of<T>},
+  return {Shape{.kind = Shape::Kind::object, .word = "keys and values", .table = &table_of<T>},
           [](Reader& reader, const Node& node, T& to) {
             if constexpr (requires { to.source; }) to.source = node.place.source();
             read_keys(reader, node, *table_of<T>(), &to);
