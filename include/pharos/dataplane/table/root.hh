@@ -38,13 +38,13 @@ struct NewImages {
   SharedImage catalog;
   SharedImage locale_map;
   SharedImage ranking_base;
-  SharedImage ranking_delta;
+  SharedImage ranking_delta;  // on ranking_base where both are given
 };
 
-// Proves the new images, and that all parts fit together: pools_id of catalog and ranking, locale
-// counts and ids, pool counts. `current` may be null for the first root, which needs catalog,
-// locale map and base. Errors: invalid, unsupported, conflict (stale version, a delta out of step,
-// or parts that do not fit).
+// Proves the new images, and that all parts fit together: content ids and counts of pools and locales, no image newer
+// than `version`. `current` may be null for the first root, which needs catalog, locale map and base.
+// Errors: conflict (`version` is not newer than `current`, or the delta is out of step with its ranking), invalid,
+// unsupported.
 [[nodiscard]] Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current,
                                                                  Version version, NewImages images);
 

@@ -60,7 +60,7 @@ inline constexpr unsigned adoptions_kept = 64;
 struct SaverReport {
   std::uint64_t saved_sets = 0;
   std::uint64_t failures = 0;
-  std::string last_error;  // of the newest failure
+  std::string last_error;  // empty when the newest write succeeded
   Version newest;          // on disk
 };
 
