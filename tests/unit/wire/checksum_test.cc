@@ -13,7 +13,8 @@ namespace {
 TEST(ChecksumTest, AgreesWithTheExampleOfRfc1071) {
   // RFC 1071, 3: the sum of these bytes is ddf2 in network order.
   constexpr std::array<unsigned char, 8> bytes{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
-  EXPECT_EQ(byte_swap(fold(scalar::sum(reinterpret_cast<const std::byte*>(bytes.data()), 8))), 0xddf2);
+  EXPECT_EQ(byte_swap(fold(scalar::sum(reinterpret_cast<const std::byte*>(bytes.data()), 8))),
+            0xddf2);
 }
 
 TEST(ChecksumTest, VectorAndScalarSumsAgreeAtEveryLength) {
@@ -22,7 +23,8 @@ TEST(ChecksumTest, VectorAndScalarSumsAgreeAtEveryLength) {
   for (unsigned length = 0; length < 2100; ++length) {
     const auto bytes = std::make_unique<std::byte[]>(length + slack_bytes);
     for (unsigned i = 0; i < length + slack_bytes; ++i) bytes[i] = static_cast<std::byte>(random());
-    EXPECT_EQ(sum(bytes.get(), length), scalar::sum(bytes.get(), length)) << length << ", seed " << seed;
+    EXPECT_EQ(sum(bytes.get(), length), scalar::sum(bytes.get(), length))
+        << length << ", seed " << seed;
   }
 }
 

@@ -24,7 +24,9 @@ CookieSecret secret_of(std::string_view hex) {
   return secret;
 }
 
-IpAddress address_of(const char* text) { return *IpAddress::parse(text); }
+IpAddress address_of(const char* text) {
+  return *IpAddress::parse(text);
+}
 
 struct Vector {
   const char* what;
@@ -38,25 +40,25 @@ struct Vector {
 constexpr Vector vectors[] = {
     {"A.1 learning a new server cookie", "2464c4abcf10c957", "198.51.100.100", 1559731985,
      "e5e973e5a6b2a43f48e7dc849e37bfcf", "010000005cf79f111f8130c3eee29480"},
-    {"A.2 the same client learning a renewed cookie", "2464c4abcf10c957", "198.51.100.100", 1559734385,
-     "e5e973e5a6b2a43f48e7dc849e37bfcf", "010000005cf7a871d4a564a1442aca77"},
-    {"A.4 IPv6 query for a new cookie", "22681ab97d52c298", "2001:db8:220:1:59de:d0f4:8769:82b8", 1559741961,
-     "445536bcd2513298075a5d379663c962", "010000005cf7c609a6bb79d16625507a"},
+    {"A.2 the same client learning a renewed cookie", "2464c4abcf10c957", "198.51.100.100",
+     1559734385, "e5e973e5a6b2a43f48e7dc849e37bfcf", "010000005cf7a871d4a564a1442aca77"},
+    {"A.4 IPv6 query for a new cookie", "22681ab97d52c298", "2001:db8:220:1:59de:d0f4:8769:82b8",
+     1559741961, "445536bcd2513298075a5d379663c962", "010000005cf7c609a6bb79d16625507a"},
 };
 
 TEST(ServerCookieTest, MakesTheCookiesOfRfc9018) {
   for (const auto& v : vectors) {
-    const auto cookie = make_server_cookie(bytes_of(v.client_cookie).data(), address_of(v.address), v.wall_s,
-                                           secret_of(v.secret));
+    const auto cookie = make_server_cookie(bytes_of(v.client_cookie).data(), address_of(v.address),
+                                           v.wall_s, secret_of(v.secret));
     EXPECT_TRUE(std::ranges::equal(cookie, bytes_of(v.server_cookie))) << v.what;
   }
 }
 
 TEST(ServerCookieTest, TakesACookieWhoseReservedBitsWereSetByAnotherServer) {
   // RFC 9018, A.3: the reserved field counts in the hash, whatever it holds.
-  EXPECT_EQ(check_server_cookie(bytes_of("01abcdef5cf78f71a314227b6679ebf5"), bytes_of("fc93fc62807ddb86").data(),
-                                address_of("203.0.113.203"), 1559727985 + 60,
-                                secret_of("e5e973e5a6b2a43f48e7dc849e37bfcf")),
+  EXPECT_EQ(check_server_cookie(bytes_of("01abcdef5cf78f71a314227b6679ebf5"),
+                                bytes_of("fc93fc62807ddb86").data(), address_of("203.0.113.203"),
+                                1559727985 + 60, secret_of("e5e973e5a6b2a43f48e7dc849e37bfcf")),
             CookieState::good);
 }
 
@@ -92,13 +94,17 @@ TEST_F(ServerCookieStateTest, RefusesAnyChangedBit) {
 }
 
 TEST_F(ServerCookieStateTest, RefusesAnotherClientAddressCookieSecretOrLength) {
-  EXPECT_EQ(check_server_cookie(cookie_, client_.data(), address_of("192.0.2.2"), made_s, secret_), CookieState::bad);
-  EXPECT_EQ(check_server_cookie(cookie_, bytes_of("0102030405060709").data(), address_, made_s, secret_),
+  EXPECT_EQ(check_server_cookie(cookie_, client_.data(), address_of("192.0.2.2"), made_s, secret_),
             CookieState::bad);
+  EXPECT_EQ(
+      check_server_cookie(cookie_, bytes_of("0102030405060709").data(), address_, made_s, secret_),
+      CookieState::bad);
   EXPECT_EQ(check_server_cookie(cookie_, client_.data(), address_, made_s, {}), CookieState::bad);
-  EXPECT_EQ(check_server_cookie(ConstBytes(cookie_).first(8), client_.data(), address_, made_s, secret_),
-            CookieState::bad);
-  EXPECT_EQ(check_server_cookie({}, client_.data(), address_, made_s, secret_), CookieState::absent);
+  EXPECT_EQ(
+      check_server_cookie(ConstBytes(cookie_).first(8), client_.data(), address_, made_s, secret_),
+      CookieState::bad);
+  EXPECT_EQ(check_server_cookie({}, client_.data(), address_, made_s, secret_),
+            CookieState::absent);
 }
 
 TEST(SipHashTest, AgreesWithThePaper) {
