@@ -16,10 +16,18 @@
 
 namespace pharos::controlplane {
 
+inline constexpr unsigned zone_mistakes_max = 100;
+
 // What is wrong with a zone. `where` of each is "file:line", or the zone's name.
+// At most `zone_mistakes_max` of each kind are kept, the others counted.
 struct ZoneReport {
   std::vector<Error> errors;
   std::vector<Error> warnings;
+  std::uint64_t more_errors = 0;
+  std::uint64_t more_warnings = 0;
+
+  void error(std::string what, std::string where, std::string hint = {});
+  void warning(std::string what, std::string where, std::string hint = {});
   [[nodiscard]] std::string text() const;  // one a line, errors first
 };
 
@@ -74,11 +82,15 @@ class ZoneData {
   }
   [[nodiscard]] std::string place_of(const ZoneRecord& record) const;  // "file:line"
 
-  // The RRset of an owner (any case) and type, or nullptr. Finished zones only; binary search.
+  // The RRset of an owner (any case) and type, or nullptr. All RRsets of an owner (any type), or none.
+  // Finished zones only; one hash.
   [[nodiscard]] const Rrset* find(ConstBytes owner, std::uint16_t type) const noexcept;
+  [[nodiscard]] std::span<const Rrset> find_all(ConstBytes owner) const noexcept;
 
  private:
-  friend class ZoneChecker;
+  void sort_records();
+  void group_records(ZoneReport& report);
+  void index_owners();
 
   dns::WireName origin_;
   std::uint32_t serial_ = 0;
@@ -86,8 +98,18 @@ class ZoneData {
   std::vector<std::byte> bytes_;
   std::vector<ZoneRecord> records_;
   std::vector<Rrset> rrsets_;
+  std::vector<std::uint32_t>
+      owner_index_;  // open addressing: 1 + the first RRset of an owner, or 0
 };
 
-inline constexpr unsigned zone_mistakes_max = 100;
+// What finish() looks for behind sorting and grouping; see zone_check.cc. Adds to `report`.
+void check_finished_zone(const ZoneData& zone, ZoneReport& report);
+
+// The domain name that RDATA of a well-known type holds first (the target of NS, CNAME, DNAME, PTR, MX, SRV, SVCB,
+// HTTPS; the MNAME of SOA); empty for other types. `rdata` has passed rdata_is_sound.
+[[nodiscard]] ConstBytes target_of(std::uint16_t type, ConstBytes rdata) noexcept;
+
+// Whether RDATA of the types that Pharos itself looks into has their form; true for all others.
+[[nodiscard]] bool rdata_is_sound(std::uint16_t type, ConstBytes rdata) noexcept;
 
 }  // namespace pharos::controlplane
