@@ -79,8 +79,10 @@ class RecordReader {
       case dns::Type::dname:
       case dns::Type::ptr:
         return " " + name(end);
-      case dns::Type::mx:
-        return fmt::format(" {} {}", number<Be16>(), name(end));
+      case dns::Type::mx: {
+        const auto preference = number<Be16>();
+        return fmt::format(" {} {}", preference, name(end));
+      }
       case dns::Type::soa: {
         std::string text = " " + name(end);
         text += " " + name(end);

@@ -308,6 +308,7 @@ class Prover {
   bool prove_place(const Node& node) {
     const bool apex = has(node, node_flag::apex);
     const bool outside = has(node, node_flag::outside);
+    if (apex && outside) return no("an apex is in no zone", node);
     if (outside ? node.zone != no_zone : node.zone >= view_.zones_.size()) {
       return no("its zone does not exist", node);
     }
@@ -326,7 +327,8 @@ class Prover {
     if (outside && !has(*parent, node_flag::outside))
       return no("it is outside of zones below one", node);
     if (has(*parent, node_flag::dname)) return no("it lies below a DNAME", node);
-    const bool named_so = !outside && node.name()[0] == std::byte{1} && node.name()[1] == std::byte{'*'};
+    const bool named_so =
+        !outside && node.name()[0] == std::byte{1} && node.name()[1] == std::byte{'*'};
     if (named_so != has(node, node_flag::wildcard)) return no("the wildcard flag is wrong", node);
     if (named_so && (parent->wildcard_child == 0 || view_.node(parent->wildcard_child) != &node)) {
       return no("its parent does not know this wildcard", node);
