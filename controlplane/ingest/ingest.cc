@@ -365,7 +365,8 @@ void Ingest::stop() noexcept {
   }
   s.read_mail();  // what was posted while the thread ended
   std::uint64_t ignored = 0;
-  (void)!::read(s.mail_event.get(), &ignored, sizeof ignored);  // a new start() begins with a quiet event
+  (void)!::read(s.mail_event.get(), &ignored,
+                sizeof ignored);  // a new start() begins with a quiet event
 }
 
 Status Ingest::replace_rings(std::vector<UniqueFd> rings) {

@@ -2,6 +2,7 @@
 // missing.
 #include "pharos/controlplane/ingest/udp_receiver.hh"
 
+#include "pharos/controlplane/ingest/socket_address.hh"
 #include "pharos/wire/beacon.hh"
 
 #include <netinet/in.h>
@@ -19,22 +20,6 @@ namespace {
 
 // One byte more than a beacon, so that a longer datagram is seen to be longer.
 constexpr std::size_t slot_bytes = beacon::datagram_bytes_max + 1;
-
-socklen_t to_system(const config::SocketAddress& from, sockaddr_storage& to) {
-  to = {};
-  if (from.address.is_ipv4()) {
-    auto& v4 = reinterpret_cast<sockaddr_in&>(to);
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(from.port);
-    v4.sin_addr.s_addr = htonl(from.address.ipv4());
-    return sizeof v4;
-  }
-  auto& v6 = reinterpret_cast<sockaddr_in6&>(to);
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(from.port);
-  std::ranges::copy(from.address.bytes, v6.sin6_addr.s6_addr);
-  return sizeof v6;
-}
 
 }  // namespace
 
@@ -55,8 +40,7 @@ UdpReceiver::~UdpReceiver() = default;
 
 Result<UdpReceiver> UdpReceiver::open(const config::SocketAddress& address, int buffer_bytes) {
   const bool v4 = address.address.is_ipv4();
-  const std::string where =
-      "beacon socket " + address.address.text() + " port " + std::to_string(address.port);
+  const std::string where = "beacon socket " + text_of(address);
   UniqueFd fd(::socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail_errno("socket", where);
   const int on = 1;
@@ -71,13 +55,10 @@ Result<UdpReceiver> UdpReceiver::open(const config::SocketAddress& address, int 
   auto length = to_system(address, system);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&system), length) != 0)
     return fail_errno("bind", where);
-  auto bound = address;
   if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&system), &length) != 0) {
     return fail_errno("getsockname", where);
   }
-  bound.port = ntohs(v4 ? reinterpret_cast<const sockaddr_in&>(system).sin_port
-                        : reinterpret_cast<const sockaddr_in6&>(system).sin6_port);
-  return UdpReceiver(std::move(fd), bound);
+  return UdpReceiver(std::move(fd), from_system(system));
 }
 
 UdpReceiver::Batch UdpReceiver::receive() noexcept {

@@ -1,0 +1,422 @@
+// The agent's key tables, and their loading: the file first, then the command line as a second, small document.
+#include "pharos/controlplane/agent/agent_config.hh"
+
+#include "pharos/config/keys.hh"
+#include "pharos/controlplane/agent/rtt_probe.hh"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <exception>
+#include <fstream>
+#include <sstream>
+
+namespace pharos::config {
+
+template <>
+const Table* table_of<agent::ResponderConfig>();
+template <>
+const Table* table_of<agent::StatsdConfig>();
+template <>
+const Table* table_of<agent::RequestsConfig>();
+template <>
+const Table* table_of<agent::CheckConfig>();
+template <>
+const Table* table_of<agent::EndpointConfig>();
+template <>
+const Table* table_of<agent::AgentConfig>();
+
+namespace {
+
+constexpr const char* host_port_hint =
+    "write 192.0.2.1:5380, \"[2001:db8::1]:5380\" or ns1.example.com:5380";
+
+// host:port; where `port_alone`, a port suffices and the host stays empty.
+Type<agent::HostPort> host_port(bool port_alone) {
+  return {Shape{.kind = Shape::Kind::text, .word = port_alone ? "host:port or port" : "host:port"},
+          [port_alone](Reader& reader, const Node& node, agent::HostPort& to) {
+            const auto* text = scalar_of(reader, node, "host:port");
+            if (text == nullptr) return false;
+            if (port_alone && text->find(':') == std::string::npos) {
+              return as<std::uint16_t>(whole(1, 65535)).read(reader, node, to.port);
+            }
+            auto parsed = agent::parse_host_port(*text);
+            if (!parsed) {
+              reader.mistake(node, parsed.error());
+              return false;
+            }
+            to = std::move(*parsed);
+            return true;
+          },
+          [](const agent::HostPort& value) { return value.host; }};
+}
+
+Key override_key() {
+  Key key;
+  key.name = "override";
+  key.description = "fixed values in place of measured ones, for drills: names and values";
+  key.example = "{cpu: 0.95}";
+  key.shape = {
+      .kind = Shape::Kind::map, .word = "numbers by metric", .parts = {number(0, 1e15).shape}};
+  key.read = [](Reader& reader, const Node& node, void* object) {
+    auto& to = static_cast<agent::AgentConfig*>(object)->override;
+    if (node.kind != Node::Kind::map)
+      return reader.mistake(node, "here belong metrics and values", "{cpu: 0.95}");
+    for (const auto& member : node.members) {
+      double value = 0;
+      if (!number(0, 1e15).read(reader, *member.value, value)) continue;
+      if (auto status = agent::check_override(member.key, static_cast<float>(value)); !status) {
+        reader.mistake(*member.value, status.error());
+      } else {
+        to[member.key] = static_cast<float>(value);
+      }
+    }
+  };
+  return key;
+}
+
+void check_requests(Reader& reader, const Node& node, void* object) {
+  const auto& requests = *static_cast<agent::RequestsConfig*>(object);
+  const int sources =
+      !requests.counter_file.empty() + !requests.command.empty() + requests.statsd.has_value();
+  if (sources > 1)
+    reader.mistake(node, "requests come from more than one source", "keep one of the three");
+}
+
+void check_statsd(Reader& reader, const Node& node, void* object) {
+  const auto& statsd = *static_cast<agent::StatsdConfig*>(object);
+  if (!statsd.udp && statsd.unix_path.empty()) {
+    reader.mistake(node, "statsd listens nowhere", "give `udp`, `unix` or both");
+  }
+}
+
+void check_check(Reader& reader, const Node& node, void* object) {
+  const auto& check = *static_cast<agent::CheckConfig*>(object);
+  if (check.command.empty() == !check.tcp.has_value()) {
+    reader.mistake(node, "a check needs either `tcp` or `command`", "check: {tcp: 127.0.0.1:80}");
+  }
+}
+
+void check_responder(Reader&, const Node&, void* object) {
+  auto& responder = *static_cast<agent::ResponderConfig*>(object);
+  if (responder.dns && responder.dns->host.empty()) responder.dns->host = responder.beacon.host;
+}
+
+Key query_name_key() {
+  return key_into<agent::AgentConfig>(
+      "rtt_query_name", text("domain name"),
+      "name whose SOA is asked for to measure the round-trip time; any reply will do",
+      "example.com.",
+      [](Reader& reader, const Node& node, agent::AgentConfig& to, std::string name) {
+        if (const auto query = agent::make_probe_query(name); !query)
+          reader.mistake(node, query.error());
+        to.rtt_query_name = std::move(name);
+      });
+}
+
+}  // namespace
+
+template <>
+const Table* table_of<agent::ResponderConfig>() {
+  using C = agent::ResponderConfig;
+  static const Table table{"responders[]",
+                           "A responder that gets our beacons.",
+                           {
+                               required(key("beacon", &C::beacon, host_port(false),
+                                            "where beacons go", "192.0.2.53:5380")),
+                               key("dns", &C::dns, maybe(host_port(true)),
+                                   "where the round-trip time is measured, with a DNS query; a "
+                                   "port alone means the same "
+                                   "host; default: not measured",
+                                   "53"),
+                           },
+                           check_responder};
+  return &table;
+}
+
+template <>
+const Table* table_of<agent::StatsdConfig>() {
+  using C = agent::StatsdConfig;
+  static const Table table{
+      "requests.statsd",
+      "Datagrams that services send.",
+      {
+          key("udp", &C::udp, maybe(socket_address()), "UDP socket to listen at", "127.0.0.1:8125"),
+          key("unix", &C::unix_path, file_path(), "unix datagram socket to listen at",
+              "/run/pharos-agent/statsd.sock"),
+          key("prefix", &C::prefix, text("prefix", 64), "only names that begin with it count",
+              "shop."),
+      },
+      check_statsd};
+  return &table;
+}
+
+template <>
+const Table* table_of<agent::RequestsConfig>() {
+  using C = agent::RequestsConfig;
+  static const Table table{
+      "requests",
+      "Where the load of the services comes from: one of these.",
+      {
+          key("counter_file", &C::counter_file, file_path(),
+              "file that holds the number of requests so far", "/run/shop/requests"),
+          key("command", &C::command, text("command", 4096),
+              "shell command that prints the number of requests so far", "curl -s localhost/count"),
+          key("statsd", &C::statsd, maybe(object<agent::StatsdConfig>()),
+              "statsd datagrams; see below"),
+      },
+      check_requests};
+  return &table;
+}
+
+template <>
+const Table* table_of<agent::CheckConfig>() {
+  using C = agent::CheckConfig;
+  static const Table table{
+      "endpoints[].check",
+      "How to find out whether an endpoint is up: one of the first two.",
+      {
+          key("tcp", &C::tcp, maybe(socket_address()), "up where a TCP connection succeeds",
+              "127.0.0.1:80"),
+          key("command", &C::command, text("command", 4096), "up where this shell command succeeds",
+              "curl -fs localhost/health"),
+          key("interval", &C::interval, duration(milliseconds(100), seconds(3600)),
+              "time between checks", "500ms"),
+          key("timeout", &C::timeout, duration(milliseconds(10), seconds(600)),
+              "a check that takes longer has failed", "200ms"),
+      },
+      check_check};
+  return &table;
+}
+
+template <>
+const Table* table_of<agent::EndpointConfig>() {
+  using C = agent::EndpointConfig;
+  static const Table table{
+      "endpoints[]",
+      "An endpoint of this site, by the names that the responders' configuration gives it.",
+      {
+          required(
+              key("service", &C::service, identifier("service id"), "id of its service", "www")),
+          required(
+              key("id", &C::id, identifier("endpoint id"), "its id within the service", "fra-a")),
+          key("check", &C::check, maybe(object<agent::CheckConfig>()),
+              "see below; default: up as long as the agent runs"),
+      }};
+  return &table;
+}
+
+template <>
+const Table* table_of<agent::AgentConfig>() {
+  using C = agent::AgentConfig;
+  static const Table table{
+      "the agent's configuration",
+      "What this site reports, and to whom. SIGHUP reloads it.",
+      {
+          key("site", &C::site, identifier("site id"), "id of this site; needed", "fra"),
+          key("key", &C::key, object<KeyConfig>(),
+              "key that signs the beacons, as at the responders; needed",
+              "{id: 1, file: /etc/pharos/fra.key}"),
+          key("interval", &C::interval, duration(milliseconds(10), seconds(3600)),
+              "time between beacons", "200ms"),
+          key("send_copies", &C::send_copies, as<unsigned>(whole(1, 3)),
+              "how often each beacon is sent, spread over half of the interval, against loss on "
+              "the way",
+              "2"),
+          key("responders", &C::responders, list_of(object<agent::ResponderConfig>(), 1, 64),
+              "who gets the beacons; needed; see below"),
+          query_name_key(),
+          key("state_directory", &C::state_directory, directory_path(),
+              "keeps the boot epoch; each agent needs its own", "/var/lib/pharos-agent"),
+          key("interfaces", &C::interfaces, one_or_more(identifier("interface"), 64),
+              "network interfaces that count; default: those with hardware behind them, else all "
+              "but loopback",
+              "[eth0]"),
+          key("link_speed", &C::link_bps, maybe(rate()),
+              "capacity of the network link, bits a second; default: what the interfaces say",
+              "10G"),
+          key("requests", &C::requests, object<agent::RequestsConfig>(),
+              "load of the services; see below"),
+          key("endpoints", &C::endpoints, list_of(object<agent::EndpointConfig>(), 0, 1024),
+              "endpoints whose state is reported; see below"),
+          override_key(),
+          key("override_file", &C::override_file, file_path(),
+              "file of overrides that is read again for each beacon, for drills",
+              "/run/pharos-agent/overrides"),
+          key("log_level", &C::log_level,
+              choice<std::string>({{"trace", "trace"},
+                                   {"debug", "debug"},
+                                   {"info", "info"},
+                                   {"warning", "warning"},
+                                   {"error", "error"}}),
+              "what is logged", "debug"),
+      },
+      {},
+      true};
+  return &table;
+}
+
+}  // namespace pharos::config
+
+namespace pharos::agent {
+
+namespace {
+
+constexpr std::size_t file_bytes_max = 1U << 20;
+
+// A YAML scalar in double quotes, in which nothing of `text` has a meaning.
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    if (static_cast<unsigned char>(c) >= 0x20) result += c;
+  }
+  return result + "\"";
+}
+
+// The options as a document of the same format.
+std::string document_of(const AgentOptions& options, const config::KeyConfig& key) {
+  std::string text;
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) text += std::string(name) + ": " + quoted(value) + "\n";
+  };
+  add("site", options.site);
+  add("interval", options.interval);
+  add("state_directory", options.state_directory);
+  add("override_file", options.override_file);
+  add("log_level", options.log_level);
+  if (!options.key_file.empty()) {
+    const auto id = options.key_id.empty() ? std::to_string(key.id) : options.key_id;
+    text += "key: {id: " + quoted(id) + ", file: " + quoted(options.key_file) + "}\n";
+  }
+  if (!options.responders.empty()) text += "responders:\n";
+  for (const auto& responder : options.responders)
+    text += "  - beacon: " + quoted(responder) + "\n";
+  return text;
+}
+
+Result<std::string> read_text(const std::string& path) {
+  std::error_code code;
+  std::ifstream file(path, std::ios::binary);
+  struct stat info{};
+  if (!file || ::stat(path.c_str(), &info) != 0) return fail_errno("the file cannot be opened");
+  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::invalid, "this is not a file");
+  std::string text(file_bytes_max + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > file_bytes_max)
+    return fail(ErrorCode::invalid, "the file is larger than 1 MiB");
+  return text;
+}
+
+void check_complete(const AgentConfig& config, const config::Place& place, bool has_key,
+                    config::MistakeList& mistakes) {
+  if (config.site.empty()) mistakes.add(place, "there is no `site`", "site: fra");
+  if (!has_key) mistakes.add(place, "there is no `key`", "key: {id: 1, file: /etc/pharos/fra.key}");
+  if (config.responders.empty())
+    mistakes.add(place, "there are no `responders`",
+                 "responders: [{beacon: 192.0.2.53:5380, dns: 53}]");
+  for (std::size_t i = 0; i < config.endpoints.size(); ++i) {
+    const auto same = [&](const EndpointConfig& other) {
+      return other.service == config.endpoints[i].service && other.id == config.endpoints[i].id;
+    };
+    if (std::any_of(config.endpoints.begin(),
+                    config.endpoints.begin() + static_cast<std::ptrdiff_t>(i), same)) {
+      mistakes.add(place, "endpoint '" + config.endpoints[i].id + "' of service '" +
+                              config.endpoints[i].service + "' is listed twice");
+    }
+  }
+}
+
+std::expected<AgentConfig, config::Mistakes> load_all(const AgentOptions& options,
+                                                      config::Reading reading) {
+  config::MistakeList mistakes;
+  config::Reader reader(mistakes);
+  reader.secrets = reading == config::Reading::everything;
+  AgentConfig result;
+  result.file = options.file;
+  bool has_key = !options.key_file.empty();
+  const auto take = [&](const config::Document* document) {
+    if (document == nullptr || document->root().kind == config::Node::Kind::nothing) return;
+    has_key = has_key || document->root().find("key") != nullptr;
+    config::read_keys(reader, document->root(), *config::table_of<AgentConfig>(), &result);
+  };
+  const std::string name = options.file.empty() ? "command line" : options.file;
+  std::unique_ptr<config::Document> file, command_line;
+  if (!options.file.empty()) {
+    const auto text = read_text(options.file);
+    if (!text) return std::unexpected(config::Mistakes{{Error(text.error()).in(options.file)}});
+    file = config::Document::parse(*text, options.file, mistakes);
+    take(file.get());
+  }
+  if (const auto text = document_of(options, result.key); !text.empty()) {
+    command_line = config::Document::parse(text, "command line", mistakes);
+    take(command_line.get());
+  }
+  if (mistakes.empty()) check_complete(result, {&name, 1}, has_key, mistakes);
+  if (!mistakes.empty()) return std::unexpected(mistakes.take());
+  return result;
+}
+
+void append_table(const config::Table& table, std::string& out) {
+  out += "\n" + table.name + ": " + table.description + "\n";
+  for (const auto& key : table.keys) {
+    out += "  " + key.name + " (" + key.shape.word + ")  " + key.description;
+    if (!key.default_text.empty()) out += "; default: " + key.default_text;
+    if (!key.example.empty()) out += "; example: " + key.example;
+    out += "\n";
+  }
+}
+
+}  // namespace
+
+Result<HostPort> parse_host_port(std::string_view text) {
+  const auto wrong = [&] {
+    return fail(ErrorCode::invalid, "'" + std::string(text.substr(0, 300)) + "' is not host:port",
+                {}, config::host_port_hint);
+  };
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return wrong();
+  auto host = text.substr(0, colon);
+  const auto port = config::parse_unsigned(text.substr(colon + 1));
+  if (!port || *port == 0 || *port > 65535) return wrong();
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  const auto is_host_character = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '.' || c == '_';
+  };
+  const bool has_colon = host.find(':') != std::string_view::npos;
+  if (bracketed || has_colon) {
+    if (!bracketed || !IpAddress::parse(host)) return wrong();
+  } else if (host.empty() || host.size() > 253 || !std::ranges::all_of(host, is_host_character)) {
+    return wrong();
+  }
+  return HostPort{std::string(host), static_cast<std::uint16_t>(*port)};
+}
+
+std::expected<AgentConfig, config::Mistakes> load(const AgentOptions& options,
+                                                  config::Reading reading) {
+  try {
+    return load_all(options, reading);
+  } catch (const std::exception& thrown) {  // memory may run out, and libraries may have surprises
+    return std::unexpected(
+        config::Mistakes{{Error{ErrorCode::exhausted,
+                                std::string("the configuration cannot be read: ") + thrown.what(),
+                                options.file,
+                                {}}}});
+  }
+}
+
+std::string reference() {
+  std::string out;
+  append_table(*config::table_of<AgentConfig>(), out);
+  append_table(*config::table_of<config::KeyConfig>(), out);
+  append_table(*config::table_of<ResponderConfig>(), out);
+  append_table(*config::table_of<RequestsConfig>(), out);
+  append_table(*config::table_of<StatsdConfig>(), out);
+  append_table(*config::table_of<EndpointConfig>(), out);
+  append_table(*config::table_of<CheckConfig>(), out);
+  return out;
+}
+
+}  // namespace pharos::agent
