@@ -52,7 +52,8 @@ namespace {
                      .frame_bytes_max = static_cast<std::uint16_t>(
                          std::min(port.mtu_bytes() + ethernet_bytes, 0xffffU))},
           .interface = &interface,
-          .idle = config.idle};
+          .idle = config.idle,
+          .doorbell = port.doorbell(queue)};
 }
 
 }  // namespace

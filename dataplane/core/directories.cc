@@ -52,7 +52,7 @@ Status prepare_directory(const std::string& given) {
 }
 
 Result<UniqueFd> lock_instance(const std::string& run_directory) {
-  const auto path = run_directory + "/dataplane.lock";
+  const auto path = run_directory + "/dataplane.instance.lock";
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
   if (!fd && errno == ELOOP)
     return fail(ErrorCode::denied, "is a symbolic link", path, "remove it");

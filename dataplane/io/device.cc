@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <optional>
 #include <string_view>
 
 namespace pharos::dataplane::io {
@@ -41,18 +42,20 @@ namespace {
   return driver.size() < name.size() && classic ? driver : std::string_view{};
 }
 
-[[nodiscard]] bool has_key(std::string_view arguments, std::string_view key) {
+// The argument "key" or "key=value", if there is one.
+[[nodiscard]] std::optional<std::string_view> find_argument(std::string_view arguments,
+                                                            std::string_view key) {
   while (!arguments.empty()) {
     const auto comma = arguments.find(',');
     const auto argument = arguments.substr(0, comma);
-    if (argument.substr(0, argument.find('=')) == key) return true;
+    if (argument.substr(0, argument.find('=')) == key) return argument;
     arguments = comma == std::string_view::npos ? std::string_view{} : arguments.substr(comma + 1);
   }
-  return false;
+  return std::nullopt;
 }
 
 void add_default(Device& device, std::string_view key, const std::string& value) {
-  if (has_key(device.arguments, key)) return;
+  if (find_argument(device.arguments, key)) return;
   if (!device.arguments.empty()) device.arguments += ',';
   device.arguments += std::string(key) + "=" + value;
 }
@@ -74,6 +77,12 @@ void add_defaults(Device& device, unsigned queues) {
 }
 
 }  // namespace
+
+std::string Device::argument(std::string_view key) const {
+  const auto found = find_argument(arguments, key);
+  if (!found || found->find('=') == std::string_view::npos) return {};
+  return std::string(found->substr(found->find('=') + 1));
+}
 
 Result<Device> parse_device(const config::PortConfig& port) {
   const auto comma = port.device.find(',');

@@ -115,7 +115,9 @@ void add_arguments(const config::DataplaneConfig& dataplane, const std::string& 
                "0",
                "-m",
                std::to_string(std::max<std::uint64_t>(dataplane.memory_bytes >> 20, 1)),
-               "--log-level", "lib.telemetry:error", "--file-prefix",
+               "--log-level",
+               "lib.telemetry:error",
+               "--file-prefix",
                "pharos-" + short_digest(run_directory)};
   // --in-memory means: no files, no secondary processes. Without huge pages --no-shconf says the same;
   // the EAL does not take --in-memory and --no-huge together.

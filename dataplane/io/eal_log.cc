@@ -5,6 +5,8 @@
 #include <rte_log.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <mutex>
 #include <string_view>
@@ -48,6 +50,17 @@ LineBudget budget;
   return spdlog::level::trace;
 }
 
+// Lines that drivers call errors and that are none here: no secondary processes are wanted (--no-shconf), and the flow
+// rules of net_tap, for which it tries a queueing discipline that few kernels have, are not used.
+constexpr std::array harmless = {"tap_mp_req_on_rxtx()", "Specified qdisc kind is unknown",
+                                 "qdisc_create_multiq()", "failed to create multiq qdisc",
+                                 "Disabling rte flow support"};
+
+[[nodiscard]] bool is_harmless(std::string_view line) {
+  return std::ranges::any_of(harmless,
+                             [&](const char* part) { return line.find(part) != line.npos; });
+}
+
 ssize_t write_line(void*, const char* text, std::size_t bytes) {
   std::string_view line(text, bytes);
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r' || line.back() == ' ')) {
@@ -56,7 +69,9 @@ ssize_t write_line(void*, const char* text, std::size_t bytes) {
   unsigned missed = 0;
   if (!line.empty() && budget.take(missed)) {
     if (missed != 0) spdlog::warn("dpdk: {} more lines left out", missed);
-    spdlog::log(level_of(rte_log_cur_msg_loglevel()), "dpdk: {}", line);
+    const auto level =
+        is_harmless(line) ? spdlog::level::debug : level_of(rte_log_cur_msg_loglevel());
+    spdlog::log(level, "dpdk: {}", line);
   }
   return static_cast<ssize_t>(bytes);
 }

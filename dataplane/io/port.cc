@@ -1,5 +1,7 @@
 #include "pharos/dataplane/io/port.hh"
 
+#include "pharos/dataplane/io/doorbell.hh"
+
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
@@ -70,9 +72,13 @@ Result<Port> Port::open(const config::PortConfig& config, const Device& device) 
                                 : "the EAL's own lines above say why it was not made");
   }
   port.attached_ = true;
+  const auto before = open_descriptors();
   if (auto ok = port.configure(config); !ok) return std::unexpected(ok.error());
   if (auto ok = port.set_up_queues(config); !ok) return std::unexpected(ok.error());
   if (auto ok = port.start(config); !ok) return std::unexpected(ok.error());
+  if (config.idle == config::IdlePolicy::adaptive) {
+    port.doorbells_ = find_doorbells(device, port.queue_count_, before);
+  }
   return port;
 }
 
@@ -163,7 +169,8 @@ void Port::learn_mac() {
   if (rte_eth_macaddr_get(number_, &mac) != 0 || rte_is_zero_ether_addr(&mac) != 0) {
     mac = {{0x02, 0x70, 0x68, 0x00, static_cast<std::uint8_t>(number_ >> 8),
             static_cast<std::uint8_t>(number_)}};
-    rte_eth_dev_default_mac_addr_set(number_, &mac);  // filters nothing in such drivers, if they have it at all
+    rte_eth_dev_default_mac_addr_set(
+        number_, &mac);  // filters nothing in such drivers, if they have it at all
   }
   std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
 }
@@ -215,7 +222,8 @@ Port::Port(Port&& other) noexcept
       queue_count_(other.queue_count_),
       mtu_bytes_(other.mtu_bytes_),
       features_(other.features_),
-      pools_(std::exchange(other.pools_, {})) {}
+      pools_(std::exchange(other.pools_, {})),
+      doorbells_(std::move(other.doorbells_)) {}
 
 Port::~Port() {
   if (attached_) {

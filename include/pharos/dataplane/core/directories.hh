@@ -12,7 +12,7 @@ namespace pharos::dataplane {
 // owned by root or us, not writable for others. Errors: unavailable, denied.
 [[nodiscard]] Status prepare_directory(const std::string& path);
 
-// Takes <run_directory>/dataplane.lock for the life of the descriptor; the kernel gives it back at any death.
+// Takes <run_directory>/dataplane.instance.lock for the life of the descriptor; the kernel gives it back at any death.
 // Errors: conflict (another instance holds it; says its pid), unavailable, denied (a symbolic link).
 [[nodiscard]] Result<UniqueFd> lock_instance(const std::string& run_directory);
 

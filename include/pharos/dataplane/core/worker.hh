@@ -19,6 +19,8 @@
 #include "pharos/dataplane/table/root.hh"
 #include "pharos/shared/spsc_ring.hh"
 
+#include <poll.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -43,6 +45,7 @@ struct ServedQueue {
   io::QueueHandle handle;
   const Interface* interface = nullptr;  // outlives the worker
   config::IdlePolicy idle = config::IdlePolicy::poll;
+  int doorbell = -1;  // adaptive: where to wait for frames; -1: sleep and look
 };
 
 struct WorkerSettings {
@@ -93,6 +96,7 @@ class Worker {
   WorkerSettings settings_;  // but for the ring producer, which is the worker's own
   const Published& published_;
   bool may_sleep_;
+  std::vector<pollfd> doorbells_;  // of all queues, or of none
 
   // RCU: exchanged by the control thread, freed after a grace period.
   RcuPointer<ServeState> serve_state_;

@@ -11,6 +11,7 @@
 #include "pharos/config/model.hh"
 
 #include <string>
+#include <string_view>
 
 namespace pharos::dataplane::io {
 
@@ -21,6 +22,8 @@ struct Device {
       arguments;  // what stands behind the name, our defaults added; without the first comma
 
   [[nodiscard]] bool is_pci() const noexcept { return driver == "pci"; }
+  // The value of `key=`; empty when it is not there.
+  [[nodiscard]] std::string argument(std::string_view key) const;
   // "name,arguments": the value of --vdev or -a.
   [[nodiscard]] std::string eal_text() const {
     return arguments.empty() ? name : name + "," + arguments;

@@ -55,6 +55,11 @@ class Port {
   // when it is not the list.
   void join_multicast(std::span<const MacAddress> macs);
 
+  // Where a worker of `queue` may wait for frames (doorbell.hh); -1: nowhere, poll it.
+  [[nodiscard]] int doorbell(unsigned queue) const noexcept {
+    return doorbells_.empty() ? -1 : doorbells_[queue];
+  }
+
   [[nodiscard]] PortStats stats() const;
   [[nodiscard]] bool link_up() const;
 
@@ -75,6 +80,7 @@ class Port {
   unsigned mtu_bytes_ = 0;
   PortFeatures features_;
   std::vector<rte_mempool*> pools_;  // one per queue
+  std::vector<int> doorbells_;       // one per queue, or none; the driver's
 };
 
 }  // namespace pharos::dataplane::io

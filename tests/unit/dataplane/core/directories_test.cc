@@ -73,7 +73,7 @@ TEST_F(DirectoriesTest, GivesTheLockBackWhenItsHolderDies) {
 }
 
 TEST_F(DirectoriesTest, DoesNotFollowALinkToTheLock) {
-  std::filesystem::create_symlink("/tmp/elsewhere", root_ + "/dataplane.lock");
+  std::filesystem::create_symlink("/tmp/elsewhere", root_ + "/dataplane.instance.lock");
   EXPECT_EQ(lock_instance(root_).error().code, ErrorCode::denied);
 }
 
