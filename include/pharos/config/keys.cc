@@ -146,8 +146,8 @@ std::string Reader::path(const Node& node) const {
 
 const std::string* scalar_of(Reader& reader, const Node& node, std::string_view word) {
   if (node.kind == Node::Kind::scalar) return &node.scalar;
-  reader.mistake(node,
-                 "here belongs a single value (" + std::string(word) + "), not " + std::string(node.kind_text()));
+  reader.mistake(node, "here belongs a single value (" + std::string(word) + "), not " +
+                           std::string(node.kind_text()));
   return nullptr;
 }
 

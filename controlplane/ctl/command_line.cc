@@ -1,0 +1,379 @@
+#include "pharos/controlplane/ctl/command_line.hh"
+
+#include "pharos/config/model.hh"
+#include "pharos/controlplane/ctl/local.hh"
+#include "pharos/controlplane/ctl/view.hh"
+#include "pharos/shared/control_protocol.hh"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <functional>
+#include <ostream>
+#include <sstream>
+
+namespace pharos::controlplane::ctl {
+
+namespace {
+
+using control::Access;
+using nlohmann::json;
+
+constexpr const char* default_run_directory = "/run/pharos";
+
+struct Options {
+  std::string run_directory = default_run_directory;
+  bool as_json = false;
+  bool dataplane = false;
+  bool controlplane = false;
+  double timeout_s = 10;
+};
+
+// The tree of subcommands. Each one's callback fills `action`, which runs once the whole line is parsed.
+class CommandLine {
+ public:
+  explicit CommandLine(const Terminal& terminal) : terminal_(terminal) {
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    app_.set_version_flag("--version", std::string("pharosctl ") + PHAROS_VERSION);
+    app_.add_option("--run-directory", options_.run_directory, "where the daemons' sockets are")
+        ->envname("PHAROS_RUN_DIRECTORY")
+        ->capture_default_str();
+    app_.add_flag("--json", options_.as_json, "print the result as JSON");
+    auto* dataplane = app_.add_flag("--dataplane", options_.dataplane, "ask the data plane");
+    app_.add_flag("--controlplane", options_.controlplane, "ask the control plane")
+        ->excludes(dataplane);
+    app_.add_option("--timeout", options_.timeout_s, "seconds to wait for an answer")
+        ->check(CLI::Range(0.001, 86400.0))
+        ->capture_default_str();
+    app_.footer("Exit status: 0 when it worked, 1 when it did not, 2 for a wrong command line.");
+    add_looks();
+    add_endpoints();
+    add_weights();
+    add_explain();
+    add_changes();
+    add_zones();
+    add_local();
+  }
+
+  int run(int count, const char* const* arguments) {
+    try {
+      app_.parse(count, arguments);
+    } catch (const CLI::ParseError& error) {
+      const int code = app_.exit(error, terminal_.out, terminal_.error);
+      return code == 0 ? finish({}) : exit_usage;
+    }
+    return finish(action_());
+  }
+
+  [[nodiscard]] std::vector<std::string> names() {
+    std::vector<std::string> all;
+    for (auto* command : app_.get_subcommands({})) {
+      all.push_back(command->get_name());
+      for (auto* below : command->get_subcommands({}))
+        all.push_back(command->get_name() + " " + below->get_name());
+    }
+    return all;
+  }
+
+ private:
+  using Action = std::function<Status()>;
+
+  CLI::App* add(CLI::App* parent, const char* name, const char* summary, Action action) {
+    auto* command = parent->add_subcommand(name, summary);
+    command->fallthrough();
+    // Of a line such as "endpoints drain", both callbacks run, the inner one first: it counts.
+    command->callback([this, action = std::move(action)] {
+      if (!action_) action_ = action;
+    });
+    return command;
+  }
+
+  // A group of subcommands, one of which is needed.
+  CLI::App* add_group(const char* name, const char* summary) {
+    auto* command = app_.add_subcommand(name, summary);
+    command->fallthrough();
+    command->require_subcommand(1);
+    return command;
+  }
+
+  int finish(const Status& status) {
+    terminal_.out.flush();
+    if (!status) {
+      terminal_.error << "pharosctl: " << status.error().text() << "\n";
+      return exit_failed;
+    }
+    if (!terminal_.out.good()) {
+      terminal_.error << "pharosctl: the output could not be written\n";
+      return exit_failed;
+    }
+    return exit_worked;
+  }
+
+  // ---- asking daemons ----
+
+  [[nodiscard]] Result<json> ask(const char* daemon, Access access, const std::string& command,
+                                 const json& arguments) const {
+    const auto timeout = nanoseconds(static_cast<std::int64_t>(options_.timeout_s * 1e9));
+    return control::call(control::socket_path(options_.run_directory, daemon, access), command,
+                         arguments, timeout);
+  }
+
+  // One daemon's result, as a table or as it is.
+  [[nodiscard]] Status show(const char* daemon, Access access, const std::string& command,
+                            const json& arguments = json::object()) {
+    const auto result = ask(daemon, access, command, arguments);
+    if (!result) return std::unexpected(result.error());
+    print(command, *result);
+    return {};
+  }
+
+  void print(const std::string& command, const json& result) {
+    if (options_.as_json) {
+      terminal_.out << result.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
+    } else {
+      terminal_.out << render(command, result, terminal_.colours);
+    }
+  }
+
+  // The daemon that was chosen, or both. With one absent, the other is shown all the same, and the whole has failed.
+  [[nodiscard]] Status show_both(Access access, const std::string& command,
+                                 const json& arguments = json::object()) {
+    if (options_.dataplane) return show("dataplane", access, command, arguments);
+    if (options_.controlplane) return show("controlplane", access, command, arguments);
+    auto all = json::object();
+    Status outcome;
+    for (const char* daemon : {"dataplane", "controlplane"}) {
+      const auto result = ask(daemon, access, command, arguments);
+      if (result) {
+        all[daemon] = *result;
+      } else if (outcome) {
+        outcome = std::unexpected(result.error());
+      } else {
+        terminal_.error << "pharosctl: " << result.error().text() << "\n";
+      }
+    }
+    if (options_.as_json) {
+      if (!all.empty()) print(command, all);
+      return outcome;
+    }
+    bool first = true;
+    for (const auto& [daemon, result] : all.items()) {
+      if (!std::exchange(first, false)) terminal_.out << "\n";
+      if (command != "status" && command != "stats") {
+        terminal_.out << coloured("pharos-" + daemon, Colour::faint, terminal_.colours) << "\n";
+      }
+      print(command, result);
+    }
+    return outcome;
+  }
+
+  [[nodiscard]] Status to_controlplane(Access access, const std::string& command,
+                                       const json& arguments = json::object()) {
+    if (options_.dataplane) {
+      return fail(ErrorCode::invalid, "the data plane has no command '" + command + "'", {},
+                  "leave --dataplane out");
+    }
+    return show("controlplane", access, command, arguments);
+  }
+
+  // {"service": "www"} where one was given.
+  [[nodiscard]] static json filter(const char* name, const std::string& value) {
+    auto arguments = json::object();
+    if (!value.empty()) arguments[name] = value;
+    return arguments;
+  }
+
+  // {"service": "www", "endpoint": "fra-1"} of "www/fra-1".
+  [[nodiscard]] static Result<json> endpoint_arguments(const std::string& text) {
+    const auto slash = text.find('/');
+    if (slash == std::string::npos || slash == 0 || slash + 1 == text.size()) {
+      return fail(ErrorCode::invalid, "'" + text + "' does not name an endpoint", {},
+                  "write SERVICE/ENDPOINT");
+    }
+    return json{{"service", text.substr(0, slash)}, {"endpoint", text.substr(slash + 1)}};
+  }
+
+  // ---- the subcommands ----
+
+  void add_looks() {
+    add(&app_, "status", "state of both daemons",
+        [this] { return show_both(Access::read, "status"); });
+    add(&app_, "stats", "counters of both daemons",
+        [this] { return show_both(Access::read, "stats"); });
+    add(&app_, "ports", "ports of the data plane",
+        [this] { return show("dataplane", Access::read, "ports"); });
+    add(&app_, "generations", "published tables and what became of them", [this] {
+      return show(options_.dataplane ? "dataplane" : "controlplane", Access::read, "generations");
+    });
+    auto* sites = add(&app_, "sites", "sites, their state, beacons and load", [this] {
+      return to_controlplane(Access::read, "sites", filter("site", name_));
+    });
+    sites->add_option("site", name_, "only this one");
+    auto* services = add(&app_, "services", "services, their health and TTL", [this] {
+      return to_controlplane(Access::read, "services", filter("service", name_));
+    });
+    services->add_option("service", name_, "only this one");
+    add(&app_, "commands", "commands of the daemons' control sockets",
+        [this] { return show_both(Access::read, "commands"); });
+  }
+
+  void add_endpoints() {
+    auto* endpoints = add(
+        &app_, "endpoints", "endpoints; take them up, down, out, or leave them to the system",
+        [this] { return to_controlplane(Access::read, "endpoints", filter("service", name_)); });
+    endpoints->add_option("service", name_, "only of this one");
+    const std::pair<const char*, const char*> states[] = {
+        {"up", "answer with it whatever its health"},
+        {"down", "take it out at once"},
+        {"drain", "give it no new clients"},
+        {"auto", "its health decides"},
+    };
+    for (const auto& [state, summary] : states) {
+      auto* command =
+          add(endpoints, state, summary, [this, state = std::string(state)]() -> Status {
+            auto arguments = endpoint_arguments(target_);
+            if (!arguments) return std::unexpected(std::move(arguments.error()));
+            (*arguments)["state"] = state;
+            return to_controlplane(Access::write, "endpoint-set", *arguments);
+          });
+      command->add_option("endpoint", target_, "SERVICE/ENDPOINT")->required();
+    }
+  }
+
+  void add_weights() {
+    auto* weights = add_group("weights", "weights of endpoints, tuned live");
+    auto* get = add(weights, "get", "weights in use, and who set them", [this] {
+      return to_controlplane(Access::read, "weights", filter("service", name_));
+    });
+    get->add_option("service", name_, "only of this one");
+    auto* set = add(weights, "set", "set a weight; it survives restarts", [this]() -> Status {
+      auto arguments = endpoint_arguments(target_);
+      if (!arguments) return std::unexpected(std::move(arguments.error()));
+      if (weight_ == "default") {
+        (*arguments)["weight"] = nullptr;
+      } else if (double value = 0; CLI::detail::lexical_cast(weight_, value) && value >= 0) {
+        (*arguments)["weight"] = value;
+      } else {
+        return fail(ErrorCode::invalid, "'" + weight_ + "' is no weight", {},
+                    "write a number from 0, or 'default'");
+      }
+      return to_controlplane(Access::write, "weight-set", *arguments);
+    });
+    set->add_option("endpoint", target_, "SERVICE/ENDPOINT")->required();
+    set->add_option("weight", weight_, "a number from 0, or 'default' for the configuration's")
+        ->required();
+  }
+
+  void add_explain() {
+    auto* explain = add(&app_, "explain", "why a client gets the answer that it gets", [this] {
+      return to_controlplane(Access::read, "explain",
+                             {{"name", name_}, {"client", client_}, {"type", type_}});
+    });
+    explain->add_option("--name", name_, "name of a service")->required();
+    explain->add_option("--client", client_, "address or prefix of the client")->required();
+    explain->add_option("--type", type_, "A or AAAA")
+        ->transform(CLI::IsMember({"A", "AAAA"}, CLI::ignore_case))
+        ->capture_default_str();
+  }
+
+  void add_changes() {
+    auto* reload =
+        add(&app_, "reload", "read the configuration again; a mistake changes nothing", [this] {
+          return show_both(Access::write, "reload",
+                           force_ ? json{{"force", true}} : json::object());
+        });
+    reload->add_flag("--force", force_, "allow the removal of many names");
+    auto* level = add(&app_, "log-level", "how much the daemons log", [this]() -> Status {
+      if (words_.size() == 2) {
+        options_.dataplane = words_[0] == "dataplane";
+        options_.controlplane = words_[0] == "controlplane";
+        if (!options_.dataplane && !options_.controlplane) {
+          return fail(ErrorCode::invalid, "there is no daemon '" + words_[0] + "'", {},
+                      "dataplane or controlplane");
+        }
+      }
+      return show_both(Access::write, "log-level", {{"level", words_.back()}});
+    });
+    level->add_option("level", words_, "[dataplane|controlplane] trace|debug|info|warning|error")
+        ->required()
+        ->expected(1, 2);
+  }
+
+  void add_zones() {
+    auto* zone = add_group("zone", "zones: list, show, check, reload");
+    add(zone, "list", "zones that are served",
+        [this] { return to_controlplane(Access::read, "zones"); });
+    auto* show = add(zone, "show", "records of a zone", [this] {
+      return to_controlplane(Access::read, "zone-show", {{"zone", name_}});
+    });
+    show->add_option("zone", name_, "its origin")->required();
+    auto* check = add(zone, "check", "check a zone file, without a daemon", [this] {
+      return check_zone_file(name_, files_.at(0), options_.as_json, terminal_);
+    });
+    check->add_option("zone", name_, "its origin")->required();
+    check->add_option("file", files_, "the zone file")->required()->expected(1);
+    auto* reload = add(zone, "reload", "read zone files again", [this] {
+      return to_controlplane(Access::write, "zone-reload", filter("zone", name_));
+    });
+    reload->add_option("zone", name_, "only this one");
+  }
+
+  void add_local() {
+    auto* image = add_group("image", "table images on disk");
+    for (const bool dump : {true, false}) {
+      auto* command =
+          add(image, dump ? "dump" : "check", dump ? "prove images and print them" : "prove images",
+              [this, dump] { return image_command(files_, dump, options_.as_json, terminal_); });
+      command
+          ->add_option("file", files_,
+                       "images; before a ranking delta, its base and the deltas between")
+          ->required();
+    }
+    auto* config = add_group("config", "the configuration file");
+    add(config, "schema", "print its JSON schema", [this] { return put(config::schema()); });
+    add(config, "reference", "print all keys as Markdown",
+        [this] { return put(config::reference()); });
+    auto* check = add(config, "check", "check a configuration file, without a daemon",
+                      [this] { return check_config(files_.at(0), options_.as_json, terminal_); });
+    check->add_option("file", files_, "the configuration file")->required()->expected(1);
+    auto* key = add_group("key", "keys of beacons");
+    auto* generate =
+        add(key, "generate", "print a fresh key as a line of the configuration",
+            [this] { return generate_key(key_id_, bare_, options_.as_json, terminal_); });
+    generate->add_option("--id", key_id_, "id of the key")
+        ->check(CLI::Range(0, 255))
+        ->capture_default_str();
+    generate->add_flag("--bare", bare_, "only the secret, for a key file");
+    add(&app_, "version", "version of pharosctl",
+        [this] { return put("pharosctl " PHAROS_VERSION "\n"); });
+  }
+
+  Status put(const std::string& text) {
+    terminal_.out << text;
+    return {};
+  }
+
+  const Terminal& terminal_;
+  CLI::App app_{"Looks at the Pharos daemons, and steers them.", "pharosctl"};
+  Options options_;
+  Action action_;
+  std::string name_, target_, weight_, client_, type_ = "A";
+  std::vector<std::string> files_, words_;
+  unsigned key_id_ = 1;
+  bool force_ = false, bare_ = false;
+};
+
+}  // namespace
+
+int run_command_line(int count, const char* const* arguments, const Terminal& terminal) {
+  return CommandLine(terminal).run(count, arguments);
+}
+
+std::vector<std::string> subcommand_names() {
+  std::ostringstream nowhere;
+  const Terminal terminal{nowhere, nowhere};
+  return CommandLine(terminal).names();
+}
+
+}  // namespace pharos::controlplane::ctl

@@ -1,0 +1,29 @@
+// The commands of pharosctl that need no daemon: images, configuration and zones on disk, keys.
+//
+// Each prints its result and returns an Error where it did not work. One thread.
+#pragma once
+
+#include "pharos/base/error.hh"
+#include "pharos/controlplane/ctl/terminal.hh"
+
+#include <string>
+#include <vector>
+
+namespace pharos::controlplane::ctl {
+
+// Proves image files. A ranking delta is proven on the base and deltas before it: give them in the order of publishing.
+// `dump` prints their contents, too.
+[[nodiscard]] Status image_command(const std::vector<std::string>& files, bool dump, bool json,
+                                   const Terminal& terminal);
+
+// Loads a configuration; the error holds every mistake, one a line.
+[[nodiscard]] Status check_config(const std::string& file, bool json, const Terminal& terminal);
+
+// Reads a zone file and checks what would be served from it.
+[[nodiscard]] Status check_zone_file(const std::string& origin, const std::string& file, bool json,
+                                     const Terminal& terminal);
+
+// A fresh key of 32 bytes: a line of YAML, or the bare secret for a key file.
+[[nodiscard]] Status generate_key(unsigned id, bool bare, bool json, const Terminal& terminal);
+
+}  // namespace pharos::controlplane::ctl
