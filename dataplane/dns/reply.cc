@@ -25,7 +25,7 @@ constexpr unsigned extended_error_bytes = option_header_bytes + 2;
   if ((request.edns & edns_flag::nsid) != 0 && !state.nsid.empty()) {
     bytes += option_header_bytes + static_cast<unsigned>(state.nsid.size());
   }
-  if ((request.edns & edns_flag::client_subnet) != 0 && state.ecs_enabled) {
+  if ((request.edns & edns_flag::client_subnet) != 0) {
     bytes += option_header_bytes + 4 + subnet_address_bytes(options);
   }
   if ((request.edns & edns_flag::cookie) != 0) {
@@ -165,7 +165,7 @@ void ReplyBuilder::write_opt(dns::Rcode rcode, CoreCounters& counters) noexcept 
     put16(static_cast<std::uint16_t>(state_.nsid.size()));
     put(state_.nsid.data(), static_cast<unsigned>(state_.nsid.size()));
   }
-  if ((request_.edns & edns_flag::client_subnet) != 0 && state_.ecs_enabled) write_subnet();
+  if ((request_.edns & edns_flag::client_subnet) != 0) write_subnet();
   if ((request_.edns & edns_flag::cookie) != 0) write_cookie(counters);
   ASSERT(end_ == begin + opt_bytes_);
   if (info_code_ != extended_error::none && end_ + extended_error_bytes <= limit_) {

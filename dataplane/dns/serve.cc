@@ -149,7 +149,9 @@ void drop(Burst& burst, unsigned index, Verdict verdict) noexcept {
     reply_error(state, query, request, options, rcode, info_code, burst.counters);
   };
   work.careful = true;
-  switch (parse_request(query.message, query.length, request, options)) {
+  const Parsed parsed = parse_request(query.message, query.length, request, options);
+  request.edns &= state.edns_heard;
+  switch (parsed) {
     case Parsed::lookup:
       dns::fold_name(query.message + dns::header_bytes, request.name_bytes, state.names[index]);
       return true;
@@ -194,6 +196,7 @@ void parse_stage(Burst& burst) noexcept {
         !parse_carefully(burst, i)) {
       continue;
     }
+    work.request.edns &= state.edns_heard;
     work.hash = dns::hash_name(name.bytes.data(), name.length, key);
     __builtin_prefetch(&buckets[catalog::bucket_of(work.hash, bucket_count)]);
     burst.match[burst.match_count++] = static_cast<std::uint8_t>(i);
@@ -248,7 +251,7 @@ void node_stage(Burst& burst) noexcept {
     } else {
       work.pool = slot->value;
       burst.root.locales.prefetch(
-          client_of(burst.state, burst.queries[i], work.request, burst.state.options[i]));
+          client_of(burst.queries[i], work.request, burst.state.options[i]));
       burst.pool[burst.pool_count++] = i;
     }
   }
@@ -260,8 +263,7 @@ void locate_stage(Burst& burst) noexcept {
   for (unsigned n = 0; n < burst.pool_count; ++n) {
     const std::uint8_t i = burst.pool[n];
     Work& work = burst.state.work[i];
-    const IpAddress& client =
-        client_of(burst.state, burst.queries[i], work.request, burst.state.options[i]);
+    const IpAddress& client = client_of(burst.queries[i], work.request, burst.state.options[i]);
     work.place = locate(burst.root, work.pool, client);
     __builtin_prefetch(work.place.cell);
   }
@@ -271,8 +273,7 @@ void cell_stage(Burst& burst) noexcept {
   for (unsigned n = 0; n < burst.pool_count; ++n) {
     const std::uint8_t i = burst.pool[n];
     Work& work = burst.state.work[i];
-    const IpAddress& client =
-        client_of(burst.state, burst.queries[i], work.request, burst.state.options[i]);
+    const IpAddress& client = client_of(burst.queries[i], work.request, burst.state.options[i]);
     work.steering = read_cell(work.place, client, burst.state.slot_key);
     work.scope = work.steering.scope_length;
     __builtin_prefetch(burst.root.ranking.at(work.steering.cell & ~ranking::slotted_bit));
@@ -427,7 +428,7 @@ ServeState::ServeState(const ServeOptions& options) : impl_(std::make_unique<Imp
   Impl& state = *impl_;
   state.udp_payload_max_bytes =
       std::max<std::uint16_t>(options.udp_payload_max_bytes, dns::udp_payload_min_bytes);
-  state.ecs_enabled = options.ecs_enabled;
+  if (!options.ecs_enabled) state.edns_heard = static_cast<std::uint8_t>(~edns_flag::client_subnet);
   state.cookie_secret = options.cookie_secret;
   state.slot_key = options.slot_key;
   state.nsid = options.nsid.substr(0, nsid_bytes_max);

@@ -37,7 +37,8 @@ struct Work {
 struct ServeState::Impl {
   // Constant after start:
   std::uint16_t udp_payload_max_bytes = 0;
-  bool ecs_enabled = true;
+  std::uint8_t edns_heard =
+      0xff;  // bits of Request::edns that count: client subnets only where enabled
   CookieSecret cookie_secret{};
   ranking::ClientHashKey slot_key{};
   std::string nsid;
@@ -53,11 +54,9 @@ struct ServeState::Impl {
 };
 
 // Who is answered: the subnet of ECS where it names anyone, else the packet's source (RFC 7871, 7.2.1).
-[[nodiscard]] inline const IpAddress& client_of(const ServeState::Impl& state, const Query& query,
-                                                const Request& request,
+[[nodiscard]] inline const IpAddress& client_of(const Query& query, const Request& request,
                                                 const EdnsOptions& options) noexcept {
-  const bool subnet = (request.edns & edns_flag::client_subnet) != 0 && state.ecs_enabled &&
-                      options.subnet_length > 0;
+  const bool subnet = (request.edns & edns_flag::client_subnet) != 0 && options.subnet_length > 0;
   return subnet ? options.subnet : query.source;
 }
 
