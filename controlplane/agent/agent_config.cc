@@ -226,7 +226,7 @@ const Table* table_of<agent::AgentConfig>() {
           key("responders", &C::responders, list_of(object<agent::ResponderConfig>(), 1, 64),
               "who gets the beacons; needed; see below"),
           query_name_key(),
-          key("state_directory", &C::state_directory, directory_path(),
+          key("state_directory", &C::state_directory, file_path(),
               "keeps the boot epoch; each agent needs its own", "/var/lib/pharos-agent"),
           key("interfaces", &C::interfaces, one_or_more(identifier("interface"), 64),
               "network interfaces that count; default: those with hardware behind them, else all "
