@@ -1,6 +1,7 @@
 #include "pharos/controlplane/ctl/command_line.hh"
 
 #include "pharos/config/model.hh"
+#include "pharos/config/scalars.hh"
 #include "pharos/controlplane/ctl/local.hh"
 #include "pharos/controlplane/ctl/view.hh"
 #include "pharos/shared/control_protocol.hh"
@@ -8,7 +9,9 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <functional>
+#include <initializer_list>
 #include <ostream>
 #include <sstream>
 
@@ -59,6 +62,11 @@ class CommandLine {
   int run(int count, const char* const* arguments) {
     try {
       app_.parse(count, arguments);
+    } catch (const CLI::RequiredError& error) {
+      const auto unknown = unknown_command(count, arguments);
+      if (unknown.empty()) return app_.exit(error, terminal_.out, terminal_.error), exit_usage;
+      terminal_.error << unknown << "\nRun with --help for more information.\n";
+      return exit_usage;
     } catch (const CLI::ParseError& error) {
       const int code = app_.exit(error, terminal_.out, terminal_.error);
       return code == 0 ? finish({}) : exit_usage;
@@ -95,6 +103,22 @@ class CommandLine {
     command->fallthrough();
     command->require_subcommand(1);
     return command;
+  }
+
+  // What to say of a first word that is no command; nothing where it is one, or there is none.
+  [[nodiscard]] std::string unknown_command(int count, const char* const* arguments) {
+    std::vector<std::string> known;
+    for (auto* command : app_.get_subcommands({})) known.push_back(command->get_name());
+    for (int i = 1; i < count; ++i) {
+      const std::string word = arguments[i];
+      if (word == "--run-directory" || word == "--timeout") ++i;
+      if (word.starts_with('-')) continue;
+      if (std::ranges::find(known, word) != known.end()) return {};
+      const auto near = config::nearest(word, known);
+      return "there is no command '" + word + "'" +
+             (near.empty() ? "" : " (did you mean '" + near + "'?)");
+    }
+    return {};
   }
 
   int finish(const Status& status) {
@@ -184,14 +208,20 @@ class CommandLine {
     return arguments;
   }
 
-  // {"service": "www", "endpoint": "fra-1"} of "www/fra-1".
-  [[nodiscard]] static Result<json> endpoint_arguments(const std::string& text) {
-    const auto slash = text.find('/');
-    if (slash == std::string::npos || slash == 0 || slash + 1 == text.size()) {
-      return fail(ErrorCode::invalid, "'" + text + "' does not name an endpoint", {},
-                  "write SERVICE/ENDPOINT");
-    }
-    return json{{"service", text.substr(0, slash)}, {"endpoint", text.substr(slash + 1)}};
+  // {"service": "www", "endpoint": "fra-1"} of "www/fra-1", which was checked.
+  [[nodiscard]] json endpoint_arguments() const {
+    const auto slash = target_.find('/');
+    return {{"service", target_.substr(0, slash)}, {"endpoint", target_.substr(slash + 1)}};
+  }
+
+  void add_endpoint_option(CLI::App* command) {
+    command->add_option("endpoint", target_, "SERVICE/ENDPOINT")
+        ->required()
+        ->check([](const std::string& text) -> std::string {
+          const auto slash = text.find('/');
+          const bool whole = slash != std::string::npos && slash > 0 && slash + 1 < text.size();
+          return whole ? "" : "'" + text + "' names no endpoint: write SERVICE/ENDPOINT";
+        });
   }
 
   // ---- the subcommands ----
@@ -230,14 +260,12 @@ class CommandLine {
         {"auto", "its health decides"},
     };
     for (const auto& [state, summary] : states) {
-      auto* command =
-          add(endpoints, state, summary, [this, state = std::string(state)]() -> Status {
-            auto arguments = endpoint_arguments(target_);
-            if (!arguments) return std::unexpected(std::move(arguments.error()));
-            (*arguments)["state"] = state;
-            return to_controlplane(Access::write, "endpoint-set", *arguments);
-          });
-      command->add_option("endpoint", target_, "SERVICE/ENDPOINT")->required();
+      auto* command = add(endpoints, state, summary, [this, state = std::string(state)] {
+        auto arguments = endpoint_arguments();
+        arguments["state"] = state;
+        return to_controlplane(Access::write, "endpoint-set", arguments);
+      });
+      add_endpoint_option(command);
     }
   }
 
@@ -247,22 +275,20 @@ class CommandLine {
       return to_controlplane(Access::read, "weights", filter("service", name_));
     });
     get->add_option("service", name_, "only of this one");
-    auto* set = add(weights, "set", "set a weight; it survives restarts", [this]() -> Status {
-      auto arguments = endpoint_arguments(target_);
-      if (!arguments) return std::unexpected(std::move(arguments.error()));
-      if (weight_ == "default") {
-        (*arguments)["weight"] = nullptr;
-      } else if (double value = 0; CLI::detail::lexical_cast(weight_, value) && value >= 0) {
-        (*arguments)["weight"] = value;
-      } else {
-        return fail(ErrorCode::invalid, "'" + weight_ + "' is no weight", {},
-                    "write a number from 0, or 'default'");
-      }
-      return to_controlplane(Access::write, "weight-set", *arguments);
+    auto* set = add(weights, "set", "set a weight; it survives restarts", [this] {
+      auto arguments = endpoint_arguments();
+      const auto weight = config::parse_number(weight_);
+      arguments["weight"] = weight ? json(*weight) : json();
+      return to_controlplane(Access::write, "weight-set", arguments);
     });
-    set->add_option("endpoint", target_, "SERVICE/ENDPOINT")->required();
+    add_endpoint_option(set);
     set->add_option("weight", weight_, "a number from 0, or 'default' for the configuration's")
-        ->required();
+        ->required()
+        ->check([](const std::string& text) -> std::string {
+          const auto weight = config::parse_number(text);
+          if (text == "default" || (weight && *weight >= 0)) return "";
+          return "'" + text + "' is no weight: write a number from 0, or 'default'";
+        });
   }
 
   void add_explain() {
@@ -284,20 +310,31 @@ class CommandLine {
                            force_ ? json{{"force", true}} : json::object());
         });
     reload->add_flag("--force", force_, "allow the removal of many names");
-    auto* level = add(&app_, "log-level", "how much the daemons log", [this]() -> Status {
-      if (words_.size() == 2) {
-        options_.dataplane = words_[0] == "dataplane";
-        options_.controlplane = words_[0] == "controlplane";
-        if (!options_.dataplane && !options_.controlplane) {
-          return fail(ErrorCode::invalid, "there is no daemon '" + words_[0] + "'", {},
-                      "dataplane or controlplane");
-        }
-      }
+    auto* level = add(&app_, "log-level", "how much the daemons log", [this] {
       return show_both(Access::write, "log-level", {{"level", words_.back()}});
     });
     level->add_option("level", words_, "[dataplane|controlplane] trace|debug|info|warning|error")
         ->required()
         ->expected(1, 2);
+    level->parse_complete_callback([this] { check_log_level(); });
+  }
+
+  // "dataplane debug" is short for "--dataplane debug".
+  void check_log_level() {
+    const auto is_one_of = [](const std::string& word, std::initializer_list<const char*> words) {
+      return std::ranges::find(words, word) != words.end();
+    };
+    if (!is_one_of(words_.back(), {"trace", "debug", "info", "warning", "error"})) {
+      throw CLI::ValidationError("'" + words_.back() + "' is no level",
+                                 "write trace, debug, info, warning or error");
+    }
+    if (words_.size() == 1) return;
+    if (!is_one_of(words_[0], {"dataplane", "controlplane"})) {
+      throw CLI::ValidationError("'" + words_[0] + "' is no daemon",
+                                 "write dataplane or controlplane");
+    }
+    options_.dataplane = words_[0] == "dataplane";
+    options_.controlplane = !options_.dataplane;
   }
 
   void add_zones() {
