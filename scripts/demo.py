@@ -122,8 +122,8 @@ The world stays up until Ctrl-C. In another terminal, as root:
     {ctl} endpoints drain www/fra
     {ctl} endpoints auto www/fra
   let a site overheat, and cool it:
-    echo 'cpu: 0.97' > {world.directory}/fra.load
-    echo > {world.directory}/fra.load
+    sed -i 's/^cpu:.*/cpu: 0.97/' {world.directory}/fra.load
+    sed -i 's/^cpu:.*/cpu: 0.2/' {world.directory}/fra.load
   load it:
     echo 'www.example.org A' > /tmp/pharos-queries
     {client} dnsperf -s {RESPONDER_V4} -d /tmp/pharos-queries -l 10 -Q 20000

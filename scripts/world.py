@@ -38,6 +38,8 @@ LOCALES = {
     "asia": (13.76, 100.50, 3),
 }
 
+CALM = {"cpu": 0.2, "cpu_pressure": 0, "memory": 0.3, "memory_pressure": 0}
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWNET = 0x40000000
@@ -221,7 +223,7 @@ class World:
             key = os.urandom(32).hex()
             (self.directory / f"{site}.key").write_text(key + "\n")
             (self.directory / f"{site}.key").chmod(0o600)
-            (self.directory / f"{site}.load").write_text("")
+            self.set_load(site)
             self._write_agent(site)
         self.zone_file.write_text(ZONE + self.zone_extra)
         self.write_config()
@@ -284,9 +286,10 @@ override_file: {self.directory}/{site}.load
 """)
 
     def set_load(self, site, **metrics):
-        """Makes the agent of a site report these metrics in place of measured ones: cpu=0.97."""
+        """Makes the agent of a site report these metrics: cpu=0.97. The others are those of a calm machine, since
+        all sites of a world share one real machine, whose load says nothing about any of them."""
         temporary = self.directory / f"{site}.load.new"
-        temporary.write_text("".join(f"{name}: {value}\n" for name, value in metrics.items()))
+        temporary.write_text("".join(f"{name}: {value}\n" for name, value in {**CALM, **metrics}.items()))
         temporary.rename(self.directory / f"{site}.load")
 
     # ---- processes ----
