@@ -45,7 +45,7 @@ inline std::vector<std::byte> service_name(std::uint32_t pool) {
 
 class CatalogWriter {
  public:
-  explicit CatalogWriter(std::uint32_t pool_count)
+  explicit CatalogWriter(std::uint32_t pool_count, std::uint32_t serial = 1)
       : buckets_(1 + pool_count / 4), records_(catalog::ref_unit_bytes) {
     for (std::size_t i = 0; i < key_.bytes.size(); ++i) key_.bytes[i] = std::byte(i * 37 + 1);
     const std::vector<std::byte> name_server(1, std::byte{0});
@@ -55,7 +55,7 @@ class CatalogWriter {
         {6, catalog::SlotKind::fixed, add(root_answer(dns::Type::soa, soa, false))}};
     zone_ = {add_node({{std::byte{0}}}, catalog::node_flag::apex, 0, root_slots),
              add(root_answer(dns::Type::soa, soa, true)),
-             1,
+             serial,
              300,
              pool_count + 1,
              0};
@@ -132,9 +132,11 @@ class CatalogWriter {
   catalog::Ref* entry_ = nullptr;
 };
 
+// The zone's serial is the generation: it tells which version an answer comes from.
 inline ImageBuffer make_catalog(Version version, std::uint32_t pool_count,
                                 std::uint64_t content_id = pools_id) {
-  return CatalogWriter(pool_count).image(version, content_id);
+  return CatalogWriter(pool_count, static_cast<std::uint32_t>(version.generation))
+      .image(version, content_id);
 }
 
 inline ImageBuffer make_locale_map(Version version, std::uint32_t locale_count_log2,
