@@ -44,7 +44,7 @@ struct Turn {
       : interface(*make_interface(s)),
         buffer(std::make_unique<std::byte[]>(std::max<std::size_t>(room, frame.size()) +
                                              query_slack_bytes)) {
-    std::memcpy(buffer.get(), frame.data(), frame.size());
+    std::ranges::copy(frame, buffer.get());
     burst.begin();
     burst.add(buffer.get(), static_cast<unsigned>(frame.size()), room, flags);
     classify_burst(interface, burst, counters);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -66,7 +67,7 @@ Reply serve(const Row& row) {
       std::max<std::size_t>(row.request.size(), row.capacity) + query_slack_bytes;
   const auto buffer = std::make_unique<std::byte[]>(bytes);
   std::memset(buffer.get(), 0xcc, bytes);
-  std::memcpy(buffer.get(), row.request.data(), row.request.size());
+  std::ranges::copy(row.request, buffer.get());
   Query query;
   query.message = buffer.get();
   query.length = static_cast<std::uint16_t>(row.request.size());

@@ -1,0 +1,101 @@
+// Writes the corpora that `frame` and `query` start from:  make_packet_corpus FOLDER
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "packets/octets.hh"
+
+namespace {
+
+using namespace pharos::packets;  // NOLINT
+
+void write(const std::filesystem::path& folder, const std::string& stem, const Octets& head,
+           const Octets& bytes) {
+  std::filesystem::create_directories(folder);
+  std::ofstream file(folder / stem, std::ios::binary);
+  for (const auto& part : {head, bytes}) {
+    file.write(reinterpret_cast<const char*>(part.data()),
+               static_cast<std::streamsize>(part.size()));
+  }
+}
+
+void write_queries(const std::filesystem::path& folder) {
+  const struct {
+    const char* stem;
+    const char* name;
+    unsigned type;
+  } plain[] = {{"a", "www.example", 1},          {"mx", "mxs.example", 15},
+               {"nodata", "mail.example", 28},   {"nxdomain", "a.b.no.example", 1},
+               {"refused", "www.net", 1},        {"wildcard", "x.wild.example", 15},
+               {"chain", "alias2.example", 1},   {"loop", "loop1.example", 1},
+               {"steps", "d1.example", 1},       {"dname", "y.dn.example", 1},
+               {"referral", "x.cut.example", 1}, {"ds", "child.example", 43},
+               {"ranked", "svc.example", 1},     {"dealt", "dealt.example", 1},
+               {"closed", "closed.example", 1},  {"big", "big.example", 1},
+               {"any", "example", 255},          {"axfr", "example", 252}};
+  for (const auto& row : plain) {
+    write(folder, row.stem, hex("0004"),
+          query({.name = row.name, .type = static_cast<std::uint16_t>(row.type)}));
+    write(folder, std::string(row.stem) + "_tcp", hex("0105"),
+          query({.name = row.name, .type = static_cast<std::uint16_t>(row.type)},
+                Edns{.payload = 4096, .dnssec_ok = true}));
+  }
+  Octets all = option(3, {});
+  put(all, option(8, hex("0001 18 00 c63364")));
+  put(all, option(10, hex("2464c4abcf10c957 010000006553f100 0102030405060708")));
+  put(all, option(65001, hex("0102")));
+  write(folder, "options", hex("0000"), query({.name = "svc.example"}, Edns{.options = all}));
+  write(
+      folder, "subnet6", hex("0000"),
+      query({.name = "svc.example"}, Edns{.options = option(8, hex("0002 38 00 20010db8e00001"))}));
+  write(folder, "version1", hex("0000"), query({.name = "svc.example"}, Edns{.version = 1}));
+  write(folder, "chaos", hex("0000"), query({.name = "version.bind", .type = 16, .klass = 3}));
+  write(folder, "update", hex("0000"), query({.name = "example", .type = 6, .flags = 0x2800}));
+  write(folder, "small", hex("0210"), query({.name = "www.example"}, Edns{}));
+}
+
+void write_frames(const std::filesystem::path& folder) {
+  const Octets question = query({.name = "www.example"}, Edns{});
+  const FrameText v4;
+  const FrameText v6{.from = "2001:db8:7::9", .to = "2001:db8::53"};
+  write(folder, "ipv4", hex("00"), udp_frame(v4, 4000, 53, question));
+  write(folder, "ipv6", hex("00"), udp_frame(v6, 4000, 53, question));
+  write(folder, "offload", hex("18"), udp_frame(v4, 4000, 53, question));
+  write(folder, "beacon", hex("00"), udp_frame(v4, 4000, 5380, question));
+  write(folder, "exception", hex("02"), udp_frame(v4, 4000, 80, question));
+  write(folder, "vlan", hex("04"), udp_frame({.tags = {{0x8100, 100}}}, 4000, 53, question));
+  write(folder, "qinq", hex("00"),
+        udp_frame({.tags = {{0x88a8, 7}, {0x8100, 100}}}, 4000, 53, question));
+  write(folder, "options", hex("00"),
+        udp_frame({.ip_options = hex("01830304")}, 4000, 53, question));
+  write(folder, "padding", hex("00"), udp_frame({.padding = Octets(9)}, 4000, 53, question));
+  write(folder, "arp", hex("00"),
+        hex("ffffffffffff 020000000002 0806 0001 0800 06 04 0001 020000000002 c0000209 "
+            "000000000000 c0000201"));
+  Octets echo = hex("08 00 0000 beef 0007 61626364");
+  const unsigned sum = ~internet_sum(echo);
+  echo[2] = static_cast<std::byte>(sum >> 8 & 0xff);
+  echo[3] = static_cast<std::byte>(sum & 0xff);
+  write(folder, "echo", hex("00"), ip_frame({.protocol = 1}, echo));
+  const FrameText icmp6{
+      .from = "2001:db8:7::9", .to = "2001:db8::53", .protocol = 58, .hop_limit = 255};
+  write(folder, "echo6", hex("00"),
+        ip_frame(icmp6, summed(icmp6, hex("80 00 0000 beef 0007 61626364"), 2)));
+  Octets neighbor = hex("87 00 0000 00000000");
+  put(neighbor, address_octets("2001:db8::53"));
+  put(neighbor, hex("01 01 020000000002"));
+  write(folder, "neighbor", hex("00"), ip_frame(icmp6, summed(icmp6, neighbor, 2)));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "make_packet_corpus FOLDER\n");
+    return 2;
+  }
+  write_queries(std::filesystem::path(argv[1]) / "query");
+  write_frames(std::filesystem::path(argv[1]) / "frame");
+  return 0;
+}
