@@ -203,10 +203,10 @@ class World:
             run("ip", "-n", self.ns(host), "address", "add", address, "dev", "eth0", *nodad)
 
     def attach_tap(self):
-        """The tap port exists only once the data plane has made it; then it joins the bridge."""
+        """The tap port exists only once the data plane has made and started it; then it joins the bridge."""
         fabric = self.ns("fabric")
-        wait_until(lambda: run("ip", "-n", fabric, "link", "show", "tap0", check=False).returncode == 0, 20,
-                   "the tap interface of the data plane")
+        # The kernel's end starts with the port's own MAC, which a bridge would take for itself.
+        run("ip", "-n", fabric, "link", "set", "tap0", "address", "02:00:5e:10:00:01")
         run("ip", "-n", fabric, "link", "set", "tap0", "master", "bridge0", "up")
 
     # ---- files ----
@@ -346,9 +346,9 @@ override_file: {self.directory}/{site}.load
 
     def start_dataplane(self):
         self.start("dataplane", "fabric", self.build / "dataplane/pharos-dataplane", "--config", self.config_file)
+        self._wait_ready("dataplane", lambda: self.ctl("--dataplane", "status", check=False) is not None)
         if self.port == "tap":
             self.attach_tap()
-        self._wait_ready("dataplane", lambda: self.ctl("--dataplane", "status", check=False) is not None)
 
     def start_controlplane(self):
         self.start("controlplane", "fabric", self.build / "controlplane/pharos-controlplane", "--config",

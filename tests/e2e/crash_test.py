@@ -25,7 +25,7 @@ class CrashTest(WorldTest):
         version = self.in_use()
         load = subprocess.Popen(
             ["ip", "netns", "exec", self.world.ns("client"), "dnsperf", "-s", RESPONDER_V4, "-d", self.queries(),
-             "-l", "6", "-Q", "20000"], stdout=subprocess.PIPE, text=True)
+             "-l", "6", "-Q", "20000", "-q", "2000"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(lambda: load.poll() is None and load.kill())
         time.sleep(1.5)
         self.world.stop("controlplane", signal.SIGKILL)
@@ -33,7 +33,7 @@ class CrashTest(WorldTest):
             self.world.stop(f"agent-{site}", signal.SIGKILL)
         text = load.communicate(timeout=30)[0]
         self.assertIn("Queries lost:         0", text)
-        self.assertGreater(int(text.split("Queries sent:")[1].split()[0]), 117_000)
+        self.assertGreater(int(text.split("Queries sent:")[1].split()[0]), 60_000, "the load was a load")
         self.assertEqual({locale: self.sites(locale) for locale in before}, before)
         self.assertEqual(self.in_use(), version)
 
@@ -67,7 +67,7 @@ class CrashTest(WorldTest):
         self.world.start_dataplane()
         wait_until(lambda: self.client().ask("www.example.org", timeout_s=0.3), 10, "it answers")
         self.assertEqual({locale: self.sites(locale) for locale in before}, before, "fra is still out")
-        self.assertEqual(self.ask("static.example.org").addresses.sort(), ["192.0.2.80", "192.0.2.81"].sort())
+        self.assertEqual(sorted(self.ask("static.example.org").addresses), ["192.0.2.80", "192.0.2.81"])
         self.assertEqual(self.in_use(), version)
 
         self.world.start_controlplane()

@@ -95,7 +95,7 @@ def dnsperf(world, queries, seconds, rate, server=RESPONDER_V4, extra=()):
     """Runs dnsperf in the client namespace; its figures as {sent, completed, lost, rcodes: {name: count}}."""
     path = world.directory / "queries"
     path.write_text("".join(f"{name} {rrtype}\n" for name, rrtype in queries))
-    done = world.client("dnsperf", "-s", server, "-d", path, "-l", seconds, "-Q", rate, *extra,
+    done = world.client("dnsperf", "-s", server, "-d", path, "-l", seconds, "-Q", rate, "-q", 2000, *extra,
                         timeout=seconds + 30)
     figures = {"rcodes": {}, "text": done.stdout}
     for line in done.stdout.splitlines():

@@ -13,6 +13,9 @@ from e2e import RESPONDER_V4, SITES, WorldTest, main, namespace, wait_until
 from world import BEACON_PORT
 
 
+HEADER_BYTES = 52  # include/pharos/wire/beacon.hh
+
+
 class HostileBeaconsTest(WorldTest):
     world_name = "hostile"
 
@@ -74,8 +77,8 @@ class HostileBeaconsTest(WorldTest):
         beacon = self.catch()
 
         flipped = []
-        for _ in range(50):  # behind magic and version, so that the MAC is what refuses
-            bit = chance.randrange(len(beacon) * 8 - 64 * 8, len(beacon) * 8)
+        for _ in range(50):  # behind the header, which decides length and key: so that the MAC is what refuses
+            bit = chance.randrange(HEADER_BYTES * 8, len(beacon) * 8)
             copy = bytearray(beacon)
             copy[bit // 8] ^= 1 << (bit % 8)
             flipped.append(bytes(copy))

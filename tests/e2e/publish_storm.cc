@@ -9,7 +9,7 @@
 #include "pharos/controlplane/image/catalog_builder.hh"
 #include "pharos/controlplane/image/locale_builder.hh"
 #include "pharos/controlplane/image/ranking_builder.hh"
-#include "pharos/controlplane/zone/zone_loader.hh"
+#include "pharos/controlplane/zone/load_zone.hh"
 #include "pharos/shared/catalog_image.hh"
 #include "pharos/shared/table_channel.hh"
 
