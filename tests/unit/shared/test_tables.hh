@@ -53,7 +53,7 @@ class CatalogWriter {
     const catalog::RrsetSlot root_slots[] = {
         {2, catalog::SlotKind::fixed, add(root_answer(dns::Type::ns, name_server, false))},
         {6, catalog::SlotKind::fixed, add(root_answer(dns::Type::soa, soa, false))}};
-    zone_ = {add_node({{std::byte{0}}}, catalog::node_flag::apex, 0, root_slots),
+    zone_ = {add_node(std::vector<std::byte>(1), catalog::node_flag::apex, 0, root_slots),
              add(root_answer(dns::Type::soa, soa, true)),
              serial,
              300,
