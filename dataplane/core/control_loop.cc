@@ -140,7 +140,8 @@ Result<Daemon::Reloaded> Daemon::reload() {
   auto next = config::load(config_.file);
   if (!next) {
     reload_error_ = next.error().text();
-    return fail(ErrorCode::invalid, reload_error_, config_.file, "the running configuration stays");
+    while (!reload_error_.empty() && reload_error_.back() == '\n') reload_error_.pop_back();
+    return fail(ErrorCode::invalid, reload_error_, {}, "the running configuration stays");
   }
   reload_error_.clear();
   const auto changes = compare(config_, *next);
