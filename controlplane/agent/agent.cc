@@ -250,6 +250,12 @@ void Agent::State::prepare(bool leaving) {
     apply_overrides(parts->config.override, report.metrics);
     apply_overrides(parts->file_overrides, report.metrics);
     responder->datagram_bytes = beacon::encode(stamp, report, parts->key, responder->datagram);
+    if (responder->datagram_bytes != 0) continue;
+    // A measurement that cannot be true must not silence the site.
+    spdlog::error("beacon {}: a metric is out of range; it goes without metrics", sequence);
+    report.metrics = {};
+    for (auto& endpoint : report.endpoints) endpoint.requests_rps.reset();
+    responder->datagram_bytes = beacon::encode(stamp, report, parts->key, responder->datagram);
   }
 }
 

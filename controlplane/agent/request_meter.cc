@@ -11,11 +11,15 @@ namespace {
 
 constexpr std::string_view endpoint_prefix = "requests.";
 
+// Larger numbers are mistakes. Totals up to here keep whole requests apart in a double (2^53 is 9e15); past it, a total
+// starts anew, as after a restart of its service.
+constexpr double count_max = 1e15;
+
 std::optional<double> to_number(std::string_view word) {
   double value = 0;
   const auto [end, code] = std::from_chars(word.data(), word.data() + word.size(), value);
   if (word.empty() || code != std::errc{} || end != word.data() + word.size() ||
-      !std::isfinite(value)) {
+      !(std::abs(value) <= count_max)) {
     return std::nullopt;
   }
   return value;
@@ -103,6 +107,7 @@ std::optional<StatsdSample> parse_statsd_line(std::string_view line) {
     const auto rate = to_number(rate_text.substr(0, rate_text.find('|')));
     if (!rate || *rate <= 0 || *rate > 1) return std::nullopt;
     sample.value /= *rate;
+    if (!(std::abs(sample.value) <= count_max)) return std::nullopt;
   }
   return sample;
 }
@@ -126,12 +131,13 @@ bool RequestMeter::apply(const StatsdSample& sample) {
   if (sample.name == "in_flight") {
     if (sample.kind == StatsdSample::Kind::counter) return false;
     const double base = sample.kind == StatsdSample::Kind::gauge_add ? in_flight_.value_or(0) : 0;
-    in_flight_ = std::max(base + sample.value, 0.0);
+    in_flight_ = std::clamp(base + sample.value, 0.0, count_max);
     return true;
   }
   if (sample.kind != StatsdSample::Kind::counter || sample.value < 0) return false;
   const auto add = [&](Total& total) {
     total.value = total.value.value_or(0) + sample.value;
+    if (*total.value > count_max) total.value = 0;
     return true;
   };
   if (sample.name == "requests") return add(requests_);

@@ -232,6 +232,21 @@ TEST(RequestMeterTest, SkipsAndCountsWhatIsNotItsOwn) {
   EXPECT_FLOAT_EQ(*metrics.requests_in_flight, 0.0F) << "never below nothing";
 }
 
+TEST(RequestMeterTest, NeverCountsBeyondWhatADoubleCanTellApart) {
+  RequestMeter meter({});
+  SiteMetrics metrics;
+  for (std::int64_t s = 0; s < 5; ++s) {
+    meter.statsd("requests:9e14|c\nerrors:9e14|c\nin_flight:+9e14|g\n", "");
+    meter.statsd("requests:1e308|c\nrequests:1|c|@1e-300\n", "");
+    metrics = {};
+    meter.sample(Instant{} + seconds(s), metrics);
+    EXPECT_GE(metrics.requests_rps.value_or(0), 0.0F);
+    EXPECT_LE(metrics.requests_rps.value_or(0), 1e15F);
+    EXPECT_LE(*metrics.requests_in_flight, 1e15F);
+  }
+  EXPECT_EQ(meter.skipped_lines(), 10U);
+}
+
 TEST(RequestMeterTest, StartsAnewWhenACounterFalls) {
   RequestMeter meter({});
   SiteMetrics metrics;

@@ -57,18 +57,20 @@ class Responder {
     return {dns_.address().address.text(), dns_.address().port};
   }
 
-  // What has arrived by now; true where a beacon was accepted, and `last` is the newest of them.
-  bool receive() {
+  using Wanted = std::function<bool(const AcceptedBeacon&)>;
+
+  // Judges what has arrived by now; true where an accepted beacon satisfies `wanted`. `last` is the newest accepted.
+  bool receive(const Wanted& wanted) {
     answer_queries();
-    bool accepted = false;
+    bool satisfied = false;
     for (const auto datagram : beacons_.receive().datagrams) {
       const auto at = now();
       verdicts.push_back(gate_.admit(datagram, at.monotonic, at.wall, scratch_));
       if (verdicts.back() != BeaconVerdict::accepted) continue;
       last = scratch_;
-      accepted = true;
+      satisfied = wanted(last) || satisfied;
     }
-    return accepted;
+    return satisfied;
   }
   // For waits without an agent of ours to turn.
   void wait() const {
@@ -131,7 +133,7 @@ class AgentTest : public ::testing::Test {
     const auto deadline = monotonic_now() + patience;
     while (monotonic_now() < deadline) {
       agent.turn(monotonic_now() + milliseconds(50));
-      if (responder.receive() && wanted(responder.last)) return true;
+      if (responder.receive(wanted)) return true;
     }
     return false;
   }
@@ -183,8 +185,7 @@ TEST_F(AgentTest, SaysGoodbyeWithCopies) {
   ASSERT_TRUE(until(agent, responder, [](const AcceptedBeacon&) { return true; }));
   responder.verdicts.clear();
   agent.leave();
-  ASSERT_TRUE(responder.receive());
-  EXPECT_TRUE(responder.last.report.leaving);
+  ASSERT_TRUE(responder.receive([](const AcceptedBeacon& b) { return b.report.leaving; }));
   EXPECT_EQ(responder.verdicts, (std::vector{BeaconVerdict::accepted, BeaconVerdict::duplicate,
                                              BeaconVerdict::duplicate}));
 }
@@ -471,7 +472,7 @@ class AgentProgramTest : public AgentTest {
     const auto deadline = monotonic_now() + patience;
     while (monotonic_now() < deadline) {
       responder.wait();
-      if (responder.receive() && wanted(responder.last)) return true;
+      if (responder.receive(wanted)) return true;
     }
     return false;
   }
