@@ -1,0 +1,304 @@
+#include "pharos/controlplane/health/health_board.hh"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pharos::controlplane {
+namespace {
+
+// Intervals of silence after which a site counts as "silent as well" for the mass silence guard:
+// all sites with one rhythm whose beacons stop at once have passed this when the first of them
+// passes down_intervals.
+constexpr double shared_silence_intervals = 1.5;
+constexpr unsigned mass_silence_sites_min = 3;
+// Intervals that a site which was never heard may take to speak up.
+constexpr double grace_intervals = 2.0;
+
+// Half of the old and half of the new: settles within four beacons, and one odd sample moves it by
+// half.
+void smooth(std::optional<float>& kept, const std::optional<float>& sample) noexcept {
+  kept = kept && sample ? std::optional((*kept + *sample) / 2) : sample;
+}
+
+void smooth(SiteMetrics& kept, const SiteMetrics& sample) noexcept {
+  smooth(kept.cpu_ratio, sample.cpu_ratio);
+  smooth(kept.cpu_pressure_ratio, sample.cpu_pressure_ratio);
+  smooth(kept.memory_ratio, sample.memory_ratio);
+  smooth(kept.memory_pressure_ratio, sample.memory_pressure_ratio);
+  smooth(kept.receive_bps, sample.receive_bps);
+  smooth(kept.transmit_bps, sample.transmit_bps);
+  kept.link_bps = sample.link_bps;
+  smooth(kept.requests_rps, sample.requests_rps);
+  smooth(kept.requests_in_flight, sample.requests_in_flight);
+  smooth(kept.error_ratio, sample.error_ratio);
+  smooth(kept.responder_rtt_us, sample.responder_rtt_us);
+}
+
+// The least round trip seen, which creeps up by 1/256 of the difference a beacon, so that a new
+// path is learned.
+void learn_rtt_base(SiteHealth& site) noexcept {
+  if (!site.metrics.responder_rtt_us) return;
+  const double rtt_us = *site.metrics.responder_rtt_us;
+  if (site.rtt_base_us <= 0 || rtt_us < site.rtt_base_us) {
+    site.rtt_base_us = rtt_us;
+  } else {
+    site.rtt_base_us += (rtt_us - site.rtt_base_us) / 256;
+  }
+}
+
+}  // namespace
+
+std::string_view name_of(SiteState state) noexcept {
+  switch (state) {
+    case SiteState::unknown:
+      return "unknown";
+    case SiteState::up:
+      return "up";
+    case SiteState::suspect:
+      return "suspect";
+    case SiteState::down:
+      return "down";
+  }
+  return "unknown";
+}
+
+double flaps_at(const SiteHealth& site, Instant now) noexcept {
+  if (site.flaps <= 0) return 0;
+  const double lives = (now - site.flaps_at).seconds() / flap_half_life.seconds();
+  const double flaps = site.flaps * std::exp2(-std::max(lives, 0.0));
+  return flaps < 0.01 ? 0 : flaps;
+}
+
+void Overload::observe(std::optional<float> ratio, double high, double low, Duration fall,
+                       Duration rise, Instant now) noexcept {
+  const bool crossed = active_ ? !ratio || *ratio < low : ratio && *ratio > high;
+  if (!crossed) {
+    pending_ = false;
+    return;
+  }
+  if (!pending_) {
+    pending_ = true;
+    pending_since_ = now;
+  }
+  if (now - pending_since_ >= (active_ ? rise : fall)) {
+    active_ = !active_;
+    pending_ = false;
+  }
+}
+
+HealthBoard::HealthBoard(config::HealthConfig config, Instant) noexcept : config_(config) {}
+
+void HealthBoard::add_site(bool keyed, Duration expected_interval, bool down, Instant now) {
+  SiteHealth site(expected_interval);
+  site.keyed = keyed;
+  site.state = !keyed ? SiteState::up : down ? SiteState::down : SiteState::unknown;
+  site.since = now;
+  site.silence_base = now;
+  site.fell_silent = never;
+  sites_.push_back(site);
+}
+
+void HealthBoard::add_site(const SiteHealth& former, bool keyed, Duration expected_interval,
+                           Instant now) {
+  if (keyed != former.keyed) {
+    add_site(keyed, expected_interval, false, now);
+    return;
+  }
+  sites_.push_back(former);
+  if (!former.rhythm.heard()) sites_.back().rhythm.expect(expected_interval);
+  any_heard_ = any_heard_ || former.rhythm.heard();
+}
+
+void HealthBoard::enter(SiteHealth& site, SiteState state, Instant now) noexcept {
+  site.state = state;
+  site.since = now;
+}
+
+void HealthBoard::fall(SiteHealth& site, bool leaving, Instant now) noexcept {
+  // Leaving in good order and staying away is no flap; falling silent is.
+  if (!leaving) {
+    site.flaps = flaps_at(site, now) + 1;
+    site.flaps_at = now;
+  }
+  site.leaving = leaving;
+  site.fell_silent = leaving ? never : now;
+  site.rise_count = 0;
+  enter(site, SiteState::down, now);
+}
+
+void HealthBoard::rise(SiteHealth& site, Duration gap, Instant now) noexcept {
+  const bool broken = gap > site.rhythm.silence_of(config_.suspect_intervals);
+  if (site.rise_count == 0 || broken) {
+    site.rise_began = now;
+    site.rise_count = 1;
+  } else {
+    ++site.rise_count;
+  }
+  site.leaving = false;
+  if (site.rise_count >= config_.rise_beacons && now - site.rise_began >= config_.rise) {
+    site.fell_silent = never;
+    enter(site, SiteState::up, now);
+  }
+}
+
+void HealthBoard::judge_load(SiteHealth& site, const SiteMetrics& metrics, Instant now) noexcept {
+  smooth(site.metrics, metrics);
+  learn_rtt_base(site);
+  site.cpu.observe(metrics.cpu_ratio, config_.cpu_high, config_.cpu_low, config_.fall, config_.rise,
+                   now);
+  site.memory.observe(metrics.memory_ratio, config_.memory_high, config_.memory_low, config_.fall,
+                      config_.rise, now);
+  site.degraded = site.cpu.active() || site.memory.active();
+}
+
+void HealthBoard::heard(std::uint32_t index, const SiteReport& report, Instant received,
+                        std::vector<std::uint32_t>& changed) {
+  auto& site = sites_[index];
+  const Duration gap = received - site.rhythm.last();
+  const bool first = !any_heard_;
+  any_heard_ = true;
+  site.rhythm.arrived(received, milliseconds(report.interval_ms));
+  site.silence_base = std::max(site.silence_base, received);
+  judge_load(site, report.metrics, received);
+  if (report.leaving) {
+    if (site.state != SiteState::down) {
+      fall(site, true, received);
+    } else {
+      site.leaving = true;
+      site.rise_count = 0;
+    }
+  } else if (site.state == SiteState::down) {
+    rise(site, gap, received);
+  } else if (site.state != SiteState::up) {
+    enter(site, SiteState::up, received);
+  }
+  changed.push_back(index);
+  if (first) {  // we can hear after all: those that were not heard yet get their grace from now on
+    deaf_ = false;
+    for (auto& other : sites_) {
+      if (other.state == SiteState::unknown) other.silence_base = received;
+    }
+  }
+  if (mass_silence_) lift_mass_silence(received);
+}
+
+bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport* report,
+                        Instant received) const {
+  const bool was_up = endpoint.up;
+  if (report == nullptr) {
+    if (endpoint.reported) {
+      endpoint = {};
+      endpoint.since = received;
+    }
+    return !was_up;
+  }
+  endpoint.requests_rps = report->requests_rps;
+  if (!report->up) {
+    endpoint.up = false;
+    endpoint.rise_count = 0;
+  } else if (!endpoint.up) {
+    if (endpoint.rise_count++ == 0) endpoint.rise_began = received;
+    endpoint.up = endpoint.rise_count >= config_.rise_beacons &&
+                  received - endpoint.rise_began >= config_.rise;
+  }
+  endpoint.reported = true;
+  if (endpoint.up != was_up) endpoint.since = received;
+  return endpoint.up != was_up;
+}
+
+Instant HealthBoard::suspect_at(const SiteHealth& site) const noexcept {
+  return site.silence_base + site.rhythm.silence_of(config_.suspect_intervals);
+}
+
+Instant HealthBoard::down_at(const SiteHealth& site) const noexcept {
+  const double intervals = site.state == SiteState::unknown
+                               ? config_.down_intervals + grace_intervals
+                               : config_.down_intervals;
+  return site.silence_base + site.rhythm.silence_of(intervals);
+}
+
+bool HealthBoard::silence_is_shared(Instant now, Duration window) const noexcept {
+  unsigned keyed = 0;
+  unsigned alive = 0;
+  unsigned silent = 0;
+  for (const auto& site : sites_) {
+    if (!site.keyed || !site.rhythm.heard()) continue;
+    ++keyed;
+    const bool just_fell = site.state == SiteState::down && site.fell_silent != never &&
+                           now - site.fell_silent <= window;
+    if (site.state == SiteState::down && !just_fell) continue;
+    ++alive;
+    silent +=
+        just_fell || now - site.silence_base >= site.rhythm.silence_of(shared_silence_intervals);
+  }
+  return keyed >= mass_silence_sites_min && alive >= 2 &&
+         static_cast<double>(silent) > config_.mass_silence_share * static_cast<double>(alive);
+}
+
+void HealthBoard::lift_mass_silence(Instant now) noexcept {
+  if (silence_is_shared(now, {})) return;
+  mass_silence_ = false;
+  // Those still silent get a full count from now, since we may have been deaf until now.
+  for (auto& site : sites_) {
+    if (site.keyed && site.usable()) site.silence_base = now;
+  }
+}
+
+void HealthBoard::end_grace(Instant now, std::vector<std::uint32_t>& changed) {
+  for (std::uint32_t i = 0; i < sites_.size(); ++i) {
+    auto& site = sites_[i];
+    if (site.state != SiteState::unknown || now < down_at(site)) continue;
+    if (!any_heard_) {
+      deaf_ = true;  // nobody at all: that is about us; nothing is taken down
+      continue;
+    }
+    site.rise_count = 0;
+    enter(site, SiteState::down, now);
+    changed.push_back(i);
+  }
+}
+
+void HealthBoard::tick(Instant now, std::vector<std::uint32_t>& changed) {
+  end_grace(now, changed);
+  if (mass_silence_) return;
+  for (std::uint32_t i = 0; i < sites_.size(); ++i) {
+    auto& site = sites_[i];
+    if (!site.keyed || site.state == SiteState::down || site.state == SiteState::unknown) continue;
+    if (now >= down_at(site)) {
+      if (silence_is_shared(now, site.rhythm.silence_of(config_.down_intervals))) {
+        mass_silence_ = true;
+        return;
+      }
+      fall(site, false, now);
+      changed.push_back(i);
+    } else if (site.state == SiteState::up && now >= suspect_at(site)) {
+      enter(site, SiteState::suspect, now);
+      changed.push_back(i);
+    }
+  }
+}
+
+Instant HealthBoard::next_deadline() const noexcept {
+  Instant next = never;
+  for (const auto& site : sites_) {
+    if (!site.keyed || site.state == SiteState::down) continue;
+    if (site.state == SiteState::unknown) {
+      if (any_heard_ || !deaf_) next = std::min(next, down_at(site));
+    } else if (!mass_silence_) {
+      next = std::min(next, site.state == SiteState::up ? std::min(suspect_at(site), down_at(site))
+                                                        : down_at(site));
+    }
+  }
+  return next;
+}
+
+void HealthBoard::excuse(Instant now) noexcept {
+  for (auto& site : sites_) {
+    if (!site.keyed || !site.usable()) continue;
+    site.silence_base =
+        std::max(site.silence_base,
+                 now - site.rhythm.silence_of(std::max(config_.down_intervals - 1.0, 0.0)));
+  }
+}
+
+}  // namespace pharos::controlplane

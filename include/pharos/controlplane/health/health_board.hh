@@ -1,0 +1,139 @@
+// The health of all sites and endpoints, from beacons, their silence, and the operator.
+//
+//                    silence > suspect_intervals       silence > down_intervals, or `leaving`
+//   unknown --> up ------------------------> suspect ------------------------------------> down
+//   (grace) |    ^ <------ beacon ------------- |                                            |
+//           |    +---------------- good for `rise` and `rise_beacons` ----------------------+
+//           +-- grace over, others heard --> down
+//
+// Pure: every time comes in. Owned by the engine thread. Nothing here polls: `next_deadline()`
+// tells when silence alone changes a state. All functions that may change something append the
+// sites concerned to `changed`.
+#pragma once
+
+#include "pharos/config/model.hh"
+#include "pharos/controlplane/health/rhythm.hh"
+#include "pharos/wire/site_report.hh"
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pharos::controlplane {
+
+inline constexpr Instant never{std::numeric_limits<std::int64_t>::max()};
+
+enum class SiteState : std::uint8_t { unknown, up, suspect, down };
+[[nodiscard]] std::string_view name_of(SiteState state) noexcept;
+
+// A ratio that has to stay high for `fall` to count as too high, and low for `rise` to be good
+// again.
+class Overload {
+ public:
+  void observe(std::optional<float> ratio, double high, double low, Duration fall, Duration rise,
+               Instant now) noexcept;
+  [[nodiscard]] bool active() const noexcept { return active_; }
+
+ private:
+  bool active_ = false;
+  bool pending_ = false;  // on the other side of its threshold since `pending_since_`
+  Instant pending_since_;
+};
+
+// What is known of one site.
+struct SiteHealth {
+  explicit SiteHealth(Duration interval) noexcept : rhythm(interval) {}
+
+  bool keyed = true;  // beacons are expected
+  SiteState state = SiteState::unknown;
+  bool leaving = false;   // down because the site said so
+  bool degraded = false;  // cpu or memory too high for too long
+  Instant since;          // of the state
+  Rhythm rhythm;
+  Instant silence_base;    // silence counts from here: the last beacon, or a later excuse
+  SiteMetrics metrics;     // smoothed
+  double rtt_base_us = 0;  // least responder round trip, slowly forgetting; 0: none yet
+  std::uint64_t boot_epoch = 0;
+  std::uint64_t sequence = 0;
+  Instant rise_began;
+  unsigned rise_count = 0;
+  Instant fell_silent;  // when silence took it down; `never` otherwise
+  double flaps = 0;     // falls, each counting half after `flap_half_life`
+  Instant flaps_at;
+  Overload cpu, memory;
+
+  // Whether its endpoints may be answered: everything but down.
+  [[nodiscard]] bool usable() const noexcept { return state != SiteState::down; }
+};
+
+// What a site's agent says of one endpoint.
+struct EndpointHealth {
+  bool reported = false;  // the last beacon spoke of it
+  bool up = true;
+  Instant since;
+  Instant rise_began;
+  unsigned rise_count = 0;
+  std::optional<float> requests_rps;
+};
+
+inline constexpr Duration flap_half_life = seconds(120);
+[[nodiscard]] double flaps_at(const SiteHealth& site, Instant now) noexcept;
+
+class HealthBoard {
+ public:
+  HealthBoard(config::HealthConfig config, Instant now) noexcept;
+
+  // Adds a site; indices count up from 0. `down` restores what was known before a restart: such a
+  // site has to rise again, where an unknown one counts as up until its grace is over.
+  void add_site(bool keyed, Duration expected_interval, bool down, Instant now);
+  // Carries a site over from a former board (reload), timers and all; `keyed` and interval may have
+  // changed.
+  void add_site(const SiteHealth& former, bool keyed, Duration expected_interval, Instant now);
+  void set_config(config::HealthConfig config) noexcept { config_ = config; }
+
+  // A beacon arrived at `received`. Freshness has been checked.
+  void heard(std::uint32_t site, const SiteReport& report, Instant received,
+             std::vector<std::uint32_t>& changed);
+  // One endpoint's part of that beacon (nullptr: it spoke of others only).
+  // True when its state changed.
+  [[nodiscard]] bool heard(EndpointHealth& endpoint, const EndpointReport* report,
+                           Instant received) const;
+
+  // Lets time pass. Call at next_deadline(), or at any time before.
+  void tick(Instant now, std::vector<std::uint32_t>& changed);
+  // When silence next changes a state; `never` when nothing will.
+  [[nodiscard]] Instant next_deadline() const noexcept;
+
+  // We ourselves were away until now (stopped, or starved): nobody is blamed for a silence that we
+  // may have slept through. Every site that counts as alive gets one more interval.
+  void excuse(Instant now) noexcept;
+
+  [[nodiscard]] const SiteHealth& site(std::uint32_t index) const noexcept { return sites_[index]; }
+  [[nodiscard]] std::size_t site_count() const noexcept { return sites_.size(); }
+  // Most sites fell silent at once: the receiver suspects itself, and silence takes no site down.
+  [[nodiscard]] bool suspects_itself() const noexcept { return mass_silence_; }
+  // No site was heard since the start, although some should have been.
+  [[nodiscard]] bool deaf() const noexcept { return deaf_; }
+
+ private:
+  [[nodiscard]] Instant suspect_at(const SiteHealth& site) const noexcept;
+  [[nodiscard]] Instant down_at(const SiteHealth& site) const noexcept;
+  [[nodiscard]] bool silence_is_shared(Instant now, Duration window) const noexcept;
+  void enter(SiteHealth& site, SiteState state, Instant now) noexcept;
+  void fall(SiteHealth& site, bool leaving, Instant now) noexcept;
+  void rise(SiteHealth& site, Duration gap, Instant now) noexcept;
+  void judge_load(SiteHealth& site, const SiteMetrics& metrics, Instant now) noexcept;
+  void end_grace(Instant now, std::vector<std::uint32_t>& changed);
+  void lift_mass_silence(Instant now) noexcept;
+
+  config::HealthConfig config_;
+  std::vector<SiteHealth> sites_;
+  bool any_heard_ = false;
+  bool mass_silence_ = false;
+  bool deaf_ = false;
+};
+
+}  // namespace pharos::controlplane

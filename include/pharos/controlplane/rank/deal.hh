@@ -1,0 +1,34 @@
+// Dealing slots by weight, consistently: a change of weights moves only the clients that it must.
+//
+// Every (slot, endpoint) pair has a fixed random key; an endpoint's quota of slots follows its
+// weight exactly (largest remainder). The pairs are taken from the least key up; each gets its slot
+// if slot and quota are free. That is rendezvous hashing (Thaler and Ravishankar 1998) with bounded
+// loads (Mirrokni et al. 2018): shares are exact to one slot, where plain rendezvous is off by
+// sqrt(n p (1-p)) slots. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace pharos::controlplane {
+
+struct Hand {
+  std::uint64_t key = 0;  // dealing_key() of the endpoint: the same over restarts and reloads
+  double weight = 0;
+};
+
+// The key of an endpoint for dealing (FNV-1a and a finalizer; not a secret).
+[[nodiscard]] std::uint64_t dealing_key(std::string_view service,
+                                        std::string_view endpoint) noexcept;
+
+// For each of `slot_count` slots the order of all hands: the one that owns the slot first, the
+// others by their weighted key for that slot. Weights that are all 0 count as equal.
+[[nodiscard]] std::vector<std::vector<std::uint16_t>> deal(unsigned slot_count,
+                                                           std::span<const Hand> hands);
+
+// Slots for each hand, which add up to slot_count (Hamilton's largest remainder; ties by key).
+[[nodiscard]] std::vector<unsigned> quotas(unsigned slot_count, std::span<const Hand> hands);
+
+}  // namespace pharos::controlplane

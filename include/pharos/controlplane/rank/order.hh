@@ -1,0 +1,21 @@
+// The order of a pool's members for one locale: by score, and steady. Pure.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace pharos::controlplane {
+
+// An order stays while no member behind another beats it by more than this share of its score:
+// small changes of load must not reorder answers all the time.
+inline constexpr double order_margin = 0.10;
+
+// `members` in the order of their scores (`scores` is indexed by member), highest first, ties by
+// index. Where `former` (the last order, of perhaps other members) is still within the margin, its
+// order is kept; members new to it go in by score.
+[[nodiscard]] std::vector<std::uint16_t> steady_order(std::span<const std::uint16_t> members,
+                                                      std::span<const double> scores,
+                                                      std::span<const std::uint16_t> former);
+
+}  // namespace pharos::controlplane
