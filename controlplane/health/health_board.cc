@@ -86,7 +86,6 @@ void Overload::observe(std::optional<float> ratio, double high, double low, Dura
   }
 }
 
-HealthBoard::HealthBoard(config::HealthConfig config, Instant) noexcept : config_(config) {}
 
 void HealthBoard::add_site(bool keyed, Duration expected_interval, bool down, Instant now) {
   SiteHealth site(expected_interval);
@@ -182,18 +181,11 @@ void HealthBoard::heard(std::uint32_t index, const SiteReport& report, Instant r
   if (mass_silence_) lift_mass_silence(received);
 }
 
-bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport* report,
+bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport& report,
                         Instant received) const {
   const bool was_up = endpoint.up;
-  if (report == nullptr) {
-    if (endpoint.reported) {
-      endpoint = {};
-      endpoint.since = received;
-    }
-    return !was_up;
-  }
-  endpoint.requests_rps = report->requests_rps;
-  if (!report->up) {
+  endpoint.requests_rps = report.requests_rps;
+  if (!report.up) {
     endpoint.up = false;
     endpoint.rise_count = 0;
   } else if (!endpoint.up) {
@@ -202,7 +194,6 @@ bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport* report,
                   received - endpoint.rise_began >= config_.rise;
   }
   endpoint.reported = true;
-  if (endpoint.up != was_up) endpoint.since = received;
   return endpoint.up != was_up;
 }
 

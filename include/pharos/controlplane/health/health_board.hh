@@ -56,8 +56,6 @@ struct SiteHealth {
   Instant silence_base;    // silence counts from here: the last beacon, or a later excuse
   SiteMetrics metrics;     // smoothed
   double rtt_base_us = 0;  // least responder round trip, slowly forgetting; 0: none yet
-  std::uint64_t boot_epoch = 0;
-  std::uint64_t sequence = 0;
   Instant rise_began;
   unsigned rise_count = 0;
   Instant fell_silent;  // when silence took it down; `never` otherwise
@@ -73,7 +71,6 @@ struct SiteHealth {
 struct EndpointHealth {
   bool reported = false;  // the last beacon spoke of it
   bool up = true;
-  Instant since;
   Instant rise_began;
   unsigned rise_count = 0;
   std::optional<float> requests_rps;
@@ -84,7 +81,7 @@ inline constexpr Duration flap_half_life = seconds(120);
 
 class HealthBoard {
  public:
-  HealthBoard(config::HealthConfig config, Instant now) noexcept;
+  explicit HealthBoard(config::HealthConfig config) noexcept : config_(config) {}
 
   // Adds a site; indices count up from 0. `down` restores what was known before a restart: such a
   // site has to rise again, where an unknown one counts as up until its grace is over.
@@ -92,15 +89,13 @@ class HealthBoard {
   // Carries a site over from a former board (reload), timers and all; `keyed` and interval may have
   // changed.
   void add_site(const SiteHealth& former, bool keyed, Duration expected_interval, Instant now);
-  void set_config(config::HealthConfig config) noexcept { config_ = config; }
 
   // A beacon arrived at `received`. Freshness has been checked.
   void heard(std::uint32_t site, const SiteReport& report, Instant received,
              std::vector<std::uint32_t>& changed);
-  // One endpoint's part of that beacon (nullptr: it spoke of others only).
-  // True when its state changed.
-  [[nodiscard]] bool heard(EndpointHealth& endpoint, const EndpointReport* report,
-                           Instant received) const;
+  // One endpoint's part of that beacon: down at once, up again when good for `rise` and `rise_beacons`. An
+  // endpoint that a beacon does not mention keeps its last word. True when its state changed.
+  [[nodiscard]] bool heard(EndpointHealth& endpoint, const EndpointReport& report, Instant received) const;
 
   // Lets time pass. Call at next_deadline(), or at any time before.
   void tick(Instant now, std::vector<std::uint32_t>& changed);

@@ -1,0 +1,240 @@
+#include "pharos/controlplane/engine/engine.hh"
+
+#include <algorithm>
+
+// Inputs, time and judgement. Ranking is in engine_rank.cc, views are in engine_view.cc.
+
+namespace pharos::controlplane {
+
+Engine::Engine(std::shared_ptr<const World> world, Decisions decisions,
+               const std::set<std::string>& down_sites, Instant now)
+    : world_(std::move(world)),
+      decisions_(std::move(decisions)),
+      health_(world_->config->controlplane.health) {
+  for (const auto& site : world_->config->sites) {
+    health_.add_site(!site.keys.empty(), site.beacon_interval, down_sites.contains(site.id), now);
+  }
+  endpoints_.resize(world_->endpoints.size());
+  positions_.resize(world_->config->sites.size());
+  build_state(now);
+}
+
+void Engine::replace_world(std::shared_ptr<const World> world, Instant now) {
+  const auto former = std::exchange(world_, std::move(world));
+  std::map<std::string, std::uint32_t> former_sites;
+  for (std::uint32_t s = 0; s < former->config->sites.size(); ++s) {
+    former_sites.emplace(former->site(s).id, s);
+  }
+  std::map<Decisions::Key, std::uint32_t> former_endpoints;
+  for (std::uint32_t e = 0; e < former->endpoints.size(); ++e) {
+    former_endpoints.emplace(
+        Decisions::Key{former->service(former->endpoints[e].service).id, former->endpoint(e).id}, e);
+  }
+
+  const auto health = std::exchange(health_, HealthBoard(world_->config->controlplane.health));
+  const auto positions = std::exchange(positions_, {});
+  for (const auto& site : world_->config->sites) {
+    const auto at = former_sites.find(site.id);
+    if (at == former_sites.end()) {
+      health_.add_site(!site.keys.empty(), site.beacon_interval, false, now);
+      positions_.emplace_back();
+    } else {
+      health_.add_site(health.site(at->second), !site.keys.empty(), site.beacon_interval, now);
+      positions_.push_back(positions[at->second]);
+    }
+  }
+  const auto endpoints = std::exchange(endpoints_, {});
+  endpoints_.resize(world_->endpoints.size());
+  for (std::uint32_t e = 0; e < endpoints_.size(); ++e) {
+    const auto at = former_endpoints.find(key_of(e));
+    if (at != former_endpoints.end()) endpoints_[e].health = endpoints[at->second].health;
+  }
+  build_state(now);
+}
+
+void Engine::build_state(Instant now) {
+  exponents_ = decisions_.exponents.value_or(world_->config->controlplane.score);
+  pools_.clear();
+  pools_.resize(world_->pools.size());
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    const auto& service = world_->service(world_->pools[p].service);
+    pools_[p].volatility = Volatility(service.ttl_floor, service.ttl_ceiling);
+    pools_[p].answered_by = p;
+    pools_[p].cells.resize(world_->locales.size());
+  }
+  known_states_.clear();
+  changed_sites_.clear();
+  for (std::uint32_t e = 0; e < endpoints_.size(); ++e) refresh_override(e);
+  for (std::uint32_t s = 0; s < health_.site_count(); ++s) {
+    known_states_.push_back(health_.site(s).state);
+    judge_site(s, now);
+  }
+  any_dirty_ = true;
+  any_score_dirty_ = false;
+  volatility_due_ = never;
+  expected_step_ = never;
+}
+
+Decisions::Key Engine::key_of(std::uint32_t endpoint) const {
+  return {world_->service(world_->endpoints[endpoint].service).id, world_->endpoint(endpoint).id};
+}
+
+void Engine::refresh_override(std::uint32_t endpoint) {
+  const auto key = key_of(endpoint);
+  auto& state = endpoints_[endpoint];
+  const auto& configured = world_->endpoint(endpoint);
+  const auto override = decisions_.overrides.find(key);
+  state.override = override == decisions_.overrides.end() ? configured.state : override->second;
+  const auto weight = decisions_.weights.find(key);
+  state.weight = weight == decisions_.weights.end() ? configured.weight : weight->second;
+}
+
+void Engine::heard(std::uint32_t site, const SiteReport& report, std::uint64_t boot_epoch,
+                   std::uint64_t sequence, Instant received) {
+  auto& position = positions_[site];
+  if (position.boot_epoch != boot_epoch) {
+    // A new agent: what its predecessor said of endpoints is void.
+    for (const auto e : world_->endpoints_of_site[site]) endpoints_[e].health = {};
+  }
+  position = {boot_epoch, sequence};
+  health_.heard(site, report, received, changed_sites_);
+  if (report.endpoints.empty()) return;
+  std::map<std::uint64_t, const EndpointReport*> reports;
+  for (const auto& endpoint : report.endpoints) reports.emplace(endpoint.endpoint, &endpoint);
+  for (const auto e : world_->endpoints_of_site[site]) {
+    const auto at = reports.find(world_->endpoints[e].report_id);
+    // Whatever this changes, judge_site() sees it in the next step: the site is in changed_sites_.
+    if (at != reports.end()) static_cast<void>(health_.heard(endpoints_[e].health, *at->second, received));
+  }
+}
+
+void Engine::set_override(std::uint32_t endpoint, config::Override value, Instant now) {
+  decisions_.overrides[key_of(endpoint)] = value;
+  refresh_override(endpoint);
+  judge(endpoint, now);
+  mark_dirty(endpoint);
+}
+
+void Engine::set_weight(std::uint32_t endpoint, std::optional<double> weight, Instant now) {
+  if (weight) {
+    decisions_.weights[key_of(endpoint)] = *weight;
+  } else {
+    decisions_.weights.erase(key_of(endpoint));
+  }
+  refresh_override(endpoint);
+  judge(endpoint, now);
+  mark_dirty(endpoint);
+}
+
+void Engine::set_exponents(std::optional<config::ScoreConfig> exponents, Instant now) {
+  decisions_.exponents = exponents;
+  exponents_ = exponents.value_or(world_->config->controlplane.score);
+  for (std::uint32_t e = 0; e < endpoints_.size(); ++e) {
+    judge(e, now);
+    mark_dirty(e);
+  }
+}
+
+void Engine::mark_dirty(std::uint32_t endpoint) {
+  for (const auto p : world_->endpoints[endpoint].pools) pools_[p].dirty = true;
+  any_dirty_ = true;
+}
+
+void Engine::judge_site(std::uint32_t site, Instant now) {
+  const bool state_changed = health_.site(site).state != known_states_[site];
+  known_states_[site] = health_.site(site).state;
+  for (const auto e : world_->endpoints_of_site[site]) {
+    judge(e, now);
+    if (state_changed) mark_dirty(e);
+  }
+}
+
+Factors Engine::factors_of(std::uint32_t endpoint, bool well, Instant now) const {
+  const auto& fixed = world_->endpoints[endpoint];
+  const auto& health = health_.site(fixed.site);
+  const auto& metrics = health.metrics;
+  const Load load{.site_capacity_rps = world_->site(fixed.site).capacity_rps,
+                  .site_rps = metrics.requests_rps,
+                  .endpoint_capacity_rps = world_->endpoint(endpoint).capacity_rps,
+                  .endpoint_rps = endpoints_[endpoint].health.requests_rps,
+                  .link_bps = metrics.link_bps,
+                  .receive_bps = metrics.receive_bps,
+                  .transmit_bps = metrics.transmit_bps};
+  Factors factors;
+  factors.health = health_parts(metrics, health.rtt_base_us).least();
+  factors.headroom = headroom_factor(load);
+  factors.condition = condition_factor(well, health.degraded, metrics.error_ratio);
+  factors.version = fixed.version_preference;
+  factors.risk = risk_factor(flaps_at(health, now));
+  return factors;
+}
+
+void Engine::judge(std::uint32_t endpoint, Instant now) {
+  auto& state = endpoints_[endpoint];
+  const auto& site = health_.site(world_->endpoints[endpoint].site);
+  const bool well = state.override == config::Override::up || (site.usable() && state.health.up);
+  const bool reserve = state.override == config::Override::drain || state.weight <= 0;
+  const auto standing = state.override == config::Override::down ? Standing::barred
+                        : well && reserve                        ? Standing::reserve
+                        : well                                   ? Standing::healthy
+                        : reserve                                ? Standing::barred
+                                                                 : Standing::failing;
+  if (standing != state.standing || !state.judged) {
+    state.since = now;
+    mark_dirty(endpoint);
+  }
+  state.judged = true;
+  state.standing = standing;
+  state.factors = factors_of(endpoint, well, now);
+  state.base = locale_independent_score(state.factors, exponents_);
+  state.base_as_if_healthy = score_as_if_healthy(state.factors, exponents_);
+  const double moved = state.base - state.ranked_base;
+  if (moved > score_step * state.ranked_base || -moved > score_step * state.ranked_base) {
+    for (const auto p : world_->endpoints[endpoint].pools) pools_[p].score_dirty = true;
+    any_score_dirty_ = true;
+  }
+}
+
+void Engine::tick_volatility(Instant now) {
+  if (now < volatility_due_) return;
+  volatility_due_ = never;
+  for (auto& pool : pools_) {
+    if (pool.volatility.tick(now)) {
+      pool.dirty = true;
+      any_dirty_ = true;
+    }
+    volatility_due_ = std::min(volatility_due_, pool.volatility.next_deadline());
+  }
+}
+
+Round Engine::step(Instant now) {
+  if (expected_step_ != never && now > expected_step_ + stall_limit) health_.excuse(now);
+  Round round;
+  health_.tick(now, changed_sites_);
+  std::ranges::sort(changed_sites_);
+  const auto repeated = std::ranges::unique(changed_sites_);
+  changed_sites_.erase(repeated.begin(), repeated.end());
+  for (const auto site : changed_sites_) {
+    if (health_.site(site).state != known_states_[site]) round.site_changes.push_back(site);
+    judge_site(site, now);
+  }
+  changed_sites_.clear();
+  tick_volatility(now);
+
+  std::vector<std::uint32_t> dirty;
+  collect_dirty(now, dirty);
+  for (const auto p : dirty) refresh_membership(p);
+  for (const auto p : dirty) refresh_slots(p);
+  for (const auto p : dirty) rank_pool(p, now, round);
+  expected_step_ = next_deadline();
+  return round;
+}
+
+Instant Engine::next_deadline() const noexcept {
+  if (any_dirty_ || !changed_sites_.empty()) return Instant{0};
+  Instant next = std::min(health_.next_deadline(), volatility_due_);
+  if (any_score_dirty_) next = std::min(next, next_score_round_);
+  return next;
+}
+
+}  // namespace pharos::controlplane

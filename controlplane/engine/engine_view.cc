@@ -1,0 +1,148 @@
+#include "pharos/controlplane/engine/engine.hh"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+
+// What people see of the engine: the same state that the answers come from.
+
+namespace pharos::controlplane {
+
+CellContent Engine::content(std::uint32_t pool, std::uint16_t locale) const {
+  const auto& state = pools_[pool];
+  const auto& cell = state.cells[locale];
+  CellContent content;
+  content.type = static_cast<std::uint16_t>(world_->pools[pool].pool.type);
+  content.ttl_s = cell.ttl_s;
+  if (dealt_by_slot(state.answered_by)) {
+    for (const auto& order : pools_[state.answered_by].slots) {
+      content.slots.push_back(addresses_of(pool, order));
+    }
+  } else {
+    content.slots.push_back(addresses_of(pool, cell.order));
+  }
+  if (std::ranges::all_of(content.slots, [](const auto& slot) { return slot.empty(); })) {
+    content.slots.clear();
+  }
+  return content;
+}
+
+std::vector<std::uint32_t> Engine::answered(std::uint32_t pool, std::uint16_t locale,
+                                            unsigned slot) const {
+  const auto& state = pools_[pool];
+  const auto& source = world_->pools[state.answered_by];
+  const auto& slots = pools_[state.answered_by].slots;
+  const auto& order = dealt_by_slot(state.answered_by) && !slots.empty()
+                          ? slots[slot % slots.size()]
+                          : state.cells[locale].order;
+  std::size_t room = world_->service(world_->pools[pool].service).answers_max;
+  std::vector<std::uint32_t> endpoints;
+  for (const auto member : order) {
+    if (room == 0) break;
+    endpoints.push_back(source.members[member]);
+    room -= std::min(room, source.addresses[member].size());
+  }
+  return endpoints;
+}
+
+EndpointView Engine::view(std::uint32_t endpoint, std::uint16_t locale, Instant now) const {
+  const auto& state = endpoints_[endpoint];
+  const auto& fixed = world_->endpoints[endpoint];
+  const auto& site = health_.site(fixed.site);
+  EndpointView view;
+  view.factors = state.factors;
+  view.factors.proximity = proximity_factor(world_->rtt(locale, fixed.site));
+  view.score = score_of(view.factors, exponents_);
+  view.standing = state.standing;
+  view.override = state.override;
+  view.override_by_operator = decisions_.overrides.contains(key_of(endpoint));
+  view.weight = state.weight;
+  view.weight_by_operator = decisions_.weights.contains(key_of(endpoint));
+  view.since = state.since;
+  view.reason = reason_of(endpoint, now);
+  const bool well = state.override == config::Override::up || (site.usable() && state.health.up);
+  if (state.override == config::Override::down || !well) {
+    view.state = "down";
+  } else if (state.override == config::Override::drain) {
+    view.state = "draining";
+  } else if (site.degraded) {
+    view.state = "degraded";
+  } else {
+    view.state = site.state == SiteState::unknown ? "unknown" : "up";
+  }
+  return view;
+}
+
+std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
+  const auto& state = endpoints_[endpoint];
+  const auto& fixed = world_->endpoints[endpoint];
+  const auto& site = health_.site(fixed.site);
+  const auto& id = world_->site(fixed.site).id;
+  const char* by = decisions_.overrides.contains(key_of(endpoint)) ? "the operator" : "configuration";
+  if (state.override == config::Override::down) return fmt::format("taken down by {}", by);
+  if (state.override == config::Override::up) return fmt::format("held up by {}", by);
+  std::string reason;
+  const auto add = [&](std::string text) { reason += (reason.empty() ? "" : "; ") + text; };
+  if (state.override == config::Override::drain) add(fmt::format("draining by {}", by));
+  if (state.weight <= 0) add("weight 0: a last resort");
+  if (site.state == SiteState::down) {
+    if (site.leaving) add(fmt::format("site {} said that it leaves", id));
+    else if (site.rise_count > 0) {
+      add(fmt::format("site {} is back and has to stay good: {} beacons so far", id, site.rise_count));
+    } else if (!site.rhythm.heard()) add(fmt::format("site {} was never heard", id));
+    else {
+      add(fmt::format("site {} is silent for {:.1f} s", id, (now - site.rhythm.last()).seconds()));
+    }
+  }
+  if (!state.health.up) add("its agent reports it down");
+  if (site.state == SiteState::suspect) add(fmt::format("site {} is suspected: a beacon is late", id));
+  if (site.state == SiteState::unknown) add(fmt::format("site {} was not heard yet", id));
+  if (site.degraded) {
+    add(fmt::format("site {} is overloaded: {}", id, site.cpu.active() ? "cpu" : "memory"));
+  }
+  const auto parts = health_parts(site.metrics, site.rtt_base_us);
+  if (parts.least() < 0.95) add(fmt::format("health is held down by {}", parts.tightest()));
+  if (state.factors.headroom < 0.95) add("its capacity is partly used");
+  if (state.factors.risk < 0.95) add(fmt::format("site {} fell lately", id));
+  return reason.empty() ? "all is well" : reason;
+}
+
+PoolView Engine::view_pool(std::uint32_t pool) const {
+  const auto& state = pools_[pool];
+  PoolView view;
+  view.panic = state.membership.panic;
+  view.volatility_level = state.volatility.level();
+  view.total = static_cast<unsigned>(world_->pools[pool].members.size());
+  for (const auto e : world_->pools[pool].members) {
+    view.healthy += endpoints_[e].standing == Standing::healthy ||
+                    endpoints_[e].standing == Standing::reserve;
+  }
+  view.answered_by = state.answered_by;
+  view.ttl_s = state.cells.empty() ? 0 : state.cells.front().ttl_s;
+  return view;
+}
+
+std::vector<std::string> Engine::alarms() const {
+  std::vector<std::string> alarms;
+  if (health_.suspects_itself()) {
+    alarms.emplace_back(
+        "most sites fell silent at once: we suspect ourselves and keep the last good ranking (look at the "
+        "network between the sites and this responder)");
+  }
+  if (health_.deaf()) {
+    alarms.emplace_back(
+        "no site was heard since the start: all count as up (look at the agents, their keys and the way here)");
+  }
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    const auto& membership = pools_[p].membership;
+    if (!membership.panic) continue;
+    const char* then = membership.closed          ? "only healthy ones are answered"
+                       : pools_[p].answered_by != p ? "another service answers for it"
+                                                    : "it answers as if all were healthy";
+    alarms.push_back(fmt::format("service {}: {:.0f} % of its weight is healthy: {}",
+                                 world_->pools[p].pool.name(), membership.healthy_share * 100, then));
+  }
+  return alarms;
+}
+
+}  // namespace pharos::controlplane

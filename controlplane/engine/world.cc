@@ -1,0 +1,159 @@
+#include "pharos/controlplane/engine/world.hh"
+
+#include "pharos/controlplane/rank/deal.hh"
+#include "pharos/controlplane/score/distance.hh"
+#include "pharos/controlplane/score/score.hh"
+#include "pharos/shared/ranking_image.hh"
+#include "pharos/wire/beacon.hh"
+
+#include <algorithm>
+#include <map>
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr std::size_t members_max = 0xffff;
+
+Family family_of(dns::Type type) noexcept {
+  return type == dns::Type::aaaa ? Family::ipv6 : Family::ipv4;
+}
+
+Status add_endpoints(World& world, const std::map<std::string, std::uint32_t>& sites) {
+  const auto& services = world.config->services;
+  for (std::uint32_t s = 0; s < services.size(); ++s) {
+    const auto& service = services[s];
+    world.first_endpoint.push_back(static_cast<std::uint32_t>(world.endpoints.size()));
+    for (std::uint32_t e = 0; e < service.endpoints.size(); ++e) {
+      const auto& endpoint = service.endpoints[e];
+      const auto site = sites.find(endpoint.site);
+      if (site == sites.end()) {
+        return fail(ErrorCode::not_found, "site '" + endpoint.site + "' is not configured",
+                    endpoint.source.text());
+      }
+      const auto version = service.versions.find(endpoint.version);
+      WorldEndpoint made;
+      made.service = s;
+      made.index = e;
+      made.site = site->second;
+      made.report_id = endpoint_hash(service.id, endpoint.id);
+      made.dealing_key = dealing_key(service.id, endpoint.id);
+      made.version_preference = version == service.versions.end() ? 1.0 : version->second;
+      world.endpoints_of_site[made.site].push_back(static_cast<std::uint32_t>(world.endpoints.size()));
+      world.endpoints.push_back(std::move(made));
+    }
+  }
+  return {};
+}
+
+void add_members(World& world, WorldPool& pool, std::uint32_t index) {
+  const auto first = world.first_endpoint[pool.service];
+  const auto count = static_cast<std::uint32_t>(world.service(pool.service).endpoints.size());
+  for (std::uint32_t e = first; e < first + count; ++e) {
+    std::vector<IpAddress> addresses;
+    std::ranges::copy_if(world.endpoint(e).addresses, std::back_inserter(addresses),
+                         [&](const auto& a) { return a.family() == family_of(pool.pool.type); });
+    if (addresses.empty()) continue;
+    pool.members.push_back(e);
+    pool.addresses.push_back(std::move(addresses));
+    world.endpoints[e].pools.push_back(index);
+  }
+}
+
+Status add_pools(World& world) {
+  std::map<std::string, std::uint32_t> services;
+  for (std::uint32_t s = 0; s < world.config->services.size(); ++s) {
+    services.emplace(world.config->services[s].id, s);
+  }
+  const auto pools = pools_of(*world.config);
+  if (pools.size() > ranking::pools_max) {
+    return fail(ErrorCode::exhausted, "more than " + std::to_string(ranking::pools_max) + " pools",
+                world.config->file, "split the services over several responders");
+  }
+  for (std::uint32_t p = 0; p < pools.size(); ++p) {
+    WorldPool made;
+    made.pool = pools[p];
+    made.service = services.at(pools[p].service);
+    add_members(world, made, p);
+    const auto& service = world.service(made.service);
+    if (made.members.size() > members_max) {
+      return fail(ErrorCode::exhausted, "service '" + service.id + "' has more than 65535 endpoints",
+                  service.source.text());
+    }
+    if (service.fail == config::FailMode::to) {
+      if (!services.contains(service.fail_to)) {
+        return fail(ErrorCode::not_found, "service '" + service.fail_to + "' is not configured",
+                    service.source.text());
+      }
+      made.fail_to = find_pool(pools, service.fail_to, pools[p].type);
+    }
+    world.pools.push_back(std::move(made));
+  }
+  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
+    if (world.pools[p].fail_to) world.pools[*world.pools[p].fail_to].asked_by.push_back(p);
+  }
+  return {};
+}
+
+void add_round_trips(World& world) {
+  const auto& config = *world.config;
+  std::map<std::string, const config::LocaleConfig*> locales;
+  for (const auto& locale : config.locales) locales.emplace(locale.id, &locale);
+  for (const auto& id : world.locales) {
+    const auto found = locales.find(id);
+    const auto* locale = found == locales.end() ? nullptr : found->second;
+    for (const auto& site : config.sites) {
+      double rtt_ms = rtt_unknown_ms;
+      bool measured = false;
+      if (locale != nullptr) {
+        if (const auto at = locale->latency.find(site.id); at != locale->latency.end()) {
+          rtt_ms = at->second.seconds() * 1e3;
+          measured = true;
+        } else if (locale->latitude && locale->longitude) {
+          rtt_ms = estimated_rtt_ms({*locale->latitude, *locale->longitude},
+                                    {site.latitude, site.longitude});
+        }
+      }
+      world.rtt_ms.push_back(rtt_ms);
+      world.rtt_measured.push_back(measured);
+    }
+  }
+}
+
+}  // namespace
+
+std::optional<std::uint32_t> World::find_endpoint(const std::string& service_id,
+                                                  const std::string& endpoint_id) const {
+  for (std::uint32_t s = 0; s < config->services.size(); ++s) {
+    if (service(s).id != service_id) continue;
+    const auto& all = service(s).endpoints;
+    for (std::uint32_t e = 0; e < all.size(); ++e) {
+      if (all[e].id == endpoint_id) return first_endpoint[s] + e;
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> World::pool_names() const {
+  std::vector<std::string> names;
+  names.reserve(pools.size());
+  for (const auto& pool : pools) names.push_back(pool.pool.name());
+  return names;
+}
+
+Result<std::shared_ptr<const World>> make_world(std::shared_ptr<const config::Config> config,
+                                                std::vector<std::string> locales) {
+  auto world = std::make_shared<World>();
+  world->config = std::move(config);
+  world->locales = std::move(locales);
+  std::map<std::string, std::uint32_t> sites;
+  for (std::uint32_t s = 0; s < world->config->sites.size(); ++s) {
+    sites.emplace(world->config->sites[s].id, s);
+  }
+  world->endpoints_of_site.resize(world->config->sites.size());
+  if (auto added = add_endpoints(*world, sites); !added) return std::unexpected(added.error());
+  if (auto added = add_pools(*world); !added) return std::unexpected(added.error());
+  add_round_trips(*world);
+  return world;
+}
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,193 @@
+// The control loop: beacons, the operator's word and time go in; changed answers come out.
+//
+//   heard() / set_*() / replace_world()          step(now)
+//        |                                          |
+//        v                                          v
+//   HealthBoard -> judge endpoints -> dirty pools -> membership -> order per locale -> Round (cells)
+//
+// A pure function of its state, its inputs and the times passed in: it reads no clock, socket, file or random
+// number, so that the same inputs give the same cells, bit for bit, and a simulator can drive it. Owned by one
+// thread. Cost of a step: what changed; a beacon that moves nothing by more than `score_step` re-ranks nothing.
+#pragma once
+
+#include "pharos/controlplane/engine/world.hh"
+#include "pharos/controlplane/health/health_board.hh"
+#include "pharos/controlplane/image/ranking_builder.hh"
+#include "pharos/controlplane/rank/membership.hh"
+#include "pharos/controlplane/rank/volatility.hh"
+#include "pharos/controlplane/score/score.hh"
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pharos::controlplane {
+
+// Scores that moved less than this share since they were ranked last are not ranked again.
+inline constexpr double score_step = 0.02;
+// Rounds that only scores ask for come at most this often; changes of who may be answered never wait.
+inline constexpr Duration score_round_interval = milliseconds(20);
+// A step this much later than its deadline means that we were away ourselves.
+inline constexpr Duration stall_limit = milliseconds(250);
+// Redirections by `fail: to` are followed this far.
+inline constexpr unsigned redirects_max = 8;
+
+// What the operator said; kept by id, so that it outlives reloads and restarts.
+struct Decisions {
+  using Key = std::pair<std::string, std::string>;  // service, endpoint
+  std::map<Key, config::Override> overrides;
+  std::map<Key, double> weights;
+  std::optional<config::ScoreConfig> exponents;  // empty: as configured
+};
+
+struct CellChange {
+  std::uint32_t pool = 0;
+  std::uint16_t locale = 0;
+  std::shared_ptr<const CellContent> content;
+};
+
+// What a step did.
+struct Round {
+  std::vector<CellChange> cells;            // by pool, then locale
+  std::vector<std::uint32_t> site_changes;  // sites whose state is another now
+};
+
+// An endpoint as the engine sees it now, for lists and for explain.
+struct EndpointView {
+  Factors factors;                 // proximity for the locale asked for
+  double score = 0;
+  Standing standing = Standing::healthy;
+  std::string state;               // "up", "degraded", "down", "draining", "unknown"
+  std::string reason;              // in words
+  config::Override override = config::Override::automatic;
+  bool override_by_operator = false;
+  double weight = 1;
+  bool weight_by_operator = false;
+  Instant since;
+};
+
+struct PoolView {
+  bool panic = false;
+  std::uint32_t ttl_s = 0;
+  unsigned volatility_level = 0;
+  unsigned healthy = 0;            // members
+  unsigned total = 0;
+  std::uint32_t answered_by = 0;   // itself, or the pool that it is redirected to
+};
+
+class Engine {
+ public:
+  // `down_sites`: ids of sites that were down before a restart.
+  Engine(std::shared_ptr<const World> world, Decisions decisions, const std::set<std::string>& down_sites,
+         Instant now);
+
+  // An accepted beacon of a site of this world.
+  void heard(std::uint32_t site, const SiteReport& report, std::uint64_t boot_epoch, std::uint64_t sequence,
+             Instant received);
+
+  void set_override(std::uint32_t endpoint, config::Override value, Instant now);
+  void set_weight(std::uint32_t endpoint, std::optional<double> weight, Instant now);
+  void set_exponents(std::optional<config::ScoreConfig> exponents, Instant now);
+
+  // A new configuration. Sites and endpoints that stay (by id) keep their health; every cell is new.
+  void replace_world(std::shared_ptr<const World> world, Instant now);
+
+  // Lets time pass and ranks what is dirty. The first step ranks everything.
+  [[nodiscard]] Round step(Instant now);
+  // When step() has something to do without further input; `never` if it has not.
+  [[nodiscard]] Instant next_deadline() const noexcept;
+
+  [[nodiscard]] const World& world() const noexcept { return *world_; }
+  [[nodiscard]] std::shared_ptr<const World> shared_world() const noexcept { return world_; }
+  [[nodiscard]] const HealthBoard& health() const noexcept { return health_; }
+  [[nodiscard]] const Decisions& decisions() const noexcept { return decisions_; }
+  [[nodiscard]] const config::ScoreConfig& exponents() const noexcept { return exponents_; }
+
+  [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> beacon_position(std::uint32_t site) const {
+    return {positions_[site].boot_epoch, positions_[site].sequence};
+  }
+  [[nodiscard]] EndpointView view(std::uint32_t endpoint, std::uint16_t locale, Instant now) const;
+  [[nodiscard]] PoolView view_pool(std::uint32_t pool) const;
+  // The answers of a cell as ranked last.
+  [[nodiscard]] CellContent content(std::uint32_t pool, std::uint16_t locale) const;
+  // Endpoints of a cell in the order of the answers of one slot, as ranked last.
+  [[nodiscard]] std::vector<std::uint32_t> answered(std::uint32_t pool, std::uint16_t locale,
+                                                    unsigned slot) const;
+  // What is wrong now, in words; empty when all is well.
+  [[nodiscard]] std::vector<std::string> alarms() const;
+
+ private:
+  struct EndpointState {
+    EndpointHealth health;
+    config::Override override = config::Override::automatic;
+    double weight = 1;
+    Factors factors;              // all but proximity
+    double base = 0;              // score without proximity
+    double base_as_if_healthy = 0;
+    double ranked_base = -1;      // base when it was ranked last
+    bool judged = false;
+    Standing standing = Standing::healthy;
+    Instant since;
+  };
+  struct CellState {
+    std::vector<std::uint16_t> order;  // of the answering pool's members; empty where dealt by slot
+    std::uint32_t ttl_s = 0;
+    std::uint64_t digest = 0;          // of addresses by slot
+    bool ranked = false;
+  };
+  struct BeaconPosition {
+    std::uint64_t boot_epoch = 0;
+    std::uint64_t sequence = 0;
+  };
+  struct PoolState {
+    Membership membership;
+    Volatility volatility{{}, {}};
+    std::vector<std::vector<std::uint16_t>> slots;  // weighted: members by slot
+    std::vector<double> dealt_weights;
+    bool in_doubt = false;
+    std::uint32_t answered_by = 0;
+    bool dirty = true;
+    bool score_dirty = false;
+    std::vector<CellState> cells;  // by locale
+  };
+
+  void build_state(Instant now);
+  void mark_dirty(std::uint32_t endpoint);
+  void refresh_override(std::uint32_t endpoint);
+  [[nodiscard]] Factors factors_of(std::uint32_t endpoint, bool well, Instant now) const;
+  void tick_volatility(Instant now);
+  void judge_site(std::uint32_t site, Instant now);
+  void judge(std::uint32_t endpoint, Instant now);
+  void refresh_membership(std::uint32_t pool);
+  void refresh_slots(std::uint32_t pool);
+  [[nodiscard]] std::uint32_t follow_redirects(std::uint32_t pool) const;
+  [[nodiscard]] double score_in(std::uint32_t pool, std::uint16_t member, std::uint16_t locale) const;
+  void collect_dirty(Instant now, std::vector<std::uint32_t>& pools);
+  void rank_pool(std::uint32_t pool, Instant now, Round& round);
+  [[nodiscard]] bool rank_cell(std::uint32_t pool, std::uint16_t locale, bool from_another);
+  [[nodiscard]] bool dealt_by_slot(std::uint32_t pool) const;
+  [[nodiscard]] std::vector<IpAddress> addresses_of(std::uint32_t pool,
+                                                    const std::vector<std::uint16_t>& order) const;
+  [[nodiscard]] std::uint32_t ttl_of(std::uint32_t pool, std::uint16_t locale) const;
+  [[nodiscard]] std::string reason_of(std::uint32_t endpoint, Instant now) const;
+  [[nodiscard]] Decisions::Key key_of(std::uint32_t endpoint) const;
+
+  std::shared_ptr<const World> world_;
+  Decisions decisions_;
+  config::ScoreConfig exponents_;
+  HealthBoard health_;
+  std::vector<BeaconPosition> positions_;  // of the last beacon, by site
+  std::vector<EndpointState> endpoints_;
+  std::vector<PoolState> pools_;
+  std::vector<std::uint32_t> changed_sites_;  // since the last step
+  std::vector<SiteState> known_states_;       // as of the last step
+  bool any_dirty_ = true;
+  bool any_score_dirty_ = false;
+  Instant next_score_round_;
+  Instant volatility_due_ = never;
+  Instant expected_step_ = never;             // deadline that the last step left behind
+};
+
+}  // namespace pharos::controlplane

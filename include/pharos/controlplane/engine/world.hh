@@ -1,0 +1,68 @@
+// What is configured, with every name turned into an index: what the engine steers over.
+//
+// Made once per configuration by any thread, constant after that. Indices of sites, services and locales are those of
+// the configuration and the locale table; pools are those of rank/pool.hh.
+#pragma once
+
+#include "pharos/config/model.hh"
+#include "pharos/controlplane/rank/pool.hh"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pharos::controlplane {
+
+struct WorldEndpoint {
+  std::uint32_t service = 0;
+  std::uint32_t index = 0;        // among the service's endpoints
+  std::uint32_t site = 0;
+  std::uint64_t report_id = 0;    // under which beacons speak of it
+  std::uint64_t dealing_key = 0;
+  double version_preference = 1;
+  std::vector<std::uint32_t> pools;
+};
+
+struct WorldPool {
+  Pool pool;
+  std::uint32_t service = 0;
+  std::vector<std::uint32_t> members;             // endpoints; at most 65535
+  std::vector<std::vector<IpAddress>> addresses;  // of each member, those of the pool's family
+  std::optional<std::uint32_t> fail_to;           // pool of the same type
+  std::vector<std::uint32_t> asked_by;            // pools whose fail_to is this one
+};
+
+struct World {
+  std::shared_ptr<const config::Config> config;
+  std::vector<std::string> locales;
+  std::vector<double> rtt_ms;                     // [locale * sites + site]
+  std::vector<bool> rtt_measured;                 // the same; false: from the distance, or unknown
+  std::vector<WorldEndpoint> endpoints;           // those of one service side by side
+  std::vector<std::uint32_t> first_endpoint;      // by service
+  std::vector<WorldPool> pools;
+  std::vector<std::vector<std::uint32_t>> endpoints_of_site;
+
+  [[nodiscard]] const config::ServiceConfig& service(std::uint32_t index) const {
+    return config->services[index];
+  }
+  [[nodiscard]] const config::EndpointConfig& endpoint(std::uint32_t index) const {
+    const auto& e = endpoints[index];
+    return config->services[e.service].endpoints[e.index];
+  }
+  [[nodiscard]] const config::SiteConfig& site(std::uint32_t index) const { return config->sites[index]; }
+  [[nodiscard]] double rtt(std::uint32_t locale, std::uint32_t site) const {
+    return rtt_ms[std::size_t{locale} * config->sites.size() + site];
+  }
+  [[nodiscard]] std::optional<std::uint32_t> find_endpoint(const std::string& service,
+                                                           const std::string& endpoint) const;
+  [[nodiscard]] std::vector<std::string> pool_names() const;
+};
+
+// Errors: not_found (a site or service that is named and not there), exhausted (a pool of more than 65535 endpoints,
+// more pools than an image holds).
+[[nodiscard]] Result<std::shared_ptr<const World>> make_world(std::shared_ptr<const config::Config> config,
+                                                              std::vector<std::string> locales);
+
+}  // namespace pharos::controlplane
