@@ -1,0 +1,133 @@
+#include "database.hh"
+
+#include <bit>
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr int application_id = 0x50484152;  // "PHAR"
+constexpr int schema_version = 1;
+
+constexpr const char* schema = R"sql(
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS overrides (service TEXT, endpoint TEXT, state TEXT NOT NULL,
+  PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS weights (service TEXT, endpoint TEXT, weight REAL NOT NULL,
+  PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS exponents (factor TEXT PRIMARY KEY, exponent REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS freshness (site TEXT PRIMARY KEY, boot_epoch INTEGER NOT NULL,
+  sequence INTEGER NOT NULL, fingerprints BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS down_sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
+PRAGMA application_id = 1346912594;
+PRAGMA user_version = 1;
+COMMIT;
+)sql";
+static_assert(application_id == 1346912594);
+
+ErrorCode kind_of(int code) noexcept {
+  switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_FORMAT: return ErrorCode::invalid;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return ErrorCode::conflict;
+    default: return ErrorCode::unavailable;
+  }
+}
+
+}  // namespace
+
+Statement::Statement(sqlite3* database, const char* sql) noexcept {
+  sqlite3_stmt* statement = nullptr;
+  code_ = sqlite3_prepare_v2(database, sql, -1, &statement, nullptr);
+  statement_.reset(statement);
+}
+Statement& Statement::bind(int index, std::int64_t value) noexcept {
+  if (statement_) sqlite3_bind_int64(statement_.get(), index, value);
+  return *this;
+}
+Statement& Statement::bind(int index, double value) noexcept {
+  if (statement_) sqlite3_bind_double(statement_.get(), index, value);
+  return *this;
+}
+Statement& Statement::bind(int index, std::string_view text) noexcept {
+  if (statement_) {
+    sqlite3_bind_text64(statement_.get(), index, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  }
+  return *this;
+}
+Statement& Statement::bind(int index, ConstBytes blob) noexcept {
+  if (statement_) sqlite3_bind_blob64(statement_.get(), index, blob.data(), blob.size(), SQLITE_TRANSIENT);
+  return *this;
+}
+bool Statement::row() noexcept {
+  if (!statement_) return false;
+  code_ = sqlite3_step(statement_.get());
+  return code_ == SQLITE_ROW;
+}
+bool Statement::run() noexcept {
+  if (!statement_) return false;
+  code_ = sqlite3_step(statement_.get());
+  return code_ == SQLITE_DONE;
+}
+std::int64_t Statement::integer(int column) const noexcept {
+  return sqlite3_column_int64(statement_.get(), column);
+}
+std::uint64_t Statement::unsigned_integer(int column) const noexcept {
+  return std::bit_cast<std::uint64_t>(integer(column));
+}
+double Statement::real(int column) const noexcept {
+  return sqlite3_column_double(statement_.get(), column);
+}
+std::string Statement::text(int column) const { return std::string(as_text(blob(column))); }
+ConstBytes Statement::blob(int column) const noexcept {
+  const auto* data = static_cast<const std::byte*>(sqlite3_column_blob(statement_.get(), column));
+  const auto bytes = static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column));
+  return {data, data == nullptr ? 0 : bytes};
+}
+
+Status Database::execute(const char* sql) {
+  const int code = sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr);
+  if (code == SQLITE_OK) return {};
+  return fail(kind_of(code), message(), path_);
+}
+
+Status Database::check() {
+  auto integrity = prepare("PRAGMA quick_check(1)");
+  const bool answered = integrity.row();
+  if (!answered) return fail(kind_of(sqlite3_errcode(handle_.get())), message(), path_);
+  if (integrity.text(0) != "ok") return fail(ErrorCode::invalid, integrity.text(0), path_);
+  auto kind = prepare("SELECT * FROM pragma_application_id(), pragma_user_version()");
+  if (!kind.row()) return fail(kind_of(sqlite3_errcode(handle_.get())), message(), path_);
+  const auto application = kind.integer(0);
+  const auto version = kind.integer(1);
+  if (application == 0 && version == 0) return {};  // new
+  if (application != application_id) return fail(ErrorCode::invalid, "not a Pharos database", path_);
+  if (version > schema_version) {
+    return fail(ErrorCode::unsupported, "written by a newer version of Pharos", path_,
+                "start that version, or move the file away and lose what the operator set");
+  }
+  return {};
+}
+
+Result<Database> Database::open(const std::string& path) {
+  Database database;
+  database.path_ = path;
+  sqlite3* handle = nullptr;
+  const int code = sqlite3_open_v2(
+      path.c_str(), &handle,
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW, nullptr);
+  database.handle_.reset(handle);
+  if (code != SQLITE_OK) {
+    return fail(kind_of(code), handle == nullptr ? "out of memory" : database.message(), path);
+  }
+  sqlite3_busy_timeout(handle, 2000);
+  if (auto checked = database.check(); !checked) return std::unexpected(checked.error());
+  for (const char* sql : {"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", schema}) {
+    if (auto done = database.execute(sql); !done) return std::unexpected(done.error());
+  }
+  return database;
+}
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,61 @@
+// A SQLite connection and its statements, as owners that close themselves. Private to this folder.
+#pragma once
+
+#include "pharos/base/bytes.hh"
+#include "pharos/base/error.hh"
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace pharos::controlplane {
+
+class Statement {
+ public:
+  Statement(sqlite3* database, const char* sql) noexcept;
+  Statement& bind(int index, std::int64_t value) noexcept;
+  Statement& bind(int index, double value) noexcept;
+  Statement& bind(int index, std::string_view text) noexcept;
+  Statement& bind(int index, ConstBytes blob) noexcept;
+  // Whether there is a row; its columns are good until the next call. Failures end the rows and stay in ok().
+  [[nodiscard]] bool row() noexcept;
+  [[nodiscard]] bool run() noexcept;  // for statements without rows
+  [[nodiscard]] bool ok() const noexcept { return code_ == SQLITE_OK || code_ == SQLITE_ROW || code_ == SQLITE_DONE; }
+
+  [[nodiscard]] std::int64_t integer(int column) const noexcept;
+  [[nodiscard]] std::uint64_t unsigned_integer(int column) const noexcept;
+  [[nodiscard]] double real(int column) const noexcept;
+  [[nodiscard]] std::string text(int column) const;
+  [[nodiscard]] ConstBytes blob(int column) const noexcept;
+
+ private:
+  struct Finalize {
+    void operator()(sqlite3_stmt* statement) const noexcept { sqlite3_finalize(statement); }
+  };
+  std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+  int code_ = SQLITE_OK;
+};
+
+class Database {
+ public:
+  // Opens or makes the file, proves it sound and brings its tables up. Errors: invalid (damaged, or of another
+  // kind), unavailable, conflict (locked by another process).
+  [[nodiscard]] static Result<Database> open(const std::string& path);
+
+  [[nodiscard]] Statement prepare(const char* sql) noexcept { return {handle_.get(), sql}; }
+  [[nodiscard]] Status execute(const char* sql);
+  [[nodiscard]] std::string message() const { return sqlite3_errmsg(handle_.get()); }
+
+ private:
+  struct Close {
+    void operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
+  };
+  [[nodiscard]] Status check();
+  std::unique_ptr<sqlite3, Close> handle_;
+  std::string path_;
+};
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,323 @@
+#include "pharos/controlplane/store/store.hh"
+
+#include "database.hh"
+
+#include <sys/stat.h>
+
+#include <array>
+#include <bit>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace pharos::controlplane {
+namespace {
+
+using Write = std::function<bool(Database&)>;
+// More queued writes than this (a disk that hangs) and new ones are dropped, with an alarm.
+constexpr std::size_t queue_writes_max = 100'000;
+
+std::int64_t as_stored(std::uint64_t value) noexcept { return std::bit_cast<std::int64_t>(value); }
+
+constexpr std::array<std::pair<const char*, double config::ScoreConfig::*>, 6> exponent_names = {{
+    {"proximity", &config::ScoreConfig::proximity},
+    {"health", &config::ScoreConfig::health},
+    {"headroom", &config::ScoreConfig::headroom},
+    {"condition", &config::ScoreConfig::condition},
+    {"version", &config::ScoreConfig::version},
+    {"risk", &config::ScoreConfig::risk},
+}};
+
+std::optional<config::Override> parse_override(const std::string& text) {
+  for (const auto value : {config::Override::automatic, config::Override::up, config::Override::down,
+                           config::Override::drain}) {
+    if (config::name_of(value) == text) return value;
+  }
+  return std::nullopt;
+}
+
+void read_meta(Database& database, Remembered& into) {
+  auto rows = database.prepare("SELECT name, value FROM meta");
+  while (rows.row()) {
+    const auto name = rows.text(0);
+    if (name == "epoch") into.version.epoch = rows.unsigned_integer(1);
+    if (name == "generation") into.version.generation = rows.unsigned_integer(1);
+    if (name == "name_count") into.name_count = rows.unsigned_integer(1);
+    if (name == "hash_key" && rows.blob(1).size() == sizeof(dns::NameHashKey)) {
+      into.hash_key = load<dns::NameHashKey>(rows.blob(1).data());
+    }
+  }
+}
+
+void read_freshness(Database& database, Remembered& into) {
+  auto rows = database.prepare("SELECT site, boot_epoch, sequence, fingerprints FROM freshness");
+  while (rows.row()) {
+    SiteFreshness site;
+    site.site_id = rows.text(0);
+    site.boot_epoch = rows.unsigned_integer(1);
+    site.sequence = rows.unsigned_integer(2);
+    const auto blob = rows.blob(3);
+    for (std::size_t at = 0; at + 8 <= blob.size(); at += 8) {
+      site.key_fingerprints.push_back(load<std::uint64_t>(blob.data() + at));
+    }
+    into.freshness.push_back(std::move(site));
+  }
+}
+
+void read_decisions(Database& database, Remembered& into) {
+  auto overrides = database.prepare("SELECT service, endpoint, state FROM overrides");
+  while (overrides.row()) {
+    if (const auto value = parse_override(overrides.text(2))) {
+      into.overrides[{overrides.text(0), overrides.text(1)}] = *value;
+    }
+  }
+  auto weights = database.prepare("SELECT service, endpoint, weight FROM weights");
+  while (weights.row()) into.weights[{weights.text(0), weights.text(1)}] = weights.real(2);
+  auto exponents = database.prepare("SELECT factor, exponent FROM exponents");
+  while (exponents.row()) {
+    if (!into.exponents) into.exponents.emplace();
+    for (const auto& [name, member] : exponent_names) {
+      if (exponents.text(0) == name) (*into.exponents).*member = exponents.real(1);
+    }
+  }
+}
+
+Remembered read_all(Database& database) {
+  Remembered all;
+  read_meta(database, all);
+  read_decisions(database, all);
+  read_freshness(database, all);
+  auto down = database.prepare("SELECT site FROM down_sites");
+  while (down.row()) all.down_sites.insert(down.text(0));
+  all.lost = all.version == Version{};
+  return all;
+}
+
+Status move_aside(const std::string& path, const std::string& to) {
+  std::error_code error;
+  std::filesystem::rename(path, to, error);
+  if (error) return fail(ErrorCode::unavailable, "cannot move it to " + to + ": " + error.message(), path);
+  // The log belongs to the damaged file: a new database must not replay it.
+  for (const char* suffix : {"-wal", "-shm"}) {
+    std::filesystem::rename(path + suffix, to + suffix, error);
+    if (error) std::filesystem::remove(path + suffix, error);
+  }
+  return {};
+}
+
+bool save_meta(Database& database, const char* name, std::int64_t value) {
+  return database.prepare("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")
+      .bind(1, std::string_view(name))
+      .bind(2, value)
+      .run();
+}
+
+}  // namespace
+
+struct Store::State {
+  explicit State(Database opened) : database(std::move(opened)) {}
+
+  Database database;  // used by the writer alone once it runs
+  Remembered remembered;
+
+  mutable std::mutex mutex;  // guards what follows
+  std::condition_variable wake, written;
+  std::vector<Write> queue;
+  std::uint64_t queued = 0, done = 0;
+  std::string failure;
+  bool stopping = false;
+  std::thread writer;
+
+  void add(Write write) {
+    {
+      const std::lock_guard lock(mutex);
+      if (queue.size() >= queue_writes_max) {
+        failure = "the disk does not keep up: writes are dropped";
+        return;
+      }
+      queue.push_back(std::move(write));
+      ++queued;
+    }
+    wake.notify_one();
+  }
+
+  [[nodiscard]] std::string write_batch(const std::vector<Write>& batch) {
+    if (auto begun = database.execute("BEGIN IMMEDIATE"); !begun) return begun.error().text();
+    for (const auto& write : batch) {
+      if (write(database)) continue;
+      std::string why = database.message();
+      static_cast<void>(database.execute("ROLLBACK"));  // the failure to report is the first one
+      return why;
+    }
+    if (auto committed = database.execute("COMMIT"); !committed) {
+      static_cast<void>(database.execute("ROLLBACK"));
+      return committed.error().text();
+    }
+    return {};
+  }
+
+  void run() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      wake.wait(lock, [&] { return stopping || !queue.empty(); });
+      if (queue.empty()) return;
+      const auto batch = std::exchange(queue, {});
+      lock.unlock();
+      auto why = write_batch(batch);
+      lock.lock();
+      failure = std::move(why);
+      done += batch.size();
+      written.notify_all();
+    }
+  }
+};
+
+Store::Store(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+
+Store::~Store() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_one();
+  if (state_->writer.joinable()) state_->writer.join();
+}
+
+Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTime now) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) {
+    return fail(ErrorCode::unavailable, "cannot make the state directory: " + error.message(), directory);
+  }
+  const auto path = directory + "/controlplane.db";
+  const auto mask = ::umask(0077);  // keys and client addresses rest here
+  auto database = Database::open(path);
+  std::string alarm;
+  if (!database && database.error().code == ErrorCode::invalid) {
+    const auto aside = path + ".damaged-" + std::to_string(now.ns / 1'000'000'000);
+    alarm = "the database was damaged (" + database.error().what + "): it is now " + aside +
+            "; what the operator had set is lost";
+    if (auto moved = move_aside(path, aside); !moved) {
+      ::umask(mask);
+      return std::unexpected(moved.error());
+    }
+    database = Database::open(path);
+  }
+  ::umask(mask);
+  if (!database) return std::unexpected(std::move(database).error());
+  auto state = std::make_unique<State>(std::move(*database));
+  state->remembered = read_all(state->database);
+  state->remembered.alarm = std::move(alarm);
+  auto* running = state.get();
+  state->writer = std::thread([running] { running->run(); });
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+const Remembered& Store::remembered() const noexcept { return state_->remembered; }
+
+void Store::save_version(Version version) {
+  state_->add([version](Database& database) {
+    return save_meta(database, "epoch", as_stored(version.epoch)) &&
+           save_meta(database, "generation", as_stored(version.generation));
+  });
+}
+
+void Store::save_hash_key(const dns::NameHashKey& key) {
+  state_->add([key](Database& database) {
+    return database.prepare("INSERT OR REPLACE INTO meta VALUES ('hash_key', ?1)")
+        .bind(1, object_bytes(key))
+        .run();
+  });
+}
+
+void Store::save_name_count(std::uint64_t count) {
+  state_->add([count](Database& database) { return save_meta(database, "name_count", as_stored(count)); });
+}
+
+void Store::save_override(const std::string& service, const std::string& endpoint,
+                          config::Override value) {
+  state_->add([=](Database& database) {
+    return database.prepare("INSERT OR REPLACE INTO overrides VALUES (?1, ?2, ?3)")
+        .bind(1, service)
+        .bind(2, endpoint)
+        .bind(3, config::name_of(value))
+        .run();
+  });
+}
+
+void Store::save_weight(const std::string& service, const std::string& endpoint,
+                        std::optional<double> weight) {
+  state_->add([=](Database& database) {
+    if (!weight) {
+      return database.prepare("DELETE FROM weights WHERE service = ?1 AND endpoint = ?2")
+          .bind(1, service)
+          .bind(2, endpoint)
+          .run();
+    }
+    return database.prepare("INSERT OR REPLACE INTO weights VALUES (?1, ?2, ?3)")
+        .bind(1, service)
+        .bind(2, endpoint)
+        .bind(3, *weight)
+        .run();
+  });
+}
+
+void Store::save_exponents(const std::optional<config::ScoreConfig>& exponents) {
+  state_->add([=](Database& database) {
+    if (!database.prepare("DELETE FROM exponents").run()) return false;
+    if (!exponents) return true;
+    for (const auto& [name, member] : exponent_names) {
+      if (!database.prepare("INSERT INTO exponents VALUES (?1, ?2)")
+               .bind(1, std::string_view(name))
+               .bind(2, (*exponents).*member)
+               .run()) {
+        return false;
+      }
+    }
+    return true;
+  });
+}
+
+void Store::save_freshness(std::vector<SiteFreshness> freshness) {
+  state_->add([freshness = std::move(freshness)](Database& database) {
+    for (const auto& site : freshness) {
+      if (!database.prepare("INSERT OR REPLACE INTO freshness VALUES (?1, ?2, ?3, ?4)")
+               .bind(1, site.site_id)
+               .bind(2, as_stored(site.boot_epoch))
+               .bind(3, as_stored(site.sequence))
+               .bind(4, std::as_bytes(std::span(site.key_fingerprints)))
+               .run()) {
+        return false;
+      }
+    }
+    return true;
+  });
+}
+
+void Store::save_site_down(const std::string& site, bool down) {
+  state_->add([=](Database& database) {
+    return database
+        .prepare(down ? "INSERT OR REPLACE INTO down_sites VALUES (?1)"
+                      : "DELETE FROM down_sites WHERE site = ?1")
+        .bind(1, site)
+        .run();
+  });
+}
+
+Status Store::sync() {
+  std::unique_lock lock(state_->mutex);
+  const auto target = state_->queued;
+  state_->written.wait(lock, [&] { return state_->done >= target; });
+  if (state_->failure.empty()) return {};
+  return fail(ErrorCode::unavailable, state_->failure, "controlplane.db",
+              "look at the disk: what was set holds only until a restart");
+}
+
+std::string Store::failure() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->failure;
+}
+
+}  // namespace pharos::controlplane
