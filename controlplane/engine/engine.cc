@@ -28,7 +28,8 @@ void Engine::replace_world(std::shared_ptr<const World> world, Instant now) {
   std::map<Decisions::Key, std::uint32_t> former_endpoints;
   for (std::uint32_t e = 0; e < former->endpoints.size(); ++e) {
     former_endpoints.emplace(
-        Decisions::Key{former->service(former->endpoints[e].service).id, former->endpoint(e).id}, e);
+        Decisions::Key{former->service(former->endpoints[e].service).id, former->endpoint(e).id},
+        e);
   }
 
   const auto health = std::exchange(health_, HealthBoard(world_->config->controlplane.health));
@@ -104,7 +105,8 @@ void Engine::heard(std::uint32_t site, const SiteReport& report, std::uint64_t b
   for (const auto e : world_->endpoints_of_site[site]) {
     const auto at = reports.find(world_->endpoints[e].report_id);
     // Whatever this changes, judge_site() sees it in the next step: the site is in changed_sites_.
-    if (at != reports.end()) static_cast<void>(health_.heard(endpoints_[e].health, *at->second, received));
+    if (at != reports.end())
+      static_cast<void>(health_.heard(endpoints_[e].health, *at->second, received));
   }
 }
 

@@ -119,8 +119,7 @@ std::uint32_t Engine::follow_redirects(std::uint32_t pool) const {
 double Engine::score_in(std::uint32_t pool, std::uint16_t member, std::uint16_t locale) const {
   const auto e = world_->pools[pool].members[member];
   const auto& endpoint = endpoints_[e];
-  const double base =
-      pools_[pool].membership.panic ? endpoint.base_as_if_healthy : endpoint.base;
+  const double base = pools_[pool].membership.panic ? endpoint.base_as_if_healthy : endpoint.base;
   return base * proximity_score(world_->rtt(locale, world_->endpoints[e].site), exponents_);
 }
 
@@ -158,8 +157,8 @@ std::uint32_t Engine::ttl_of(std::uint32_t pool, std::uint16_t locale) const {
   const auto limit = [&](std::uint16_t member) {
     const auto& endpoint = world_->endpoint(source.members[member]);
     if (!endpoint.ttl_max) return;
-    ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(std::max<std::int64_t>(
-                                endpoint.ttl_max->ns / 1'000'000'000, 0)));
+    ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(
+                                std::max<std::int64_t>(endpoint.ttl_max->ns / 1'000'000'000, 0)));
   };
   if (dealt_by_slot(state.answered_by)) {
     std::ranges::for_each(pools_[state.answered_by].membership.members, limit);

@@ -78,7 +78,8 @@ std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
   const auto& fixed = world_->endpoints[endpoint];
   const auto& site = health_.site(fixed.site);
   const auto& id = world_->site(fixed.site).id;
-  const char* by = decisions_.overrides.contains(key_of(endpoint)) ? "the operator" : "configuration";
+  const char* by =
+      decisions_.overrides.contains(key_of(endpoint)) ? "the operator" : "configuration";
   if (state.override == config::Override::down) return fmt::format("taken down by {}", by);
   if (state.override == config::Override::up) return fmt::format("held up by {}", by);
   std::string reason;
@@ -86,16 +87,20 @@ std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
   if (state.override == config::Override::drain) add(fmt::format("draining by {}", by));
   if (state.weight <= 0) add("weight 0: a last resort");
   if (site.state == SiteState::down) {
-    if (site.leaving) add(fmt::format("site {} said that it leaves", id));
+    if (site.leaving)
+      add(fmt::format("site {} said that it leaves", id));
     else if (site.rise_count > 0) {
-      add(fmt::format("site {} is back and has to stay good: {} beacons so far", id, site.rise_count));
-    } else if (!site.rhythm.heard()) add(fmt::format("site {} was never heard", id));
+      add(fmt::format("site {} is back and has to stay good: {} beacons so far", id,
+                      site.rise_count));
+    } else if (!site.rhythm.heard())
+      add(fmt::format("site {} was never heard", id));
     else {
       add(fmt::format("site {} is silent for {:.1f} s", id, (now - site.rhythm.last()).seconds()));
     }
   }
   if (!state.health.up) add("its agent reports it down");
-  if (site.state == SiteState::suspect) add(fmt::format("site {} is suspected: a beacon is late", id));
+  if (site.state == SiteState::suspect)
+    add(fmt::format("site {} is suspected: a beacon is late", id));
   if (site.state == SiteState::unknown) add(fmt::format("site {} was not heard yet", id));
   if (site.degraded) {
     add(fmt::format("site {} is overloaded: {}", id, site.cpu.active() ? "cpu" : "memory"));
@@ -114,8 +119,8 @@ PoolView Engine::view_pool(std::uint32_t pool) const {
   view.volatility_level = state.volatility.level();
   view.total = static_cast<unsigned>(world_->pools[pool].members.size());
   for (const auto e : world_->pools[pool].members) {
-    view.healthy += endpoints_[e].standing == Standing::healthy ||
-                    endpoints_[e].standing == Standing::reserve;
+    view.healthy +=
+        endpoints_[e].standing == Standing::healthy || endpoints_[e].standing == Standing::reserve;
   }
   view.answered_by = state.answered_by;
   view.ttl_s = state.cells.empty() ? 0 : state.cells.front().ttl_s;
@@ -126,21 +131,24 @@ std::vector<std::string> Engine::alarms() const {
   std::vector<std::string> alarms;
   if (health_.suspects_itself()) {
     alarms.emplace_back(
-        "most sites fell silent at once: we suspect ourselves and keep the last good ranking (look at the "
+        "most sites fell silent at once: we suspect ourselves and keep the last good ranking (look "
+        "at the "
         "network between the sites and this responder)");
   }
   if (health_.deaf()) {
     alarms.emplace_back(
-        "no site was heard since the start: all count as up (look at the agents, their keys and the way here)");
+        "no site was heard since the start: all count as up (look at the agents, their keys and "
+        "the way here)");
   }
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
     const auto& membership = pools_[p].membership;
     if (!membership.panic) continue;
-    const char* then = membership.closed          ? "only healthy ones are answered"
+    const char* then = membership.closed            ? "only healthy ones are answered"
                        : pools_[p].answered_by != p ? "another service answers for it"
                                                     : "it answers as if all were healthy";
     alarms.push_back(fmt::format("service {}: {:.0f} % of its weight is healthy: {}",
-                                 world_->pools[p].pool.name(), membership.healthy_share * 100, then));
+                                 world_->pools[p].pool.name(), membership.healthy_share * 100,
+                                 then));
   }
   return alarms;
 }

@@ -38,7 +38,8 @@ Status add_endpoints(World& world, const std::map<std::string, std::uint32_t>& s
       made.report_id = endpoint_hash(service.id, endpoint.id);
       made.dealing_key = dealing_key(service.id, endpoint.id);
       made.version_preference = version == service.versions.end() ? 1.0 : version->second;
-      world.endpoints_of_site[made.site].push_back(static_cast<std::uint32_t>(world.endpoints.size()));
+      world.endpoints_of_site[made.site].push_back(
+          static_cast<std::uint32_t>(world.endpoints.size()));
       world.endpoints.push_back(std::move(made));
     }
   }
@@ -76,7 +77,8 @@ Status add_pools(World& world) {
     add_members(world, made, p);
     const auto& service = world.service(made.service);
     if (made.members.size() > members_max) {
-      return fail(ErrorCode::exhausted, "service '" + service.id + "' has more than 65535 endpoints",
+      return fail(ErrorCode::exhausted,
+                  "service '" + service.id + "' has more than 65535 endpoints",
                   service.source.text());
     }
     if (service.fail == config::FailMode::to) {

@@ -46,11 +46,20 @@ std::optional<std::uint32_t> find_pool(std::span<const Pool> pools, const std::s
   return static_cast<std::uint32_t>(at - pools.begin());
 }
 
-std::vector<std::string> names_of(std::span<const Pool> pools) {
-  std::vector<std::string> names;
-  names.reserve(pools.size());
-  for (const auto& pool : pools) names.push_back(pool.name());
-  return names;
+std::uint64_t pools_digest(std::span<const Pool> pools) noexcept {
+  std::uint64_t digest = 0xcbf29ce484222325;
+  const auto add = [&](std::uint8_t byte) { digest = (digest ^ byte) * 0x100000001b3; };
+  const auto add_text = [&](std::string_view text) {
+    for (const char c : text) add(static_cast<std::uint8_t>(c));
+    add(0);
+  };
+  for (const auto& pool : pools) {
+    add_text(pool.service);
+    add_text(pool.version);
+    add(static_cast<std::uint8_t>(static_cast<unsigned>(pool.type) >> 8));
+    add(static_cast<std::uint8_t>(pool.type));
+  }
+  return digest == 0 ? 1 : digest;
 }
 
 }  // namespace pharos::controlplane

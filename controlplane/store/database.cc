@@ -29,10 +29,13 @@ ErrorCode kind_of(int code) noexcept {
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-    case SQLITE_FORMAT: return ErrorCode::invalid;
+    case SQLITE_FORMAT:
+      return ErrorCode::invalid;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return ErrorCode::conflict;
-    default: return ErrorCode::unavailable;
+    case SQLITE_LOCKED:
+      return ErrorCode::conflict;
+    default:
+      return ErrorCode::unavailable;
   }
 }
 
@@ -53,12 +56,14 @@ Statement& Statement::bind(int index, double value) noexcept {
 }
 Statement& Statement::bind(int index, std::string_view text) noexcept {
   if (statement_) {
-    sqlite3_bind_text64(statement_.get(), index, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+    sqlite3_bind_text64(statement_.get(), index, text.data(), text.size(), SQLITE_TRANSIENT,
+                        SQLITE_UTF8);
   }
   return *this;
 }
 Statement& Statement::bind(int index, ConstBytes blob) noexcept {
-  if (statement_) sqlite3_bind_blob64(statement_.get(), index, blob.data(), blob.size(), SQLITE_TRANSIENT);
+  if (statement_)
+    sqlite3_bind_blob64(statement_.get(), index, blob.data(), blob.size(), SQLITE_TRANSIENT);
   return *this;
 }
 bool Statement::row() noexcept {
@@ -80,7 +85,9 @@ std::uint64_t Statement::unsigned_integer(int column) const noexcept {
 double Statement::real(int column) const noexcept {
   return sqlite3_column_double(statement_.get(), column);
 }
-std::string Statement::text(int column) const { return std::string(as_text(blob(column))); }
+std::string Statement::text(int column) const {
+  return std::string(as_text(blob(column)));
+}
 ConstBytes Statement::blob(int column) const noexcept {
   const auto* data = static_cast<const std::byte*>(sqlite3_column_blob(statement_.get(), column));
   const auto bytes = static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column));
@@ -103,7 +110,8 @@ Status Database::check() {
   const auto application = kind.integer(0);
   const auto version = kind.integer(1);
   if (application == 0 && version == 0) return {};  // new
-  if (application != application_id) return fail(ErrorCode::invalid, "not a Pharos database", path_);
+  if (application != application_id)
+    return fail(ErrorCode::invalid, "not a Pharos database", path_);
   if (version > schema_version) {
     return fail(ErrorCode::unsupported, "written by a newer version of Pharos", path_,
                 "start that version, or move the file away and lose what the operator set");
@@ -117,7 +125,8 @@ Result<Database> Database::open(const std::string& path) {
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(
       path.c_str(), &handle,
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW, nullptr);
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
+      nullptr);
   database.handle_.reset(handle);
   if (code != SQLITE_OK) {
     return fail(kind_of(code), handle == nullptr ? "out of memory" : database.message(), path);

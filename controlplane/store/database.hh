@@ -23,7 +23,9 @@ class Statement {
   // Whether there is a row; its columns are good until the next call. Failures end the rows and stay in ok().
   [[nodiscard]] bool row() noexcept;
   [[nodiscard]] bool run() noexcept;  // for statements without rows
-  [[nodiscard]] bool ok() const noexcept { return code_ == SQLITE_OK || code_ == SQLITE_ROW || code_ == SQLITE_DONE; }
+  [[nodiscard]] bool ok() const noexcept {
+    return code_ == SQLITE_OK || code_ == SQLITE_ROW || code_ == SQLITE_DONE;
+  }
 
   [[nodiscard]] std::int64_t integer(int column) const noexcept;
   [[nodiscard]] std::uint64_t unsigned_integer(int column) const noexcept;

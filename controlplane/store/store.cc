@@ -1,7 +1,5 @@
 #include "pharos/controlplane/store/store.hh"
 
-#include "database.hh"
-
 #include <sys/stat.h>
 
 #include <array>
@@ -12,6 +10,8 @@
 #include <mutex>
 #include <thread>
 
+#include "database.hh"
+
 namespace pharos::controlplane {
 namespace {
 
@@ -19,7 +19,9 @@ using Write = std::function<bool(Database&)>;
 // More queued writes than this (a disk that hangs) and new ones are dropped, with an alarm.
 constexpr std::size_t queue_writes_max = 100'000;
 
-std::int64_t as_stored(std::uint64_t value) noexcept { return std::bit_cast<std::int64_t>(value); }
+std::int64_t as_stored(std::uint64_t value) noexcept {
+  return std::bit_cast<std::int64_t>(value);
+}
 
 constexpr std::array<std::pair<const char*, double config::ScoreConfig::*>, 6> exponent_names = {{
     {"proximity", &config::ScoreConfig::proximity},
@@ -31,8 +33,8 @@ constexpr std::array<std::pair<const char*, double config::ScoreConfig::*>, 6> e
 }};
 
 std::optional<config::Override> parse_override(const std::string& text) {
-  for (const auto value : {config::Override::automatic, config::Override::up, config::Override::down,
-                           config::Override::drain}) {
+  for (const auto value : {config::Override::automatic, config::Override::up,
+                           config::Override::down, config::Override::drain}) {
     if (config::name_of(value) == text) return value;
   }
   return std::nullopt;
@@ -98,7 +100,8 @@ Remembered read_all(Database& database) {
 Status move_aside(const std::string& path, const std::string& to) {
   std::error_code error;
   std::filesystem::rename(path, to, error);
-  if (error) return fail(ErrorCode::unavailable, "cannot move it to " + to + ": " + error.message(), path);
+  if (error)
+    return fail(ErrorCode::unavailable, "cannot move it to " + to + ": " + error.message(), path);
   // The log belongs to the damaged file: a new database must not replay it.
   for (const char* suffix : {"-wal", "-shm"}) {
     std::filesystem::rename(path + suffix, to + suffix, error);
@@ -189,7 +192,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTim
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) {
-    return fail(ErrorCode::unavailable, "cannot make the state directory: " + error.message(), directory);
+    return fail(ErrorCode::unavailable, "cannot make the state directory: " + error.message(),
+                directory);
   }
   const auto path = directory + "/controlplane.db";
   const auto mask = ::umask(0077);  // keys and client addresses rest here
@@ -215,7 +219,9 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTim
   return std::unique_ptr<Store>(new Store(std::move(state)));
 }
 
-const Remembered& Store::remembered() const noexcept { return state_->remembered; }
+const Remembered& Store::remembered() const noexcept {
+  return state_->remembered;
+}
 
 void Store::save_version(Version version) {
   state_->add([version](Database& database) {
@@ -233,7 +239,8 @@ void Store::save_hash_key(const dns::NameHashKey& key) {
 }
 
 void Store::save_name_count(std::uint64_t count) {
-  state_->add([count](Database& database) { return save_meta(database, "name_count", as_stored(count)); });
+  state_->add(
+      [count](Database& database) { return save_meta(database, "name_count", as_stored(count)); });
 }
 
 void Store::save_override(const std::string& service, const std::string& endpoint,

@@ -56,11 +56,11 @@ struct Round {
 
 // An endpoint as the engine sees it now, for lists and for explain.
 struct EndpointView {
-  Factors factors;                 // proximity for the locale asked for
+  Factors factors;  // proximity for the locale asked for
   double score = 0;
   Standing standing = Standing::healthy;
-  std::string state;               // "up", "degraded", "down", "draining", "unknown"
-  std::string reason;              // in words
+  std::string state;   // "up", "degraded", "down", "draining", "unknown"
+  std::string reason;  // in words
   config::Override override = config::Override::automatic;
   bool override_by_operator = false;
   double weight = 1;
@@ -72,20 +72,20 @@ struct PoolView {
   bool panic = false;
   std::uint32_t ttl_s = 0;
   unsigned volatility_level = 0;
-  unsigned healthy = 0;            // members
+  unsigned healthy = 0;  // members
   unsigned total = 0;
-  std::uint32_t answered_by = 0;   // itself, or the pool that it is redirected to
+  std::uint32_t answered_by = 0;  // itself, or the pool that it is redirected to
 };
 
 class Engine {
  public:
   // `down_sites`: ids of sites that were down before a restart.
-  Engine(std::shared_ptr<const World> world, Decisions decisions, const std::set<std::string>& down_sites,
-         Instant now);
+  Engine(std::shared_ptr<const World> world, Decisions decisions,
+         const std::set<std::string>& down_sites, Instant now);
 
   // An accepted beacon of a site of this world.
-  void heard(std::uint32_t site, const SiteReport& report, std::uint64_t boot_epoch, std::uint64_t sequence,
-             Instant received);
+  void heard(std::uint32_t site, const SiteReport& report, std::uint64_t boot_epoch,
+             std::uint64_t sequence, Instant received);
 
   void set_override(std::uint32_t endpoint, config::Override value, Instant now);
   void set_weight(std::uint32_t endpoint, std::optional<double> weight, Instant now);
@@ -123,10 +123,10 @@ class Engine {
     EndpointHealth health;
     config::Override override = config::Override::automatic;
     double weight = 1;
-    Factors factors;              // all but proximity
-    double base = 0;              // score without proximity
+    Factors factors;  // all but proximity
+    double base = 0;  // score without proximity
     double base_as_if_healthy = 0;
-    double ranked_base = -1;      // base when it was ranked last
+    double ranked_base = -1;  // base when it was ranked last
     bool judged = false;
     Standing standing = Standing::healthy;
     Instant since;
@@ -134,7 +134,7 @@ class Engine {
   struct CellState {
     std::vector<std::uint16_t> order;  // of the answering pool's members; empty where dealt by slot
     std::uint32_t ttl_s = 0;
-    std::uint64_t digest = 0;          // of addresses by slot
+    std::uint64_t digest = 0;  // of addresses by slot
     bool ranked = false;
   };
   struct BeaconPosition {
@@ -163,7 +163,8 @@ class Engine {
   void refresh_membership(std::uint32_t pool);
   void refresh_slots(std::uint32_t pool);
   [[nodiscard]] std::uint32_t follow_redirects(std::uint32_t pool) const;
-  [[nodiscard]] double score_in(std::uint32_t pool, std::uint16_t member, std::uint16_t locale) const;
+  [[nodiscard]] double score_in(std::uint32_t pool, std::uint16_t member,
+                                std::uint16_t locale) const;
   void collect_dirty(Instant now, std::vector<std::uint32_t>& pools);
   void rank_pool(std::uint32_t pool, Instant now, Round& round);
   [[nodiscard]] bool rank_cell(std::uint32_t pool, std::uint16_t locale, bool from_another);
@@ -187,7 +188,7 @@ class Engine {
   bool any_score_dirty_ = false;
   Instant next_score_round_;
   Instant volatility_due_ = never;
-  Instant expected_step_ = never;             // deadline that the last step left behind
+  Instant expected_step_ = never;  // deadline that the last step left behind
 };
 
 }  // namespace pharos::controlplane

@@ -17,9 +17,9 @@ namespace pharos::controlplane {
 
 struct WorldEndpoint {
   std::uint32_t service = 0;
-  std::uint32_t index = 0;        // among the service's endpoints
+  std::uint32_t index = 0;  // among the service's endpoints
   std::uint32_t site = 0;
-  std::uint64_t report_id = 0;    // under which beacons speak of it
+  std::uint64_t report_id = 0;  // under which beacons speak of it
   std::uint64_t dealing_key = 0;
   double version_preference = 1;
   std::vector<std::uint32_t> pools;
@@ -37,10 +37,10 @@ struct WorldPool {
 struct World {
   std::shared_ptr<const config::Config> config;
   std::vector<std::string> locales;
-  std::vector<double> rtt_ms;                     // [locale * sites + site]
-  std::vector<bool> rtt_measured;                 // the same; false: from the distance, or unknown
-  std::vector<WorldEndpoint> endpoints;           // those of one service side by side
-  std::vector<std::uint32_t> first_endpoint;      // by service
+  std::vector<double> rtt_ms;                 // [locale * sites + site]
+  std::vector<bool> rtt_measured;             // the same; false: from the distance, or unknown
+  std::vector<WorldEndpoint> endpoints;       // those of one service side by side
+  std::vector<std::uint32_t> first_endpoint;  // by service
   std::vector<WorldPool> pools;
   std::vector<std::vector<std::uint32_t>> endpoints_of_site;
 
@@ -51,7 +51,9 @@ struct World {
     const auto& e = endpoints[index];
     return config->services[e.service].endpoints[e.index];
   }
-  [[nodiscard]] const config::SiteConfig& site(std::uint32_t index) const { return config->sites[index]; }
+  [[nodiscard]] const config::SiteConfig& site(std::uint32_t index) const {
+    return config->sites[index];
+  }
   [[nodiscard]] double rtt(std::uint32_t locale, std::uint32_t site) const {
     return rtt_ms[std::size_t{locale} * config->sites.size() + site];
   }
@@ -62,7 +64,7 @@ struct World {
 
 // Errors: not_found (a site or service that is named and not there), exhausted (a pool of more than 65535 endpoints,
 // more pools than an image holds).
-[[nodiscard]] Result<std::shared_ptr<const World>> make_world(std::shared_ptr<const config::Config> config,
-                                                              std::vector<std::string> locales);
+[[nodiscard]] Result<std::shared_ptr<const World>> make_world(
+    std::shared_ptr<const config::Config> config, std::vector<std::string> locales);
 
 }  // namespace pharos::controlplane

@@ -26,12 +26,13 @@ namespace pharos::controlplane {
 
 // Everything that was there at start.
 struct Remembered {
-  bool lost = false;            // no database was there, or a damaged one
-  std::string alarm;            // what happened to a damaged one; empty otherwise
-  Version version;              // of the newest publish; 0.0: none
+  bool lost = false;  // no database was there, or a damaged one
+  std::string alarm;  // what happened to a damaged one; empty otherwise
+  Version version;    // of the newest publish; 0.0: none
   std::optional<dns::NameHashKey> hash_key;
-  std::uint64_t name_count = 0; // of the catalog published last
-  std::map<std::pair<std::string, std::string>, config::Override> overrides;  // by service, endpoint
+  std::uint64_t name_count = 0;  // of the catalog published last
+  std::map<std::pair<std::string, std::string>, config::Override>
+      overrides;  // by service, endpoint
   std::map<std::pair<std::string, std::string>, double> weights;
   std::optional<config::ScoreConfig> exponents;
   std::vector<SiteFreshness> freshness;
@@ -42,7 +43,8 @@ class Store {
  public:
   // Opens or makes the database in `directory` (made if absent). Errors: unavailable (directory or file cannot be
   // used at all), conflict (another process has it).
-  [[nodiscard]] static Result<std::unique_ptr<Store>> open(const std::string& directory, WallTime now);
+  [[nodiscard]] static Result<std::unique_ptr<Store>> open(const std::string& directory,
+                                                           WallTime now);
   ~Store();  // writes what is queued
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -52,8 +54,10 @@ class Store {
   void save_version(Version version);
   void save_hash_key(const dns::NameHashKey& key);
   void save_name_count(std::uint64_t count);
-  void save_override(const std::string& service, const std::string& endpoint, config::Override value);
-  void save_weight(const std::string& service, const std::string& endpoint, std::optional<double> weight);
+  void save_override(const std::string& service, const std::string& endpoint,
+                     config::Override value);
+  void save_weight(const std::string& service, const std::string& endpoint,
+                   std::optional<double> weight);
   void save_exponents(const std::optional<config::ScoreConfig>& exponents);
   void save_freshness(std::vector<SiteFreshness> freshness);
   void save_site_down(const std::string& site, bool down);

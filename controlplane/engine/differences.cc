@@ -1,0 +1,124 @@
+#include "pharos/controlplane/engine/tables.hh"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <functional>
+
+// What a reload changed, in words. Things are compared by a text of all their fields.
+
+namespace pharos::controlplane {
+namespace {
+
+using Described = std::map<std::string, std::string>;
+
+std::string text_of(const config::EndpointConfig& e) {
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {} {}[", e.id, e.site, e.port, e.weight, e.priority,
+                  e.capacity_rps.value_or(-1), e.ttl_max.value_or(Duration{-1}).ns, e.version,
+                  static_cast<int>(e.state));
+  for (const auto& address : e.addresses) text += address.text() + ",";
+  return text + "]";
+}
+
+std::string text_of(const config::ServiceConfig& s) {
+  std::string text = fmt::format("{} {} {} {} {} {} {} {} |", static_cast<int>(s.policy),
+                                 s.answers_max, s.ttl_floor.ns, s.ttl_ceiling.ns, s.panic_threshold,
+                                 static_cast<int>(s.fail), s.fail_to, s.slots);
+  for (const auto& name : s.names) text += name + " ";
+  for (const auto& [version, preference] : s.versions)
+    text += fmt::format("{}={} ", version, preference);
+  for (const auto& endpoint : s.endpoints) text += text_of(endpoint);
+  return text;
+}
+
+std::string text_of(const config::SiteConfig& s) {
+  std::string text = fmt::format("{} {} {} {} {}", s.region, s.latitude, s.longitude,
+                                 s.capacity_rps.value_or(-1), s.beacon_interval.ns);
+  for (const auto& key : s.keys) {
+    text += fmt::format(" {}:", key.id) + std::string(key.secret.begin(), key.secret.end());
+  }
+  return text;
+}
+
+std::string text_of(const config::LocaleConfig& l) {
+  std::string text = fmt::format("{} {}", l.latitude.value_or(999), l.longitude.value_or(999));
+  for (const auto& [site, latency] : l.latency) text += fmt::format(" {}={}", site, latency.ns);
+  return text;
+}
+
+std::string text_of(const config::ControlplaneConfig& c) {
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} | {} {} {} {} {} {}", c.shrink_limit,
+                     c.delta_segments_max, c.beacon_window.ns, c.health.suspect_intervals,
+                     c.health.down_intervals, c.health.rise.ns, c.health.rise_beacons,
+                     c.health.cpu_high, c.health.cpu_low, c.health.memory_high, c.health.memory_low,
+                     fmt::format("{} {}", c.health.fall.ns, c.health.mass_silence_share),
+                     c.score.proximity, c.score.health, c.score.headroom, c.score.condition,
+                     c.score.version, c.score.risk);
+}
+
+std::string text_of_fixed(const config::Config& c) {
+  std::string text = fmt::format(
+      "{} {} {} {} {}", c.run_directory, c.state_directory, c.controlplane.dataplane_socket,
+      c.controlplane.ingest_core.value_or(~0U), c.control_uid.value_or(~0U));
+  for (const auto& at : c.controlplane.beacon_listen)
+    text += fmt::format(" {}:{}", at.address.text(), at.port);
+  return text;
+}
+
+template <typename Things>
+Described describe(const Things& things) {
+  Described described;
+  for (const auto& thing : things) described.emplace(thing.id, text_of(thing));
+  return described;
+}
+
+void compare(const char* kind, const Described& former, const Described& next,
+             std::vector<std::string>& changed) {
+  for (const auto& [id, text] : former) {
+    const auto at = next.find(id);
+    if (at == next.end())
+      changed.push_back(fmt::format("{} {} removed", kind, id));
+    else if (at->second != text)
+      changed.push_back(fmt::format("{} {} changed", kind, id));
+  }
+  for (const auto& [id, text] : next) {
+    if (!former.contains(id)) changed.push_back(fmt::format("{} {} added", kind, id));
+  }
+}
+
+Described describe_zones(const Tables& tables) {
+  Described described;
+  for (const auto& [id, state] : tables.zones) {
+    described.emplace(id, fmt::format("{}", static_cast<const void*>(state.zone.get())));
+  }
+  return described;
+}
+
+ConstBytes behind_header(const SealedImage& image) {
+  return image.mapping.bytes().subspan(sizeof(ImageHeader));
+}
+
+}  // namespace
+
+std::vector<std::string> differences(const Tables& former, const Tables& next) {
+  std::vector<std::string> changed;
+  const auto& a = *former.world->config;
+  const auto& b = *next.world->config;
+  compare("zone", describe_zones(former), describe_zones(next), changed);
+  compare("site", describe(a.sites), describe(b.sites), changed);
+  compare("locale", describe(a.locales), describe(b.locales), changed);
+  compare("service", describe(a.services), describe(b.services), changed);
+  if (text_of(a.controlplane) != text_of(b.controlplane))
+    changed.emplace_back("control plane settings changed");
+  if (text_of_fixed(a) != text_of_fixed(b)) {
+    changed.emplace_back(
+        "directories, sockets, listening addresses or cores changed: they take effect after a "
+        "restart");
+  }
+  if (!std::ranges::equal(behind_header(former.locale_image), behind_header(next.locale_image))) {
+    changed.emplace_back("locale prefixes changed");
+  }
+  return changed;
+}
+
+}  // namespace pharos::controlplane

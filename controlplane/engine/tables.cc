@@ -1,0 +1,181 @@
+#include "pharos/controlplane/engine/tables.hh"
+
+#include "pharos/controlplane/image/catalog_builder.hh"
+#include "pharos/controlplane/image/locale_builder.hh"
+#include "pharos/controlplane/locale/locale_table.hh"
+
+#include <sys/stat.h>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+
+namespace pharos::controlplane {
+namespace {
+
+// Changes whenever one of the files does. An absent file has a stamp of its own.
+std::string stamp_of(const std::vector<std::string>& files) {
+  std::string stamp;
+  for (const auto& file : files) {
+    struct stat about{};
+    if (::stat(file.c_str(), &about) != 0) {
+      stamp += file + ":absent;";
+      continue;
+    }
+    stamp += fmt::format("{}:{}:{}:{}.{};", file, about.st_ino, about.st_size, about.st_mtim.tv_sec,
+                         about.st_mtim.tv_nsec);
+  }
+  return stamp;
+}
+
+// A zone without a file stands in the configuration: its fields are its stamp.
+std::string stamp_of(const config::ZoneConfig& zone, const LoadedZone& loaded) {
+  if (!zone.file.empty()) return stamp_of(loaded.data.files());
+  std::string stamp =
+      fmt::format("{} {} {} {}", zone.primary, zone.contact, zone.ttl.ns, zone.negative_ttl.ns);
+  for (const auto& name : zone.nameservers) stamp += " " + name;
+  for (const auto& [name, addresses] : zone.hosts) {
+    stamp += " " + name + "=";
+    for (const auto& address : addresses) stamp += address.text() + ",";
+  }
+  return stamp;
+}
+
+Result<ZoneState> zone_of(const config::ZoneConfig& zone, const Tables* former) {
+  if (former != nullptr) {
+    const auto at = former->zones.find(zone.id);
+    if (at != former->zones.end() && at->second.stamp == stamp_of(zone, *at->second.zone)) {
+      return at->second;
+    }
+  }
+  auto loaded = load_zone(zone);
+  if (!loaded) return std::unexpected(std::move(loaded).error().in("zone " + zone.id));
+  ZoneState state;
+  state.stamp = stamp_of(zone, *loaded);
+  state.zone = std::make_shared<const LoadedZone>(std::move(*loaded));
+  state.loaded = wall_now();
+  return state;
+}
+
+Status add_catalog(Tables& tables, const dns::NameHashKey& key, Version version) {
+  std::vector<const ZoneData*> zones;
+  for (const auto& [id, state] : tables.zones) zones.push_back(&state.zone->data);
+  const auto pools = pools_of(*tables.world->config);
+  const auto bindings = bindings_of(*tables.world->config, pools);
+  auto image = build_catalog(zones, bindings, static_cast<std::uint32_t>(pools.size()),
+                             pools_digest(pools), key, version);
+  if (!image) return std::unexpected(std::move(image).error());
+  auto sealed = SealedImage::seal(ImageKind::catalog, *image);
+  if (!sealed) return std::unexpected(std::move(sealed).error());
+  tables.catalog_image = std::move(*sealed);
+  auto proven = catalog::View::prove(tables.catalog_image.mapping.bytes());
+  if (!proven) return std::unexpected(std::move(proven).error().in("catalog that we built"));
+  tables.catalog = *proven;
+  return {};
+}
+
+Status add_locales(Tables& tables, const LocaleTable& locales, Version version) {
+  auto image = build_locale_image(locales, version);
+  if (!image) return std::unexpected(std::move(image).error());
+  auto sealed = SealedImage::seal(ImageKind::locale_map, *image);
+  if (!sealed) return std::unexpected(std::move(sealed).error());
+  tables.locale_image = std::move(*sealed);
+  auto proven = locale_map::View::prove(tables.locale_image.mapping.bytes());
+  if (!proven) return std::unexpected(std::move(proven).error().in("locale map that we built"));
+  tables.locales = *proven;
+  return {};
+}
+
+bool counts_as_name(const catalog::Node& node) noexcept {
+  return node.rrset_count > 0 && (node.flags & catalog::node_flag::outside) == 0;
+}
+
+template <typename Visit>
+void each_name(const catalog::View& catalog, Visit visit) {
+  for (const auto& bucket : catalog.buckets()) {
+    for (unsigned slot = 0; slot < catalog::bucket_slots; ++slot) {
+      if (bucket.tags[slot] == 0) continue;
+      const auto* node = catalog.node(bucket.refs[slot]);
+      if (counts_as_name(*node)) visit(*node);
+    }
+  }
+}
+
+Status judge_shrink(std::uint64_t former, std::uint64_t removed, std::uint64_t left,
+                    double shrink_limit) {
+  const char* hint = "reload with force if that is meant";
+  if (left == 0 && former > 0) {
+    return fail(ErrorCode::conflict, "the plan has no names at all", "plan check", hint);
+  }
+  if (static_cast<double>(removed) > shrink_limit * static_cast<double>(former)) {
+    return fail(ErrorCode::conflict,
+                fmt::format("the plan removes {} of {} names, more than the limit of {:.0f} %",
+                            removed, former, shrink_limit * 100),
+                "plan check", hint);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<SealedImage> SealedImage::seal(ImageKind kind, ConstBytes bytes) {
+  SealedImage image;
+  image.kind = kind;
+  auto fd = seal_in_memfd(bytes, name_of(kind).data());
+  if (!fd) return std::unexpected(std::move(fd).error());
+  image.fd = std::move(*fd);
+  auto mapping = map_sealed(image.fd.get());
+  if (!mapping) return std::unexpected(std::move(mapping).error());
+  image.mapping = std::move(*mapping);
+  return image;
+}
+
+Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config::Config> config,
+                                                   const dns::NameHashKey& key, Version version,
+                                                   const Tables* former, std::string& broken_zone) {
+  auto tables = std::make_shared<Tables>();
+  for (const auto& zone : config->zones) {
+    auto state = zone_of(zone, former);
+    if (!state) {
+      broken_zone = zone.id;
+      return std::unexpected(std::move(state).error());
+    }
+    tables->zones.emplace(zone.id, std::move(*state));
+  }
+  auto locales = load_locales(*config);
+  if (!locales) return std::unexpected(std::move(locales).error());
+  auto world = make_world(std::move(config), locales->names);
+  if (!world) return std::unexpected(std::move(world).error());
+  tables->world = std::move(*world);
+  if (auto added = add_catalog(*tables, key, version); !added)
+    return std::unexpected(added.error());
+  if (auto added = add_locales(*tables, *locales, version); !added)
+    return std::unexpected(added.error());
+  return tables;
+}
+
+std::uint64_t name_count_of(const catalog::View& catalog) {
+  std::uint64_t count = 0;
+  each_name(catalog, [&](const catalog::Node&) { ++count; });
+  return count;
+}
+
+Status check_shrink(const catalog::View& former, const catalog::View& next, double shrink_limit) {
+  std::uint64_t names = 0;
+  std::uint64_t removed = 0;
+  each_name(former, [&](const catalog::Node& node) {
+    ++names;
+    const auto* found = next.find(node.name(), node.name_bytes);
+    removed += found == nullptr || !counts_as_name(*found);
+  });
+  return judge_shrink(names, removed, name_count_of(next), shrink_limit);
+}
+
+Status check_shrink(std::uint64_t former_name_count, const catalog::View& next,
+                    double shrink_limit) {
+  const auto left = name_count_of(next);
+  return judge_shrink(former_name_count, former_name_count - std::min(former_name_count, left),
+                      left, shrink_limit);
+}
+
+}  // namespace pharos::controlplane

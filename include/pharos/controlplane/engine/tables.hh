@@ -1,0 +1,67 @@
+// The tables of one configuration: zones, locales, and the sealed, proven images made from them.
+//
+// Built off the engine thread (loading a large zone must not delay a beacon), constant after that, swapped in whole.
+// A build that fails changes nothing: the former tables go on.
+#pragma once
+
+#include "pharos/base/fd.hh"
+#include "pharos/controlplane/engine/world.hh"
+#include "pharos/controlplane/zone/load_zone.hh"
+#include "pharos/shared/catalog_image.hh"
+#include "pharos/shared/locale_image.hh"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace pharos::controlplane {
+
+// An image in a sealed memfd: what is proven is what is sent.
+struct SealedImage {
+  ImageKind kind = ImageKind::catalog;
+  UniqueFd fd;
+  Mapping mapping;
+  [[nodiscard]] static Result<SealedImage> seal(ImageKind kind, ConstBytes bytes);
+};
+
+struct ZoneState {
+  std::shared_ptr<const LoadedZone> zone;
+  std::string stamp;  // of its files: names, sizes, times of change
+  WallTime loaded;
+};
+
+struct Tables {
+  std::shared_ptr<const World> world;
+  std::map<std::string, ZoneState> zones;  // by id
+  SealedImage catalog_image;
+  SealedImage locale_image;
+  catalog::View catalog;
+  locale_map::View locales;
+
+  [[nodiscard]] std::uint64_t pools_id() const noexcept { return catalog.header().content_id; }
+  [[nodiscard]] std::uint64_t locales_id() const noexcept { return locales.header().content_id; }
+};
+
+// Reads zones (those of `former` whose files are unchanged are taken over), locales and prefixes, and builds both images
+// under `version`. `broken_zone` gets the id of the zone that failed, if one did. Errors: as of what it calls,
+// each with file and line.
+[[nodiscard]] Result<std::shared_ptr<const Tables>> build_tables(
+    std::shared_ptr<const config::Config> config, const dns::NameHashKey& key, Version version,
+    const Tables* former, std::string& broken_zone);
+
+// Names with data or services in the catalog: not empty non-terminals, not names above the zones.
+[[nodiscard]] std::uint64_t name_count_of(const catalog::View& catalog);
+
+// The check before publishing: a plan that removes more than `shrink_limit` of the names that existed is refused
+// unless it is forced, and so is one without any name. Errors: conflict.
+[[nodiscard]] Status check_shrink(const catalog::View& former, const catalog::View& next,
+                                  double shrink_limit);
+// The same against a count remembered from before a restart.
+[[nodiscard]] Status check_shrink(std::uint64_t former_name_count, const catalog::View& next,
+                                  double shrink_limit);
+
+// What differs between two configurations and their tables, in words; empty when nothing does.
+[[nodiscard]] std::vector<std::string> differences(const Tables& former, const Tables& next);
+
+}  // namespace pharos::controlplane
