@@ -43,11 +43,7 @@ Result<std::optional<table_channel::Received>> TableClient::receive() {
 }
 
 Status TableClient::publish(const Outgoing& outgoing, Instant now) {
-  table_channel::Publish message{};
-  message.header = table_channel::header_for(table_channel::MessageType::publish);
-  message.image_count = static_cast<std::uint32_t>(outgoing.kinds.size());
-  message.version = outgoing.version;
-  std::ranges::copy(outgoing.kinds, message.kinds.begin());
+  const auto message = table_channel::make_publish(outgoing.version, outgoing.kinds);
   waiting_since_ = now;
   return table_channel::send(socket_.get(), object_bytes(message), outgoing.fds);
 }

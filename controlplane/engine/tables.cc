@@ -41,10 +41,10 @@ std::string stamp_of(const config::ZoneConfig& zone, const LoadedZone& loaded) {
   return stamp;
 }
 
-Result<ZoneState> zone_of(const config::ZoneConfig& zone, const Tables* former) {
-  if (former != nullptr) {
-    const auto at = former->zones.find(zone.id);
-    if (at != former->zones.end() && at->second.stamp == stamp_of(zone, *at->second.zone)) {
+Result<ZoneState> zone_of(const config::ZoneConfig& zone, const ZoneReuse& reuse) {
+  if (reuse.former != nullptr && !reuse.none && zone.id != reuse.except) {
+    const auto at = reuse.former->zones.find(zone.id);
+    if (at != reuse.former->zones.end() && at->second.stamp == stamp_of(zone, *at->second.zone)) {
       return at->second;
     }
   }
@@ -132,10 +132,11 @@ Result<SealedImage> SealedImage::seal(ImageKind kind, ConstBytes bytes) {
 
 Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config::Config> config,
                                                    const dns::NameHashKey& key, Version version,
-                                                   const Tables* former, std::string& broken_zone) {
+                                                   const ZoneReuse& reuse,
+                                                   std::string& broken_zone) {
   auto tables = std::make_shared<Tables>();
   for (const auto& zone : config->zones) {
-    auto state = zone_of(zone, former);
+    auto state = zone_of(zone, reuse);
     if (!state) {
       broken_zone = zone.id;
       return std::unexpected(std::move(state).error());

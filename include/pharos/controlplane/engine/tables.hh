@@ -43,12 +43,18 @@ struct Tables {
   [[nodiscard]] std::uint64_t locales_id() const noexcept { return locales.header().content_id; }
 };
 
-// Reads zones (those of `former` whose files are unchanged are taken over), locales and prefixes, and builds both images
-// under `version`. `broken_zone` gets the id of the zone that failed, if one did. Errors: as of what it calls,
-// each with file and line.
+// Which zones may be taken over from former tables instead of being read: all whose files are unchanged, but for these.
+struct ZoneReuse {
+  const Tables* former = nullptr;
+  std::string except;
+  bool none = false;
+};
+
+// Reads zones, locales and prefixes, and builds both images under `version`. `broken_zone` gets the id of the
+// zone that failed, if one did. Errors: as of what it calls, each with file and line.
 [[nodiscard]] Result<std::shared_ptr<const Tables>> build_tables(
     std::shared_ptr<const config::Config> config, const dns::NameHashKey& key, Version version,
-    const Tables* former, std::string& broken_zone);
+    const ZoneReuse& reuse, std::string& broken_zone);
 
 // Names with data or services in the catalog: not empty non-terminals, not names above the zones.
 [[nodiscard]] std::uint64_t name_count_of(const catalog::View& catalog);

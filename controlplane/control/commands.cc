@@ -1,0 +1,62 @@
+#include "pharos/controlplane/control/commands.hh"
+
+#include "handlers.hh"
+
+#include <algorithm>
+
+namespace pharos::controlplane {
+
+void add_commands(control::Server& server, Daemon& daemon) {
+  add_status_commands(server, daemon);
+  add_list_commands(server, daemon);
+  add_tuning_commands(server, daemon);
+  add_explain_command(server, daemon);
+  add_reload_commands(server, daemon);
+}
+
+std::string optional_text(const Json& arguments, const char* name) {
+  const auto at = arguments.find(name);
+  return at != arguments.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+Result<std::string> text_argument(const Json& arguments, const char* name) {
+  auto text = optional_text(arguments, name);
+  if (!text.empty()) return text;
+  return fail(ErrorCode::invalid, std::string("argument '") + name + "' is missing, or no text", "arguments");
+}
+
+Json json_of(Version version) { return {{"epoch", version.epoch}, {"generation", version.generation}}; }
+
+namespace {
+
+template <typename Things>
+std::string ids_of(const Things& things) {
+  constexpr std::size_t shown_max = 20;
+  std::string ids;
+  std::size_t shown = 0;
+  for (const auto& thing : things) {
+    if (shown++ == shown_max) return ids + ", ...";
+    ids += (ids.empty() ? "" : ", ") + thing.id;
+  }
+  return ids.empty() ? "there are none" : "there are: " + ids;
+}
+
+}  // namespace
+
+Status check_service(const World& world, const std::string& service) {
+  const auto& services = world.config->services;
+  if (std::ranges::any_of(services, [&](const auto& s) { return s.id == service; })) return {};
+  return fail(ErrorCode::not_found, "no service '" + service + "'", {}, ids_of(services));
+}
+
+Result<std::uint32_t> find_endpoint(const World& world, const std::string& service,
+                                    const std::string& endpoint) {
+  if (const auto found = world.find_endpoint(service, endpoint)) return *found;
+  if (auto known = check_service(world, service); !known) return std::unexpected(known.error());
+  const auto& services = world.config->services;
+  const auto at = std::ranges::find(services, service, &config::ServiceConfig::id);
+  return fail(ErrorCode::not_found, "service '" + service + "' has no endpoint '" + endpoint + "'", {},
+              ids_of(at->endpoints));
+}
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,38 @@
+// What the command files of this folder share. Private to it.
+#pragma once
+
+#include "pharos/controlplane/engine/daemon.hh"
+#include "pharos/shared/control_protocol.hh"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace pharos::controlplane {
+
+using Json = nlohmann::json;
+
+void add_status_commands(control::Server& server, Daemon& daemon);
+void add_list_commands(control::Server& server, Daemon& daemon);
+void add_tuning_commands(control::Server& server, Daemon& daemon);
+void add_explain_command(control::Server& server, Daemon& daemon);
+void add_reload_commands(control::Server& server, Daemon& daemon);
+
+// A text argument. Errors: invalid (absent where it is needed, or no text).
+[[nodiscard]] Result<std::string> text_argument(const Json& arguments, const char* name);
+[[nodiscard]] std::string optional_text(const Json& arguments, const char* name);
+
+[[nodiscard]] Json json_of(Version version);
+[[nodiscard]] inline double seconds_since(Instant then, Instant now) noexcept { return (now - then).seconds(); }
+
+// One row of `endpoints` and of `weights`.
+[[nodiscard]] Json endpoint_row(const EngineSide& side, std::uint32_t endpoint);
+[[nodiscard]] Json weight_row(const EngineSide& side, std::uint32_t endpoint);
+// Errors: not_found, which names what is there.
+[[nodiscard]] Result<std::uint32_t> find_endpoint(const World& world, const std::string& service,
+                                                  const std::string& endpoint);
+// Records of a zone in presentation form, in canonical order, cut behind `bytes_max`.
+[[nodiscard]] std::vector<std::string> zone_text(const ZoneData& zone, std::size_t bytes_max);
+[[nodiscard]] Status check_service(const World& world, const std::string& service);
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,195 @@
+#include "handlers.hh"
+
+#include <algorithm>
+
+namespace pharos::controlplane {
+namespace {
+
+Json metrics_of(const SiteMetrics& metrics) {
+  Json all = Json::object();
+  const auto add = [&](const char* name, const std::optional<float>& value) {
+    if (value) all[name] = *value;
+  };
+  add("cpu_ratio", metrics.cpu_ratio);
+  add("cpu_pressure_ratio", metrics.cpu_pressure_ratio);
+  add("memory_ratio", metrics.memory_ratio);
+  add("memory_pressure_ratio", metrics.memory_pressure_ratio);
+  add("receive_bps", metrics.receive_bps);
+  add("transmit_bps", metrics.transmit_bps);
+  add("link_bps", metrics.link_bps);
+  add("requests_rps", metrics.requests_rps);
+  add("requests_in_flight", metrics.requests_in_flight);
+  add("error_ratio", metrics.error_ratio);
+  add("responder_rtt_us", metrics.responder_rtt_us);
+  return all;
+}
+
+Json site_row(const EngineSide& side, std::uint32_t index) {
+  const auto& config = side.engine.world().site(index);
+  const auto& site = side.engine.health().site(index);
+  Json keys = Json::array();
+  for (const auto& key : config.keys) keys.push_back(key.id);
+  const bool leaving = site.state == SiteState::down && site.leaving;
+  Json row = {{"id", config.id},
+              {"region", config.region},
+              {"state", leaving ? "leaving" : std::string(name_of(site.state))},
+              {"since_s", seconds_since(site.since, side.now)},
+              {"interval_ms", static_cast<double>(site.rhythm.interval().ns) / 1e6},
+              {"deviation_ms", static_cast<double>(site.rhythm.deviation().ns) / 1e6},
+              {"degraded", site.degraded},
+              {"flaps", flaps_at(site, side.now)},
+              {"metrics", metrics_of(site.metrics)},
+              {"keys", std::move(keys)}};
+  if (site.rhythm.heard()) {
+    const auto age = side.now - site.rhythm.last();
+    const auto [boot_epoch, sequence] = side.engine.beacon_position(index);
+    row["last_beacon_age_ms"] = static_cast<double>(age.ns) / 1e6;
+    row["silence_intervals"] = age.seconds() / site.rhythm.interval().seconds();
+    row["boot_epoch"] = boot_epoch;
+    row["sequence"] = sequence;
+  }
+  return row;
+}
+
+Result<Json> sites(Daemon& daemon, const Json& arguments) {
+  const auto wanted = optional_text(arguments, "site");
+  auto rows = daemon.loop().ask([&](EngineSide& side) {
+    Json all = Json::array();
+    for (std::uint32_t s = 0; s < side.engine.health().site_count(); ++s) {
+      if (wanted.empty() || side.engine.world().site(s).id == wanted) all.push_back(site_row(side, s));
+    }
+    return all;
+  });
+  if (!wanted.empty() && rows.empty()) return fail(ErrorCode::not_found, "no site '" + wanted + "'");
+  return rows;
+}
+
+// The pools of a service, as indices.
+std::vector<std::uint32_t> pools_of_service(const World& world, std::uint32_t service) {
+  std::vector<std::uint32_t> pools;
+  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
+    if (world.pools[p].service == service) pools.push_back(p);
+  }
+  return pools;
+}
+
+Json service_row(const EngineSide& side, std::uint32_t index) {
+  const auto& world = side.engine.world();
+  const auto& config = world.service(index);
+  unsigned healthy = 0;
+  for (std::uint32_t e = 0; e < config.endpoints.size(); ++e) {
+    const auto standing = side.engine.view(world.first_endpoint[index] + e, 0, side.now).standing;
+    healthy += standing == Standing::healthy || standing == Standing::reserve;
+  }
+  bool panic = false;
+  std::uint32_t ttl_s = 0;
+  Json pools = Json::array();
+  for (const auto p : pools_of_service(world, index)) {
+    const auto view = side.engine.view_pool(p);
+    panic = panic || view.panic;
+    ttl_s = pools.empty() ? view.ttl_s : std::min(ttl_s, view.ttl_s);
+    pools.push_back({{"pool", world.pools[p].pool.name()},
+                     {"healthy", view.healthy},
+                     {"total", view.total},
+                     {"ttl_s", view.ttl_s},
+                     {"panic", view.panic},
+                     {"volatility_level", view.volatility_level},
+                     {"answered_by", world.pools[view.answered_by].pool.name()}});
+  }
+  return {{"id", config.id},
+          {"names", config.names},
+          {"policy", config::name_of(config.policy)},
+          {"healthy", healthy},
+          {"total", config.endpoints.size()},
+          {"ttl_s", ttl_s},
+          {"panic", panic},
+          {"answers_max", config.answers_max},
+          {"fail", config.fail == config::FailMode::to ? "to " + config.fail_to
+                                                       : std::string(config::name_of(config.fail))},
+          {"pools", std::move(pools)}};
+}
+
+// One row for each service, or for the one that is asked for.
+template <typename Add>
+Result<Json> by_service(Daemon& daemon, const Json& arguments, Add add) {
+  const auto wanted = optional_text(arguments, "service");
+  return daemon.loop().ask([&](EngineSide& side) -> Result<Json> {
+    const auto& world = side.engine.world();
+    if (!wanted.empty()) {
+      if (auto known = check_service(world, wanted); !known) return std::unexpected(known.error());
+    }
+    Json rows = Json::array();
+    for (std::uint32_t s = 0; s < world.config->services.size(); ++s) {
+      if (wanted.empty() || world.service(s).id == wanted) add(side, s, rows);
+    }
+    return rows;
+  });
+}
+
+template <typename Row>
+auto each_endpoint(Row row) {
+  return [row](const EngineSide& side, std::uint32_t service, Json& rows) {
+    const auto& world = side.engine.world();
+    for (std::uint32_t e = 0; e < world.service(service).endpoints.size(); ++e) {
+      rows.push_back(row(side, world.first_endpoint[service] + e));
+    }
+  };
+}
+
+}  // namespace
+
+Json endpoint_row(const EngineSide& side, std::uint32_t endpoint) {
+  const auto& world = side.engine.world();
+  const auto& fixed = world.endpoints[endpoint];
+  const auto& config = world.endpoint(endpoint);
+  const auto view = side.engine.view(endpoint, 0, side.now);
+  Json addresses = Json::array();
+  for (const auto& address : config.addresses) addresses.push_back(address.text());
+  std::uint32_t ttl_s = 0;
+  for (const auto p : fixed.pools) ttl_s = std::max(ttl_s, side.engine.view_pool(p).ttl_s);
+  if (config.ttl_max) ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(config.ttl_max->seconds()));
+  return {{"service", world.service(fixed.service).id},
+          {"id", config.id},
+          {"site", config.site},
+          {"version", config.version},
+          {"addresses", std::move(addresses)},
+          {"port", config.port},
+          {"state", view.state},
+          {"override", config::name_of(view.override)},
+          {"weight", view.weight},
+          {"score", view.score},
+          {"priority", config.priority},
+          {"ttl_s", ttl_s},
+          {"reason", view.reason},
+          {"since_s", seconds_since(view.since, side.now)}};
+}
+
+Json weight_row(const EngineSide& side, std::uint32_t endpoint) {
+  const auto& world = side.engine.world();
+  const auto view = side.engine.view(endpoint, 0, side.now);
+  return {{"service", world.service(world.endpoints[endpoint].service).id},
+          {"endpoint", world.endpoint(endpoint).id},
+          {"weight", view.weight},
+          {"source", view.weight_by_operator ? "operator" : "configuration"}};
+}
+
+void add_list_commands(control::Server& server, Daemon& daemon) {
+  using control::Access;
+  server.add({"sites", Access::read, "sites with their beacons, states and metrics",
+              [&daemon](const Json& arguments) { return sites(daemon, arguments); }});
+  server.add({"services", Access::read, "services with their names and health",
+              [&daemon](const Json& arguments) {
+                return by_service(daemon, arguments, [](const EngineSide& side, std::uint32_t service, Json& rows) {
+                  rows.push_back(service_row(side, service));
+                });
+              }});
+  server.add({"endpoints", Access::read, "endpoints with state, weight and score",
+              [&daemon](const Json& arguments) {
+                return by_service(daemon, arguments, each_endpoint(endpoint_row));
+              }});
+  server.add({"weights", Access::read, "weights in force and who set them", [&daemon](const Json& arguments) {
+                return by_service(daemon, arguments, each_endpoint(weight_row));
+              }});
+}
+
+}  // namespace pharos::controlplane

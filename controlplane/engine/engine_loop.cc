@@ -1,0 +1,246 @@
+#include "pharos/controlplane/engine/engine_loop.hh"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr int events_max = 8;
+// One turn takes at most this many beacons before it lets the engine answer to them.
+constexpr unsigned beacons_per_turn_max = 4096;
+
+void drain_counter(int fd) noexcept {
+  std::uint64_t count = 0;
+  // Nothing to read (EAGAIN) is as good as something.
+  [[maybe_unused]] const auto got = ::read(fd, &count, sizeof count);
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(EngineSide side, Store& store, Ingest& ingest)
+    : side_(std::move(side)), store_(store), ingest_(ingest) {}
+
+EngineLoop::~EngineLoop() {
+  stop();
+}
+
+Status EngineLoop::start() {
+  epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  timer_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  task_event_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll_ || !timer_ || !task_event_)
+    return fail_errno("epoll_create1, timerfd_create or eventfd", "engine");
+  for (const int fd : {timer_.get(), task_event_.get(), ingest_.wake_fd()}) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+      return fail_errno("epoll_ctl", "engine");
+  }
+  thread_ = std::thread([this] { run(); });
+  ::pthread_setname_np(thread_.native_handle(), "engine");
+  return {};
+}
+
+void EngineLoop::stop() noexcept {
+  if (!thread_.joinable()) return;
+  stopping_.store(true, std::memory_order_release);  // acquire in run()
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto put = ::write(task_event_.get(), &one, sizeof one);
+  thread_.join();
+}
+
+void EngineLoop::post(Task task) {
+  {
+    const std::lock_guard lock(task_mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto put = ::write(task_event_.get(), &one, sizeof one);
+}
+
+void EngineLoop::run() {
+  // acquire: what stop() wrote before it
+  while (!stopping_.load(std::memory_order_acquire)) {
+    turn();
+    arm_timer();
+    std::array<epoll_event, events_max> events;
+    const int count = ::epoll_wait(epoll_.get(), events.data(), events_max, more_beacons_ ? 0 : -1);
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[static_cast<std::size_t>(i)].data.fd;
+      if (fd == timer_.get() || fd == task_event_.get()) drain_counter(fd);
+    }
+  }
+  run_tasks();  // nobody waits for ever
+}
+
+void EngineLoop::turn() {
+  side_.now = monotonic_now();
+  cause_ = side_.now;
+  const auto began = side_.now;
+  drain_beacons();
+  run_tasks();
+  serve_channel();
+  rank_and_publish();
+  side_.slowest_turn = std::max(side_.slowest_turn, monotonic_now() - began);
+}
+
+void EngineLoop::drain_beacons() {
+  ingest_.begin_drain();
+  more_beacons_ = true;
+  for (unsigned taken = 0; taken < beacons_per_turn_max; ++taken) {
+    if (!ingest_.pop(beacon_)) {
+      more_beacons_ = false;
+      return;
+    }
+    if (beacon_.site_set != side_.site_set) {
+      ++side_.foreign_beacons;
+      continue;
+    }
+    cause_ = std::min(cause_, beacon_.received);
+    side_.engine.heard(beacon_.site, beacon_.report, beacon_.boot_epoch, beacon_.sequence,
+                       beacon_.received);
+  }
+}
+
+void EngineLoop::run_tasks() {
+  std::vector<Task> tasks;
+  {
+    const std::lock_guard lock(task_mutex_);
+    tasks.swap(tasks_);
+  }
+  for (auto& task : tasks) task(side_);
+}
+
+void EngineLoop::serve_channel() {
+  auto& client = side_.client;
+  if (client.timed_out(side_.now)) drop_channel("the data plane did not answer a publish for 30 s");
+  if (client.attempt(side_.now)) {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLRDHUP;
+    event.data.fd = client.fd();
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, client.fd(), &event) != 0) {
+      drop_channel(fail_errno("epoll_ctl").error().text());
+    }
+  }
+  while (client.is_connected()) {
+    auto received = client.receive();
+    if (!received) {
+      drop_channel(received.error().text());
+      return;
+    }
+    if (!*received) return;
+    handle(std::move(**received));
+  }
+}
+
+void EngineLoop::handle(table_channel::Received received) {
+  if (const auto* hello = std::get_if<table_channel::Hello>(&received.message)) {
+    side_.publication.connected(*hello);
+    spdlog::info("connected to the data plane: {} workers, tables {}.{} in use",
+                 hello->worker_count, hello->in_use.epoch, hello->in_use.generation);
+    if (auto attached = ingest_.replace_rings(std::move(received.fds)); !attached) {
+      spdlog::error("the data plane's beacon rings cannot be used: {}", attached.error().text());
+    }
+  } else if (const auto* answer = std::get_if<table_channel::Acknowledge>(&received.message)) {
+    side_.client.answered();
+    side_.publication.acknowledged(*answer);
+    if (answer->outcome == table_channel::Outcome::adopted) {
+      spdlog::debug("tables {}.{} are in use", answer->version.epoch, answer->version.generation);
+    } else {
+      spdlog::warn("tables {}.{} were not taken: {}: {}", answer->version.epoch,
+                   answer->version.generation, table_channel::name_of(answer->outcome),
+                   answer->reason.data());
+    }
+  } else {
+    drop_channel("the data plane sent a message that is ours to send");
+  }
+}
+
+void EngineLoop::drop_channel(const std::string& why) {
+  if (side_.publication.is_connected()) spdlog::warn("the data plane is gone: {}", why);
+  side_.publication.disconnected();
+  side_.client.close(side_.now);  // closing takes the descriptor out of the epoll set
+}
+
+void EngineLoop::rank_and_publish() {
+  const auto round = side_.engine.step(monotonic_now());
+  if (!round.cells.empty()) {
+    ++side_.rounds;
+    side_.cells += round.cells.size();
+  }
+  if (auto applied = side_.publication.apply(round); !applied)
+    spdlog::error("{}", applied.error().text());
+  remember(round);
+  auto outgoing = side_.publication.next(side_.now);
+  if (!outgoing) {
+    spdlog::error("nothing was published: {}", outgoing.error().text());
+  } else if (*outgoing) {
+    if (auto sent = side_.client.publish(**outgoing, side_.now); !sent)
+      drop_channel(sent.error().text());
+    store_.save_version((*outgoing)->version);
+    side_.last_publish_delay = monotonic_now() - cause_;
+  }
+  report_alarms();
+}
+
+void EngineLoop::remember(const Round& round) {
+  const auto& engine = side_.engine;
+  for (const auto s : round.site_changes) {
+    const auto& site = engine.health().site(s);
+    const auto& id = engine.world().site(s).id;
+    // Suspicion comes and goes; what has to be known after a restart is who was down.
+    if (site.state == SiteState::suspect) continue;
+    store_.save_site_down(id, site.state == SiteState::down);
+    if (site.state == SiteState::down) {
+      spdlog::warn("site {} is down: {}", id, site.leaving ? "it leaves" : "its beacons stopped");
+    } else {
+      spdlog::info("site {} is {}", id, name_of(site.state));
+    }
+  }
+}
+
+std::vector<std::string> EngineLoop::alarms_of(const EngineSide& side) {
+  auto alarms = side.engine.alarms();
+  if (!side.publication.alarm().empty()) alarms.push_back(side.publication.alarm());
+  if (!side.client.is_connected() && !side.client.failure().empty()) {
+    alarms.push_back("no data plane: " + side.client.failure());
+  }
+  return alarms;
+}
+
+void EngineLoop::report_alarms() {
+  auto alarms = alarms_of(side_);
+  if (alarms == reported_alarms_) return;
+  const auto without = [](const auto& text, const auto& list) {
+    return std::ranges::find(list, text) == list.end();
+  };
+  for (const auto& text : alarms) {
+    if (without(text, reported_alarms_)) spdlog::warn("alarm: {}", text);
+  }
+  for (const auto& text : reported_alarms_) {
+    if (without(text, alarms)) spdlog::info("over: {}", text);
+  }
+  reported_alarms_ = std::move(alarms);
+}
+
+void EngineLoop::arm_timer() noexcept {
+  const Instant next = std::min(side_.engine.next_deadline(), side_.client.next_deadline());
+  itimerspec when{};
+  if (next != never) {
+    const auto ns =
+        std::max<std::int64_t>(next.ns, 1);  // zero would disarm; the past fires at once
+    when.it_value.tv_sec = ns / 1'000'000'000;
+    when.it_value.tv_nsec = ns % 1'000'000'000;
+  }
+  ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+}  // namespace pharos::controlplane

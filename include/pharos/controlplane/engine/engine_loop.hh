@@ -1,0 +1,99 @@
+// The engine thread: brings beacons, time, tasks and the table channel together around the pure engine.
+//
+//            +--- ingest.wake_fd ---+--- task eventfd ---+--- table socket ---+--- timer ---+
+//            v                      v                    v                    v             v
+//   epoll -> drain beacons -> run tasks -> channel messages -> Engine::step(now) -> Publication::next() -> send
+//
+// Nothing polls: the timer is set to the engine's next deadline. Beacons are always drained before time passes, so that
+// a beacon that has arrived is never overtaken by the silence that it ends. No disk, no lock held while working: writes
+// go to the store's queue, and other threads come in by ask().
+#pragma once
+
+#include "pharos/controlplane/engine/engine.hh"
+#include "pharos/controlplane/engine/publication.hh"
+#include "pharos/controlplane/engine/table_client.hh"
+#include "pharos/controlplane/ingest/ingest.hh"
+#include "pharos/controlplane/store/store.hh"
+
+#include <atomic>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace pharos::controlplane {
+
+// What the engine thread owns, as others may see and change it inside of ask().
+struct EngineSide {
+  Engine engine;
+  Publication publication;
+  TableClient client;
+  std::uint64_t site_set = 0;  // beacons of other sets are dropped
+  Instant now;                 // of this turn
+  std::uint64_t rounds = 0;    // that changed cells
+  std::uint64_t cells = 0;     // changed by them
+  std::uint64_t foreign_beacons = 0;
+  Duration slowest_turn;
+  Duration last_publish_delay;  // from the beacon or deadline that caused it to the socket
+};
+
+class EngineLoop {
+ public:
+  // Borrows store and ingest, which outlive it.
+  EngineLoop(EngineSide side, Store& store, Ingest& ingest);
+  ~EngineLoop();  // stops
+  EngineLoop(const EngineLoop&) = delete;
+  EngineLoop& operator=(const EngineLoop&) = delete;
+
+  // Errors: unavailable (no descriptors).
+  [[nodiscard]] Status start();
+  void stop() noexcept;
+
+  // Runs `work(EngineSide&)` on the engine thread between two rounds and returns its result; for short work only. Any
+  // thread but the engine's own; start() before, not after stop().
+  template <typename Work>
+  auto ask(Work work) -> std::invoke_result_t<Work, EngineSide&> {
+    using Answer = std::invoke_result_t<Work, EngineSide&>;
+    std::packaged_task<Answer(EngineSide&)> task(std::move(work));
+    auto answer = task.get_future();
+    post([&task](EngineSide& side) { task(side); });
+    return answer.get();
+  }
+
+  // What is wrong now: engine, publication, channel. For ask().
+  [[nodiscard]] static std::vector<std::string> alarms_of(const EngineSide& side);
+
+ private:
+  using Task = std::function<void(EngineSide&)>;
+  void post(Task task);
+  void run();
+  void turn();
+  void drain_beacons();
+  void run_tasks();
+  void serve_channel();
+  void handle(table_channel::Received received);
+  void drop_channel(const std::string& why);
+  void rank_and_publish();
+  void remember(const Round& round);
+  void report_alarms();
+  void arm_timer() noexcept;
+
+  EngineSide side_;
+  Store& store_;
+  Ingest& ingest_;
+  UniqueFd epoll_, timer_, task_event_;
+  std::mutex task_mutex_;  // guards tasks_
+  std::vector<Task> tasks_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+  std::vector<std::string> reported_alarms_;
+  AcceptedBeacon beacon_;
+  bool more_beacons_ = false;  // the last turn left some
+  Instant cause_;              // oldest beacon of this turn, or the turn itself
+};
+
+}  // namespace pharos::controlplane
