@@ -37,8 +37,8 @@ struct EngineSide {
   std::uint64_t rounds = 0;    // that changed cells
   std::uint64_t cells = 0;     // changed by them
   std::uint64_t foreign_beacons = 0;
-  Duration slowest_turn;
-  Duration last_publish_delay;  // from the beacon or deadline that caused it to the socket
+  Duration slowest_turn{};
+  Duration last_publish_delay{}; // from the beacon or deadline that caused it to the socket
 };
 
 class EngineLoop {
