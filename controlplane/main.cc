@@ -18,11 +18,15 @@ namespace {
 using namespace pharos;
 
 constexpr const char* description =
-    "The control plane of Pharos: takes the beacons of sites, ranks the endpoints of services for every locale, and\n"
-    "publishes tables to pharos-dataplane. Either may start first; without a data plane it waits for one.";
+    "The control plane of Pharos: takes the beacons of sites, ranks the endpoints of services for "
+    "every locale, and\n"
+    "publishes tables to pharos-dataplane. Either may start first; without a data plane it waits "
+    "for one.";
 constexpr const char* footer =
-    "Signals: SIGHUP reads configuration and zones again (the old ones stay on any error), SIGTERM and SIGINT stop.\n"
-    "Exit status: 0 stopped in order, or the configuration is good; 1 it does not start, or the configuration is bad;\n"
+    "Signals: SIGHUP reads configuration and zones again (the old ones stay on any error), SIGTERM "
+    "and SIGINT stop.\n"
+    "Exit status: 0 stopped in order, or the configuration is good; 1 it does not start, or the "
+    "configuration is bad;\n"
     "others: the command line is wrong.";
 
 [[nodiscard]] std::optional<config::Config> load(const std::string& file) {
@@ -36,8 +40,8 @@ constexpr const char* footer =
 [[nodiscard]] int check(config::Config config) {
   const auto file = config.file;
   std::string broken_zone;
-  const auto tables = controlplane::build_tables(std::make_shared<const config::Config>(std::move(config)), {},
-                                                 {1, 1}, {}, broken_zone);
+  const auto tables = controlplane::build_tables(
+      std::make_shared<const config::Config>(std::move(config)), {}, {1, 1}, {}, broken_zone);
   if (!tables) {
     std::fprintf(stderr, "%s\n", tables.error().text().c_str());
     return 1;

@@ -1,8 +1,8 @@
 #include "pharos/controlplane/control/commands.hh"
 
-#include "handlers.hh"
-
 #include <algorithm>
+
+#include "handlers.hh"
 
 namespace pharos::controlplane {
 
@@ -22,10 +22,13 @@ std::string optional_text(const Json& arguments, const char* name) {
 Result<std::string> text_argument(const Json& arguments, const char* name) {
   auto text = optional_text(arguments, name);
   if (!text.empty()) return text;
-  return fail(ErrorCode::invalid, std::string("argument '") + name + "' is missing, or no text", "arguments");
+  return fail(ErrorCode::invalid, std::string("argument '") + name + "' is missing, or no text",
+              "arguments");
 }
 
-Json json_of(Version version) { return {{"epoch", version.epoch}, {"generation", version.generation}}; }
+Json json_of(Version version) {
+  return {{"epoch", version.epoch}, {"generation", version.generation}};
+}
 
 namespace {
 
@@ -55,8 +58,8 @@ Result<std::uint32_t> find_endpoint(const World& world, const std::string& servi
   if (auto known = check_service(world, service); !known) return std::unexpected(known.error());
   const auto& services = world.config->services;
   const auto at = std::ranges::find(services, service, &config::ServiceConfig::id);
-  return fail(ErrorCode::not_found, "service '" + service + "' has no endpoint '" + endpoint + "'", {},
-              ids_of(at->endpoints));
+  return fail(ErrorCode::not_found, "service '" + service + "' has no endpoint '" + endpoint + "'",
+              {}, ids_of(at->endpoints));
 }
 
 }  // namespace pharos::controlplane

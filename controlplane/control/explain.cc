@@ -1,11 +1,12 @@
-#include "handlers.hh"
-
 #include "pharos/shared/client_hash.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <algorithm>
 
-// Why a client gets the answers that it gets: from the same tables and the same state that the answers come from.
+#include "handlers.hh"
+
+// Why a client gets the answers that it gets: from the same tables and the same state that the
+// answers come from.
 
 namespace pharos::controlplane {
 namespace {
@@ -27,9 +28,11 @@ Result<Question> question_of(const Json& arguments) {
   if (!prefix) return std::unexpected(std::move(prefix).error().in("client"));
   question.client = prefix->address;
   const auto type = optional_text(arguments, "type");
-  if (type == "AAAA" || type == "aaaa") question.type = dns::Type::aaaa;
+  if (type == "AAAA" || type == "aaaa")
+    question.type = dns::Type::aaaa;
   else if (!type.empty() && type != "A" && type != "a") {
-    return fail(ErrorCode::invalid, "'" + type + "' is not answered from the ranking", "type", "A or AAAA");
+    return fail(ErrorCode::invalid, "'" + type + "' is not answered from the ranking", "type",
+                "A or AAAA");
   }
   return question;
 }
@@ -43,7 +46,8 @@ const catalog::Node* node_of(const catalog::View& catalog, const dns::WireName& 
   while (suffix.size() > 1) {
     suffix = dns::parent_of(suffix);
     const auto* node = catalog.find(suffix.data(), static_cast<unsigned>(suffix.size()));
-    if (node != nullptr) return node->wildcard_child == 0 ? nullptr : catalog.node(node->wildcard_child);
+    if (node != nullptr)
+      return node->wildcard_child == 0 ? nullptr : catalog.node(node->wildcard_child);
   }
   return nullptr;
 }
@@ -52,14 +56,17 @@ Result<std::uint32_t> pool_of(const Tables& tables, const Question& question) {
   auto name = dns::parse_name(question.name);
   if (!name) return std::unexpected(std::move(name).error().in("name"));
   const auto* node = node_of(tables.catalog, *name);
-  if (node == nullptr) return fail(ErrorCode::not_found, "no name " + question.name + " is served here");
+  if (node == nullptr)
+    return fail(ErrorCode::not_found, "no name " + question.name + " is served here");
   for (const auto& slot : catalog::slots_of(*node)) {
-    if (slot.type == static_cast<std::uint16_t>(question.type) && slot.kind == catalog::SlotKind::pool) {
+    if (slot.type == static_cast<std::uint16_t>(question.type) &&
+        slot.kind == catalog::SlotKind::pool) {
       return slot.value;
     }
   }
   return fail(ErrorCode::not_found,
-              question.name + " has no " + dns::type_text(static_cast<std::uint16_t>(question.type)) +
+              question.name + " has no " +
+                  dns::type_text(static_cast<std::uint16_t>(question.type)) +
                   " answers from a service",
               {}, "static records are shown by `pharosctl zone show`");
 }
@@ -84,7 +91,8 @@ Json answers_of(const EngineSide& side, std::uint32_t pool, std::uint16_t locale
   return answers;
 }
 
-Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member, std::uint16_t locale) {
+Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member,
+                std::uint16_t locale) {
   const auto& world = side.engine.world();
   const auto e = world.pools[pool].members[member];
   const auto view = side.engine.view(e, locale, side.now);
@@ -137,17 +145,19 @@ Result<Json> explain(const EngineSide& side, const Question& question) {
   const auto& source = world.service(world.pools[view.answered_by].service);
 
   const bool slotted = content.slots.size() > 1;
-  // The data plane's default key: the same on all responders, so that a client keeps its slot on any of them.
+  // The data plane's default key: the same on all responders, so that a client keeps its slot on
+  // any of them.
   const auto slot = slotted ? ranking::client_hash(question.client, ranking::ClientHashKey{}) %
                                   static_cast<std::uint32_t>(content.slots.size())
                             : 0U;
-  const unsigned slot_scope = question.client.is_ipv4() ? ranking::slot_prefix_ipv4_bits
-                                                        : ranking::slot_prefix_ipv6_bits;
+  const unsigned slot_scope =
+      question.client.is_ipv4() ? ranking::slot_prefix_ipv4_bits : ranking::slot_prefix_ipv6_bits;
   Json result = {{"name", question.name},
                  {"type", dns::type_text(static_cast<std::uint16_t>(question.type))},
                  {"client", question.client.text()},
                  {"locale", world.locales[locale.index]},
-                 {"scope", slotted ? std::max<unsigned>(locale.scope_length, slot_scope) : locale.scope_length},
+                 {"scope", slotted ? std::max<unsigned>(locale.scope_length, slot_scope)
+                                   : locale.scope_length},
                  {"service", service.id},
                  {"pool", world.pools[*pool].pool.name()},
                  {"answered_by", world.pools[view.answered_by].pool.name()},
@@ -168,7 +178,8 @@ void add_explain_command(control::Server& server, Daemon& daemon) {
               [&daemon](const Json& arguments) -> Result<Json> {
                 const auto question = question_of(arguments);
                 if (!question) return std::unexpected(question.error());
-                return daemon.loop().ask([&](EngineSide& side) { return explain(side, *question); });
+                return daemon.loop().ask(
+                    [&](EngineSide& side) { return explain(side, *question); });
               }});
 }
 

@@ -23,7 +23,9 @@ void add_reload_commands(control::Server& server, Daemon& daemon);
 [[nodiscard]] std::string optional_text(const Json& arguments, const char* name);
 
 [[nodiscard]] Json json_of(Version version);
-[[nodiscard]] inline double seconds_since(Instant then, Instant now) noexcept { return (now - then).seconds(); }
+[[nodiscard]] inline double seconds_since(Instant then, Instant now) noexcept {
+  return (now - then).seconds();
+}
 
 // One row of `endpoints` and of `weights`.
 [[nodiscard]] Json endpoint_row(const EngineSide& side, std::uint32_t endpoint);

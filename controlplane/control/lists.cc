@@ -1,6 +1,6 @@
-#include "handlers.hh"
-
 #include <algorithm>
+
+#include "handlers.hh"
 
 namespace pharos::controlplane {
 namespace {
@@ -56,11 +56,13 @@ Result<Json> sites(Daemon& daemon, const Json& arguments) {
   auto rows = daemon.loop().ask([&](EngineSide& side) {
     Json all = Json::array();
     for (std::uint32_t s = 0; s < side.engine.health().site_count(); ++s) {
-      if (wanted.empty() || side.engine.world().site(s).id == wanted) all.push_back(site_row(side, s));
+      if (wanted.empty() || side.engine.world().site(s).id == wanted)
+        all.push_back(site_row(side, s));
     }
     return all;
   });
-  if (!wanted.empty() && rows.empty()) return fail(ErrorCode::not_found, "no site '" + wanted + "'");
+  if (!wanted.empty() && rows.empty())
+    return fail(ErrorCode::not_found, "no site '" + wanted + "'");
   return rows;
 }
 
@@ -147,7 +149,8 @@ Json endpoint_row(const EngineSide& side, std::uint32_t endpoint) {
   for (const auto& address : config.addresses) addresses.push_back(address.text());
   std::uint32_t ttl_s = 0;
   for (const auto p : fixed.pools) ttl_s = std::max(ttl_s, side.engine.view_pool(p).ttl_s);
-  if (config.ttl_max) ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(config.ttl_max->seconds()));
+  if (config.ttl_max)
+    ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(config.ttl_max->seconds()));
   return {{"service", world.service(fixed.service).id},
           {"id", config.id},
           {"site", config.site},
@@ -179,15 +182,17 @@ void add_list_commands(control::Server& server, Daemon& daemon) {
               [&daemon](const Json& arguments) { return sites(daemon, arguments); }});
   server.add({"services", Access::read, "services with their names and health",
               [&daemon](const Json& arguments) {
-                return by_service(daemon, arguments, [](const EngineSide& side, std::uint32_t service, Json& rows) {
-                  rows.push_back(service_row(side, service));
-                });
+                return by_service(daemon, arguments,
+                                  [](const EngineSide& side, std::uint32_t service, Json& rows) {
+                                    rows.push_back(service_row(side, service));
+                                  });
               }});
   server.add({"endpoints", Access::read, "endpoints with state, weight and score",
               [&daemon](const Json& arguments) {
                 return by_service(daemon, arguments, each_endpoint(endpoint_row));
               }});
-  server.add({"weights", Access::read, "weights in force and who set them", [&daemon](const Json& arguments) {
+  server.add({"weights", Access::read, "weights in force and who set them",
+              [&daemon](const Json& arguments) {
                 return by_service(daemon, arguments, each_endpoint(weight_row));
               }});
 }

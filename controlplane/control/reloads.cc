@@ -1,6 +1,6 @@
-#include "handlers.hh"
-
 #include <algorithm>
+
+#include "handlers.hh"
 
 namespace pharos::controlplane {
 namespace {
@@ -28,7 +28,8 @@ std::size_t name_count_of(const ZoneData& zone) {
   return names;
 }
 
-Json zone_row(const Tables& tables, const std::string& id, const std::map<std::string, std::string>& stale) {
+Json zone_row(const Tables& tables, const std::string& id,
+              const std::map<std::string, std::string>& stale) {
   const auto& state = tables.zones.at(id);
   const auto& zones = tables.world->config->zones;
   const auto config = std::ranges::find(zones, id, &config::ZoneConfig::id);
@@ -40,8 +41,10 @@ Json zone_row(const Tables& tables, const std::string& id, const std::map<std::s
               {"records", data.records().size()},
               {"loaded_age_s", (wall_now() - state.loaded).seconds()},
               {"state", stale.contains(id) ? "stale" : "loaded"}};
-  if (const auto at = stale.find(id); at != stale.end()) row["message"] = at->second;
-  else if (!state.zone->report.warnings.empty()) row["message"] = state.zone->report.warnings.front().text();
+  if (const auto at = stale.find(id); at != stale.end())
+    row["message"] = at->second;
+  else if (!state.zone->report.warnings.empty())
+    row["message"] = state.zone->report.warnings.front().text();
   return row;
 }
 
@@ -69,7 +72,8 @@ Result<std::string> zone_id(const Tables& tables, const std::string& text) {
   for (const auto& [id, state] : tables.zones) {
     if (plain(id) == plain(text)) return id;
   }
-  return fail(ErrorCode::not_found, "no zone '" + text + "'", {}, "`pharosctl zone list` shows those that are there");
+  return fail(ErrorCode::not_found, "no zone '" + text + "'", {},
+              "`pharosctl zone list` shows those that are there");
 }
 
 Result<Json> zone_show(Daemon& daemon, const Json& arguments) {
@@ -83,11 +87,13 @@ Result<Json> zone_show(Daemon& daemon, const Json& arguments) {
   if (records.size() < data.records().size()) {
     return fail(ErrorCode::exhausted, "the zone is too large to show", *id, "look at its file");
   }
-  return Json{{"zone", zone_row(*tables, *id, daemon.stale_zones())}, {"records", std::move(records)}};
+  return Json{{"zone", zone_row(*tables, *id, daemon.stale_zones())},
+              {"records", std::move(records)}};
 }
 
 Result<Json> zone_reload(Daemon& daemon, const Json& arguments) {
-  ReloadRequest request{.read_configuration = false, .zone = {}, .every_zone = true, .force = force_of(arguments)};
+  ReloadRequest request{
+      .read_configuration = false, .zone = {}, .every_zone = true, .force = force_of(arguments)};
   if (const auto name = optional_text(arguments, "zone"); !name.empty()) {
     const auto id = zone_id(*tables_of(daemon), name);
     if (!id) return std::unexpected(id.error());
@@ -101,13 +107,15 @@ Result<Json> zone_reload(Daemon& daemon, const Json& arguments) {
 
 void add_reload_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
-  server.add({"reload", Access::write, "reads configuration, zones and locales again; keeps the old ones on any error",
+  server.add({"reload", Access::write,
+              "reads configuration, zones and locales again; keeps the old ones on any error",
               [&daemon](const Json& arguments) {
                 ReloadRequest request;
                 request.force = force_of(arguments);
                 return report_of(daemon.reload(request));
               }});
-  server.add({"zones", Access::read, "zones that are served", [&daemon](const Json&) { return zones(daemon); }});
+  server.add({"zones", Access::read, "zones that are served",
+              [&daemon](const Json&) { return zones(daemon); }});
   server.add({"zone-show", Access::read, "a zone with its records",
               [&daemon](const Json& arguments) { return zone_show(daemon, arguments); }});
   server.add({"zone-reload", Access::write, "reads one zone, or all, again",

@@ -1,9 +1,9 @@
-#include "handlers.hh"
-
 #include <unistd.h>
 
 #include <algorithm>
 #include <map>
+
+#include "handlers.hh"
 
 namespace pharos::controlplane {
 namespace {
@@ -31,21 +31,22 @@ std::uint64_t dropped_beacons(const IngestCounters& counters) {
   for (std::size_t v = 0; v < beacon_verdict_count; ++v) {
     if (static_cast<BeaconVerdict>(v) != BeaconVerdict::accepted) dropped += counters.verdicts[v];
   }
-  return dropped + counters.of(IngestCounter::ring_dropped) + counters.of(IngestCounter::socket_dropped) +
-         counters.of(IngestCounter::queue_full);
+  return dropped + counters.of(IngestCounter::ring_dropped) +
+         counters.of(IngestCounter::socket_dropped) + counters.of(IngestCounter::queue_full);
 }
 
 Result<Json> status(Daemon& daemon) {
   auto result = daemon.loop().ask([](EngineSide& side) {
     const auto& config = *side.engine.world().config;
     const auto in_use = side.publication.in_use();
-    return Json{{"version_in_use", in_use == Version{} ? Json() : json_of(in_use)},
-                {"dataplane_connected", side.publication.is_connected()},
-                {"published", json_of(side.publication.last())},
-                {"settled", side.publication.settled()},
-                {"sites", site_counts(side)},
-                {"services", {{"total", config.services.size()}, {"panicking", panicking_services(side)}}},
-                {"zones", config.zones.size()}};
+    return Json{
+        {"version_in_use", in_use == Version{} ? Json() : json_of(in_use)},
+        {"dataplane_connected", side.publication.is_connected()},
+        {"published", json_of(side.publication.last())},
+        {"settled", side.publication.settled()},
+        {"sites", site_counts(side)},
+        {"services", {{"total", config.services.size()}, {"panicking", panicking_services(side)}}},
+        {"zones", config.zones.size()}};
   });
   const auto counters = daemon.ingest().counters();
   result["daemon"] = "controlplane";
@@ -55,7 +56,8 @@ Result<Json> status(Daemon& daemon) {
   result["log_level"] = log_level();
   result["alarms"] = daemon.alarms();
   result["config_file"] = daemon.config_file();
-  result["beacons"] = {{"accepted", counters.of(BeaconVerdict::accepted)}, {"dropped", dropped_beacons(counters)}};
+  result["beacons"] = {{"accepted", counters.of(BeaconVerdict::accepted)},
+                       {"dropped", dropped_beacons(counters)}};
   if (const auto last = daemon.last_reload()) {
     result["last_reload"] = {{"age_s", seconds_since(last->at, monotonic_now())},
                              {"ok", last->ok},
@@ -89,9 +91,12 @@ Result<Json> stats(Daemon& daemon) {
 
 std::string_view name_of_outcome(PublishOutcome outcome) {
   switch (outcome) {
-    case PublishOutcome::pending: return "pending";
-    case PublishOutcome::adopted: return "adopted";
-    case PublishOutcome::refused: return "refused";
+    case PublishOutcome::pending:
+      return "pending";
+    case PublishOutcome::adopted:
+      return "adopted";
+    case PublishOutcome::refused:
+      return "refused";
   }
   return "pending";
 }
@@ -136,11 +141,13 @@ void add_status_commands(control::Server& server, Daemon& daemon) {
               [&daemon](const Json&) { return status(daemon); }});
   server.add({"stats", Access::read, "counters and gauges of ingest and engine",
               [&daemon](const Json&) { return stats(daemon); }});
-  server.add({"generations", Access::read, "what was published, newest first, and what became of it",
+  server.add({"generations", Access::read,
+              "what was published, newest first, and what became of it",
               [&daemon](const Json&) { return generations(daemon); }});
   server.add({"alarms", Access::read, "what is wrong now",
               [&daemon](const Json&) -> Result<Json> { return Json(daemon.alarms()); }});
-  server.add({"log-level", Access::write, "how much is logged, until the next restart", change_log_level});
+  server.add(
+      {"log-level", Access::write, "how much is logged, until the next restart", change_log_level});
 }
 
 }  // namespace pharos::controlplane

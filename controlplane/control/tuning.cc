@@ -1,9 +1,9 @@
-#include "handlers.hh"
-
 #include <spdlog/spdlog.h>
 
 #include <array>
 #include <cmath>
+
+#include "handlers.hh"
 
 // What an operator sets: in force at once, and in the database before the answer.
 
@@ -14,11 +14,12 @@ constexpr double weight_max = 1e6;
 constexpr double exponent_max = 16;
 
 Result<config::Override> parse_override(const std::string& text) {
-  for (const auto value : {config::Override::automatic, config::Override::up, config::Override::down,
-                           config::Override::drain}) {
+  for (const auto value : {config::Override::automatic, config::Override::up,
+                           config::Override::down, config::Override::drain}) {
     if (config::name_of(value) == text) return value;
   }
-  return fail(ErrorCode::invalid, "'" + text + "' is not a state", "arguments", "up, down, drain or auto");
+  return fail(ErrorCode::invalid, "'" + text + "' is not a state", "arguments",
+              "up, down, drain or auto");
 }
 
 Result<Json> set_endpoint(Daemon& daemon, const Json& arguments) {
@@ -52,7 +53,8 @@ Result<std::optional<double>> weight_argument(const Json& arguments) {
   }
   const auto weight = at->get<double>();
   if (!std::isfinite(weight) || weight < 0 || weight > weight_max) {
-    return fail(ErrorCode::invalid, at->dump() + " is not a weight", "arguments", "0 to 1000000, or null");
+    return fail(ErrorCode::invalid, at->dump() + " is not a weight", "arguments",
+                "0 to 1000000, or null");
   }
   return weight;
 }
@@ -105,24 +107,25 @@ Result<Json> set_exponent(Daemon& daemon, const Json& arguments) {
     return fail(ErrorCode::invalid, "argument 'exponent' is no number from 0 to 16", "arguments",
                 "null returns all factors to the configuration's");
   }
-  auto result = daemon.loop().ask([&](EngineSide& side) -> Result<std::pair<Json, std::optional<config::ScoreConfig>>> {
-    std::optional<config::ScoreConfig> next;
-    if (!reset) {
-      next = side.engine.exponents();
-      bool known = false;
-      for (const auto& [name, member] : factors) {
-        if (*factor != name) continue;
-        (*next).*member = exponent;
-        known = true;
-      }
-      if (!known) {
-        return fail(ErrorCode::not_found, "no factor '" + *factor + "'", "arguments",
-                    "proximity, health, headroom, condition, version or risk");
-      }
-    }
-    side.engine.set_exponents(next, side.now);
-    return std::pair(exponents_of(side), next);
-  });
+  auto result = daemon.loop().ask(
+      [&](EngineSide& side) -> Result<std::pair<Json, std::optional<config::ScoreConfig>>> {
+        std::optional<config::ScoreConfig> next;
+        if (!reset) {
+          next = side.engine.exponents();
+          bool known = false;
+          for (const auto& [name, member] : factors) {
+            if (*factor != name) continue;
+            (*next).*member = exponent;
+            known = true;
+          }
+          if (!known) {
+            return fail(ErrorCode::not_found, "no factor '" + *factor + "'", "arguments",
+                        "proximity, health, headroom, condition, version or risk");
+          }
+        }
+        side.engine.set_exponents(next, side.now);
+        return std::pair(exponents_of(side), next);
+      });
   if (!result) return std::unexpected(result.error());
   daemon.store().save_exponents(result->second);
   if (auto kept = daemon.store().sync(); !kept) return std::unexpected(kept.error());
@@ -133,11 +136,13 @@ Result<Json> set_exponent(Daemon& daemon, const Json& arguments) {
 
 void add_tuning_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
-  server.add({"endpoint-set", Access::write, "sets an endpoint up, down, drain or auto, beyond restarts",
+  server.add({"endpoint-set", Access::write,
+              "sets an endpoint up, down, drain or auto, beyond restarts",
               [&daemon](const Json& arguments) { return set_endpoint(daemon, arguments); }});
   server.add({"weight-set", Access::write, "sets the weight of an endpoint, beyond restarts",
               [&daemon](const Json& arguments) { return set_weight(daemon, arguments); }});
-  server.add({"factors", Access::read, "exponents of the score's factors", [&daemon](const Json&) -> Result<Json> {
+  server.add({"factors", Access::read, "exponents of the score's factors",
+              [&daemon](const Json&) -> Result<Json> {
                 return daemon.loop().ask([](EngineSide& side) { return exponents_of(side); });
               }});
   server.add({"factor-set", Access::write, "sets the exponent of a score's factor, beyond restarts",

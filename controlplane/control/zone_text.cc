@@ -1,9 +1,12 @@
-#include "handlers.hh"
+// Before ldns, whose headers redefine what the standard library's need.
+#include "pharos/controlplane/engine/daemon.hh"
 
 #include <ldns/ldns.h>
 
 #include <cstdlib>
 #include <memory>
+
+#include "handlers.hh"
 
 namespace pharos::controlplane {
 namespace {
@@ -26,8 +29,8 @@ std::string record_text(const ZoneData& zone, const ZoneRecord& record) {
   add(zone.rdata_of(record));
   ldns_rr* parsed = nullptr;
   std::size_t at = 0;
-  const auto code = ldns_wire2rr(&parsed, reinterpret_cast<const std::uint8_t*>(wire.data()), wire.size(),
-                                 &at, LDNS_SECTION_ANSWER);
+  const auto code = ldns_wire2rr(&parsed, reinterpret_cast<const std::uint8_t*>(wire.data()),
+                                 wire.size(), &at, LDNS_SECTION_ANSWER);
   const std::unique_ptr<ldns_rr, FreeRecord> owned(parsed);
   if (code != LDNS_STATUS_OK) {
     return dns::name_text(zone.owner_of(record)) + " " + dns::type_text(record.type) + " ?";

@@ -199,7 +199,8 @@ void Daemon::serve_control() {
   while (!stopping_.load(std::memory_order_acquire)) server_->poll_once(control_turn);
 }
 
-// Writes the freshness of beacons that came since the last turn, so that a replay finds no gap after a restart.
+// Writes the freshness of beacons that came since the last turn, so that a replay finds no gap
+// after a restart.
 void Daemon::keep() {
   std::uint64_t watchdog_us = 0;
   const bool watched = ::sd_watchdog_enabled(0, &watchdog_us) > 0;
@@ -313,7 +314,8 @@ Version Daemon::swap_in(std::shared_ptr<const Tables> tables, BeaconSites sites,
     side.site_set = set;
     return side.publication.last();
   });
-  // Beacons that pass the gate between the two are of the former set, and dropped: less than a turn of ingest.
+  // Beacons that pass the gate between the two are of the former set, and dropped: less than a turn
+  // of ingest.
   ingest_->replace_sites(std::move(sites), window);
   return {version.epoch, version.generation + 1};
 }

@@ -86,10 +86,23 @@ void compare(const char* kind, const Described& former, const Described& next,
   }
 }
 
-Described describe_zones(const Tables& tables) {
+bool same_records(const ZoneData& a, const ZoneData& b) {
+  return &a == &b || std::ranges::equal(a.records(), b.records(),
+                                        [&](const ZoneRecord& x, const ZoneRecord& y) {
+                                          return x.type == y.type && x.ttl_s == y.ttl_s &&
+                                                 std::ranges::equal(a.owner_of(x), b.owner_of(y)) &&
+                                                 std::ranges::equal(a.rdata_of(x), b.rdata_of(y));
+                                        });
+}
+
+// A zone's text is whether it is as it was.
+Described describe_zones(const Tables& tables, const Tables& former) {
   Described described;
   for (const auto& [id, state] : tables.zones) {
-    described.emplace(id, fmt::format("{}", static_cast<const void*>(state.zone.get())));
+    const auto at = former.zones.find(id);
+    const bool same =
+        at != former.zones.end() && same_records(at->second.zone->data, state.zone->data);
+    described.emplace(id, same ? "same" : "new");
   }
   return described;
 }
@@ -104,10 +117,7 @@ std::vector<std::string> differences(const Tables& former, const Tables& next) {
   std::vector<std::string> changed;
   const auto& a = *former.world->config;
   const auto& b = *next.world->config;
-  // Zones that were read again without another catalog coming of it are the same.
-  if (!std::ranges::equal(behind_header(former.catalog_image), behind_header(next.catalog_image))) {
-    compare("zone", describe_zones(former), describe_zones(next), changed);
-  }
+  compare("zone", describe_zones(former, former), describe_zones(next, former), changed);
   compare("site", describe(a.sites), describe(b.sites), changed);
   compare("locale", describe(a.locales), describe(b.locales), changed);
   compare("service", describe(a.services), describe(b.services), changed);

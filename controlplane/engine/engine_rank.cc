@@ -38,7 +38,8 @@ void Engine::collect_dirty(Instant now, std::vector<std::uint32_t>& pools) {
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
     if (pools_[p].dirty || (rank_scores && pools_[p].score_dirty)) pools.push_back(p);
   }
-  // Pools that may be answered by a dirty one are dirty as well; a pool is marked before it is appended, so this ends.
+  // Pools that may be answered by a dirty one are dirty as well; a pool is marked before it is
+  // appended, so this ends.
   for (const auto p : pools) pools_[p].dirty = true;
   for (std::size_t i = 0; i < pools.size(); ++i) {
     for (const auto asking : world_->pools[pools[i]].asked_by) {
@@ -78,7 +79,8 @@ bool Engine::dealt_by_slot(std::uint32_t pool) const {
   return world_->service(world_->pools[pool].service).policy == config::Policy::weighted;
 }
 
-// Weights are exact while all is well: only condition, risk and version preference bend them, not load or distance.
+// Weights are exact while all is well: only condition, risk and version preference bend them, not
+// load or distance.
 void Engine::refresh_slots(std::uint32_t pool) {
   auto& state = pools_[pool];
   if (!dealt_by_slot(pool)) return;

@@ -86,7 +86,6 @@ void Overload::observe(std::optional<float> ratio, double high, double low, Dura
   }
 }
 
-
 void HealthBoard::add_site(bool keyed, Duration expected_interval, bool down, Instant now) {
   SiteHealth site(expected_interval);
   site.keyed = keyed;

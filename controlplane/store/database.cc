@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS overrides (service TEXT, endpoint TEXT, state TEXT NO
   PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS weights (service TEXT, endpoint TEXT, weight REAL NOT NULL,
   PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS exponents (factor TEXT PRIMARY KEY, exponent REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS exponents (factor TEXT PRIMARY KEY, exponent REAL NOT NULL)
+  WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS freshness (site TEXT PRIMARY KEY, boot_epoch INTEGER NOT NULL,
   sequence INTEGER NOT NULL, fingerprints BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS down_sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -62,8 +63,12 @@ Statement& Statement::bind(int index, std::string_view text) noexcept {
   return *this;
 }
 Statement& Statement::bind(int index, ConstBytes blob) noexcept {
-  if (statement_)
+  if (!statement_) return *this;
+  if (blob.empty()) {  // a null pointer would bind NULL, which is no blob
+    sqlite3_bind_zeroblob(statement_.get(), index, 0);
+  } else {
     sqlite3_bind_blob64(statement_.get(), index, blob.data(), blob.size(), SQLITE_TRANSIENT);
+  }
   return *this;
 }
 bool Statement::row() noexcept {

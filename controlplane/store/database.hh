@@ -20,7 +20,8 @@ class Statement {
   Statement& bind(int index, double value) noexcept;
   Statement& bind(int index, std::string_view text) noexcept;
   Statement& bind(int index, ConstBytes blob) noexcept;
-  // Whether there is a row; its columns are good until the next call. Failures end the rows and stay in ok().
+  // Whether there is a row; its columns are good until the next call. Failures end the rows and
+  // stay in ok().
   [[nodiscard]] bool row() noexcept;
   [[nodiscard]] bool run() noexcept;  // for statements without rows
   [[nodiscard]] bool ok() const noexcept {
@@ -43,8 +44,8 @@ class Statement {
 
 class Database {
  public:
-  // Opens or makes the file, proves it sound and brings its tables up. Errors: invalid (damaged, or of another
-  // kind), unavailable, conflict (locked by another process).
+  // Opens or makes the file, proves it sound and brings its tables up. Errors: invalid (damaged, or
+  // of another kind), unavailable, conflict (locked by another process).
   [[nodiscard]] static Result<Database> open(const std::string& path);
 
   [[nodiscard]] Statement prepare(const char* sql) noexcept { return {handle_.get(), sql}; }

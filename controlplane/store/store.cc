@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "database.hh"
@@ -146,7 +147,7 @@ struct Store::State {
     wake.notify_one();
   }
 
-  [[nodiscard]] std::string write_batch(const std::vector<Write>& batch) {
+  [[nodiscard]] std::string write_batch(std::span<const Write> batch) {
     if (auto begun = database.execute("BEGIN IMMEDIATE"); !begun) return begun.error().text();
     for (const auto& write : batch) {
       if (write(database)) continue;
@@ -169,6 +170,12 @@ struct Store::State {
       const auto batch = std::exchange(queue, {});
       lock.unlock();
       auto why = write_batch(batch);
+      if (!why.empty() && batch.size() > 1) {
+        why.clear();  // one bad write must not take the others with it
+        for (const auto& write : batch) {
+          if (auto one = write_batch({&write, 1}); !one.empty()) why = std::move(one);
+        }
+      }
       lock.lock();
       failure = std::move(why);
       done += batch.size();

@@ -4,8 +4,8 @@
 //   control  control sockets, commands, reloads       engine   EngineLoop
 //   keeper   freshness to the store, watchdog         store    writes the database
 //
-// A reload loads, builds and proves everything on the thread that asked for it, and only then swaps it in; any error
-// leaves all as it was.
+// A reload loads, builds and proves everything on the thread that asked for it, and only then swaps
+// it in; any error leaves all as it was.
 #pragma once
 
 #include "pharos/config/model.hh"
@@ -46,8 +46,8 @@ struct LastReload {
 
 class Daemon {
  public:
-  // Starts everything but the signal loop. `force`: start with a plan that has far fewer names than the last one.
-  // Errors: of every part; nothing keeps running then.
+  // Starts everything but the signal loop. `force`: start with a plan that has far fewer names than
+  // the last one. Errors: of every part; nothing keeps running then.
   [[nodiscard]] static Result<std::unique_ptr<Daemon>> start(config::Config config, bool force);
   ~Daemon();  // stops in the opposite order
   Daemon(const Daemon&) = delete;
@@ -103,7 +103,8 @@ class Daemon {
   std::thread control_thread_, keeper_thread_;
 };
 
-// Keeps SIGTERM, SIGINT and SIGHUP for Daemon::run() in this thread and those it starts. First thing in main().
+// Keeps SIGTERM, SIGINT and SIGHUP for Daemon::run() in this thread and those it starts. First
+// thing in main().
 void block_signals() noexcept;
 
 // "trace", "debug", "info", "warning", "error" <-> the log library's levels. False: no such level.

@@ -5,9 +5,10 @@
 //        v                                          v
 //   HealthBoard -> judge endpoints -> dirty pools -> membership -> order per locale -> Round (cells)
 //
-// A pure function of its state, its inputs and the times passed in: it reads no clock, socket, file or random
-// number, so that the same inputs give the same cells, bit for bit, and a simulator can drive it. Owned by one
-// thread. Cost of a step: what changed; a beacon that moves nothing by more than `score_step` re-ranks nothing.
+// A pure function of its state, its inputs and the times passed in: it reads no clock, socket, file
+// or random number, so that the same inputs give the same cells, bit for bit, and a simulator can
+// drive it. Owned by one thread. Cost of a step: what changed; a beacon that moves nothing by more
+// than `score_step` re-ranks nothing.
 #pragma once
 
 #include "pharos/controlplane/engine/world.hh"
@@ -27,7 +28,8 @@ namespace pharos::controlplane {
 
 // Scores that moved less than this share since they were ranked last are not ranked again.
 inline constexpr double score_step = 0.02;
-// Rounds that only scores ask for come at most this often; changes of who may be answered never wait.
+// Rounds that only scores ask for come at most this often; changes of who may be answered never
+// wait.
 inline constexpr Duration score_round_interval = milliseconds(20);
 // A step this much later than its deadline means that we were away ourselves.
 inline constexpr Duration stall_limit = milliseconds(250);
@@ -91,7 +93,8 @@ class Engine {
   void set_weight(std::uint32_t endpoint, std::optional<double> weight, Instant now);
   void set_exponents(std::optional<config::ScoreConfig> exponents, Instant now);
 
-  // A new configuration. Sites and endpoints that stay (by id) keep their health; every cell is new.
+  // A new configuration. Sites and endpoints that stay (by id) keep their health; every cell is
+  // new.
   void replace_world(std::shared_ptr<const World> world, Instant now);
 
   // Lets time pass and ranks what is dirty. The first step ranks everything.

@@ -1,12 +1,14 @@
-// The engine thread: brings beacons, time, tasks and the table channel together around the pure engine.
+// The engine thread: brings beacons, time, tasks and the table channel together around the pure
+// engine.
 //
 //            +--- ingest.wake_fd ---+--- task eventfd ---+--- table socket ---+--- timer ---+
 //            v                      v                    v                    v             v
 //   epoll -> drain beacons -> run tasks -> channel messages -> Engine::step(now) -> Publication::next() -> send
 //
-// Nothing polls: the timer is set to the engine's next deadline. Beacons are always drained before time passes, so that
-// a beacon that has arrived is never overtaken by the silence that it ends. No disk, no lock held while working: writes
-// go to the store's queue, and other threads come in by ask().
+// Nothing polls: the timer is set to the engine's next deadline. Beacons are always drained before
+// time passes, so that a beacon that has arrived is never overtaken by the silence that it ends. No
+// disk, no lock held while working: writes go to the store's queue, and other threads come in by
+// ask().
 #pragma once
 
 #include "pharos/controlplane/engine/engine.hh"
@@ -38,7 +40,7 @@ struct EngineSide {
   std::uint64_t cells = 0;     // changed by them
   std::uint64_t foreign_beacons = 0;
   Duration slowest_turn{};
-  Duration last_publish_delay{}; // from the beacon or deadline that caused it to the socket
+  Duration last_publish_delay{};  // from the beacon or deadline that caused it to the socket
 };
 
 class EngineLoop {
@@ -53,8 +55,8 @@ class EngineLoop {
   [[nodiscard]] Status start();
   void stop() noexcept;
 
-  // Runs `work(EngineSide&)` on the engine thread between two rounds and returns its result; for short work only. Any
-  // thread but the engine's own; start() before, not after stop().
+  // Runs `work(EngineSide&)` on the engine thread between two rounds and returns its result; for
+  // short work only. Any thread but the engine's own; start() before, not after stop().
   template <typename Work>
   auto ask(Work work) -> std::invoke_result_t<Work, EngineSide&> {
     using Answer = std::invoke_result_t<Work, EngineSide&>;

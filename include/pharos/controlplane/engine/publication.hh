@@ -4,9 +4,9 @@
 //                                            ^                                           |
 //                        commit or rollback  +------------- acknowledged() <-------------+
 //
-// One publish is in flight at a time; changes meanwhile gather in the builder. After a connection the whole set goes
-// out, unless the data plane says that it still has exactly what this process sent it last. Owned by the engine
-// thread; does no I/O beyond making memfds.
+// One publish is in flight at a time; changes meanwhile gather in the builder. After a connection
+// the whole set goes out, unless the data plane says that it still has exactly what this process
+// sent it last. Owned by the engine thread; does no I/O beyond making memfds.
 #pragma once
 
 #include "pharos/base/clock.hh"
@@ -45,8 +45,8 @@ struct GenerationRecord {
 
 class Publication {
  public:
-  // `last`: the newest version ever published; `lost`: that memory is gone, so that a data plane with tables means a
-  // new epoch.
+  // `last`: the newest version ever published; `lost`: that memory is gone, so that a data plane
+  // with tables means a new epoch.
   Publication(std::shared_ptr<const Tables> tables, Version last, bool lost);
 
   // New tables: the next publish is a whole set. Cells of the new world must follow by apply().
@@ -56,8 +56,8 @@ class Publication {
 
   void connected(const table_channel::Hello& hello);
   void disconnected();
-  // What to send now, if anything. Errors: an image did not build or prove; nothing is sent and the next change tries
-  // again.
+  // What to send now, if anything. Errors: an image did not build or prove; nothing is sent and the
+  // next change tries again.
   [[nodiscard]] Result<std::optional<Outgoing>> next(Instant now);
   void acknowledged(const table_channel::Acknowledge& acknowledge);
 

@@ -1,4 +1,5 @@
-// Our end of the table channel: connects, reconnects with backoff, carries messages. Engine thread only.
+// Our end of the table channel: connects, reconnects with backoff, carries messages. Engine thread
+// only.
 #pragma once
 
 #include "pharos/base/clock.hh"
@@ -24,7 +25,8 @@ class TableClient {
   [[nodiscard]] bool attempt(Instant now);
   // Closes and waits before the next attempt: 50 ms, doubling to 1 s while nothing comes of it.
   void close(Instant now);
-  // One message, or nothing when there is none yet. Errors: the connection is of no more use; close it.
+  // One message, or nothing when there is none yet. Errors: the connection is of no more use; close
+  // it.
   [[nodiscard]] Result<std::optional<table_channel::Received>> receive();
   [[nodiscard]] Status publish(const Outgoing& outgoing, Instant now);
   void answered() noexcept { waiting_since_ = no_wait; }  // an acknowledgement came

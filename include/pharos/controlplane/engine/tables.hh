@@ -1,7 +1,7 @@
 // The tables of one configuration: zones, locales, and the sealed, proven images made from them.
 //
-// Built off the engine thread (loading a large zone must not delay a beacon), constant after that, swapped in whole.
-// A build that fails changes nothing: the former tables go on.
+// Built off the engine thread (loading a large zone must not delay a beacon), constant after that,
+// swapped in whole. A build that fails changes nothing: the former tables go on.
 #pragma once
 
 #include "pharos/base/fd.hh"
@@ -43,15 +43,16 @@ struct Tables {
   [[nodiscard]] std::uint64_t locales_id() const noexcept { return locales.header().content_id; }
 };
 
-// Which zones may be taken over from former tables instead of being read: all whose files are unchanged, but for these.
+// Which zones may be taken over from former tables instead of being read: all whose files are
+// unchanged, but for these.
 struct ZoneReuse {
   const Tables* former = nullptr;
   std::string except;
   bool none = false;
 };
 
-// Reads zones, locales and prefixes, and builds both images under `version`. `broken_zone` gets the id of the
-// zone that failed, if one did. Errors: as of what it calls, each with file and line.
+// Reads zones, locales and prefixes, and builds both images under `version`. `broken_zone` gets the
+// id of the zone that failed, if one did. Errors: as of what it calls, each with file and line.
 [[nodiscard]] Result<std::shared_ptr<const Tables>> build_tables(
     std::shared_ptr<const config::Config> config, const dns::NameHashKey& key, Version version,
     const ZoneReuse& reuse, std::string& broken_zone);
@@ -59,8 +60,8 @@ struct ZoneReuse {
 // Names with data or services in the catalog: not empty non-terminals, not names above the zones.
 [[nodiscard]] std::uint64_t name_count_of(const catalog::View& catalog);
 
-// The check before publishing: a plan that removes more than `shrink_limit` of the names that existed is refused
-// unless it is forced, and so is one without any name. Errors: conflict.
+// The check before publishing: a plan that removes more than `shrink_limit` of the names that
+// existed is refused unless it is forced, and so is one without any name. Errors: conflict.
 [[nodiscard]] Status check_shrink(const catalog::View& former, const catalog::View& next,
                                   double shrink_limit);
 // The same against a count remembered from before a restart.

@@ -1,7 +1,7 @@
 // What is configured, with every name turned into an index: what the engine steers over.
 //
-// Made once per configuration by any thread, constant after that. Indices of sites, services and locales are those of
-// the configuration and the locale table; pools are those of rank/pool.hh.
+// Made once per configuration by any thread, constant after that. Indices of sites, services and
+// locales are those of the configuration and the locale table; pools are those of rank/pool.hh.
 #pragma once
 
 #include "pharos/config/model.hh"
@@ -62,8 +62,8 @@ struct World {
   [[nodiscard]] std::vector<std::string> pool_names() const;
 };
 
-// Errors: not_found (a site or service that is named and not there), exhausted (a pool of more than 65535 endpoints,
-// more pools than an image holds).
+// Errors: not_found (a site or service that is named and not there), exhausted (a pool of more than
+// 65535 endpoints, more pools than an image holds).
 [[nodiscard]] Result<std::shared_ptr<const World>> make_world(
     std::shared_ptr<const config::Config> config, std::vector<std::string> locales);
 

@@ -93,9 +93,11 @@ class HealthBoard {
   // A beacon arrived at `received`. Freshness has been checked.
   void heard(std::uint32_t site, const SiteReport& report, Instant received,
              std::vector<std::uint32_t>& changed);
-  // One endpoint's part of that beacon: down at once, up again when good for `rise` and `rise_beacons`. An
-  // endpoint that a beacon does not mention keeps its last word. True when its state changed.
-  [[nodiscard]] bool heard(EndpointHealth& endpoint, const EndpointReport& report, Instant received) const;
+  // One endpoint's part of that beacon: down at once, up again when good for `rise` and
+  // `rise_beacons`. An endpoint that a beacon does not mention keeps its last word. True when its
+  // state changed.
+  [[nodiscard]] bool heard(EndpointHealth& endpoint, const EndpointReport& report,
+                           Instant received) const;
 
   // Lets time pass. Call at next_deadline(), or at any time before.
   void tick(Instant now, std::vector<std::uint32_t>& changed);

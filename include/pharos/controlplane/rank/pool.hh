@@ -37,7 +37,8 @@ struct Pool {
 [[nodiscard]] std::optional<std::uint32_t> find_pool(std::span<const Pool> pools,
                                                      const std::string& service, dns::Type type);
 
-// Digest of an ordered pool list: `content_id` of the catalog image built with it (FNV-1a, 64 bits, never 0).
+// Digest of an ordered pool list: `content_id` of the catalog image built with it (FNV-1a, 64 bits,
+// never 0).
 [[nodiscard]] std::uint64_t pools_digest(std::span<const Pool> pools) noexcept;
 
 }  // namespace pharos::controlplane

@@ -1,10 +1,12 @@
 // What the control plane remembers: <state>/controlplane.db, SQLite with a write-ahead log.
 //
-// Opened and read once at start. After that every write is queued and done by a thread of its own, so that the
-// engine never waits for a disk; writes of one batch are one transaction. All functions: any thread.
+// Opened and read once at start. After that every write is queued and done by a thread of its own,
+// so that the engine never waits for a disk; writes of one batch are one transaction. All
+// functions: any thread.
 //
-// A database that is damaged is moved aside (controlplane.db.damaged-<seconds>) and a new one begun: the
-// versions then start a new epoch, so that no table of the forgotten past can count as newer.
+// A database that is damaged is moved aside (controlplane.db.damaged-<seconds>) and a new one
+// begun: the versions then start a new epoch, so that no table of the forgotten past can count as
+// newer.
 #pragma once
 
 #include "pharos/base/clock.hh"
@@ -41,8 +43,8 @@ struct Remembered {
 
 class Store {
  public:
-  // Opens or makes the database in `directory` (made if absent). Errors: unavailable (directory or file cannot be
-  // used at all), conflict (another process has it).
+  // Opens or makes the database in `directory` (made if absent). Errors: unavailable (directory or
+  // file cannot be used at all), conflict (another process has it).
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(const std::string& directory,
                                                            WallTime now);
   ~Store();  // writes what is queued
@@ -62,7 +64,8 @@ class Store {
   void save_freshness(std::vector<SiteFreshness> freshness);
   void save_site_down(const std::string& site, bool down);
 
-  // Waits until everything queued so far is written. Errors: unavailable (the last failure, such as a full disk).
+  // Waits until everything queued so far is written. Errors: unavailable (the last failure, such as
+  // a full disk).
   [[nodiscard]] Status sync();
   // The last failed write, while none has worked since; empty when all is well. For alarms.
   [[nodiscard]] std::string failure() const;

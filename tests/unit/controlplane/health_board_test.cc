@@ -1,0 +1,337 @@
+// Site health in simulated time: death, loss, jitter, flapping, mass silence, our own absence.
+#include "pharos/controlplane/health/health_board.hh"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr Duration interval = milliseconds(200);
+constexpr Instant start{1'000'000'000'000};
+
+// Runs a board from event to event: beacons at their times, ticks exactly at the board's own
+// deadlines.
+class World {
+ public:
+  explicit World(unsigned sites, config::HealthConfig config = {}) : board(config) {
+    for (unsigned s = 0; s < sites; ++s) board.add_site(true, interval, false, start);
+    next_beacon.assign(sites, never);
+    for (unsigned s = 0; s < sites; ++s) next_beacon[s] = start + milliseconds(10 + 17 * s);
+  }
+
+  void run_until(Instant end) {
+    for (;;) {
+      const auto due = std::ranges::min_element(next_beacon);
+      const Instant next = std::min(*due, board.next_deadline());
+      if (next > end) break;
+      now = next;
+      std::vector<std::uint32_t> changed;
+      if (*due <= board.next_deadline()) {
+        const auto site = static_cast<std::uint32_t>(due - next_beacon.begin());
+        if (chance(generator) >= loss) board.heard(site, report, now, changed);
+        const auto wait =
+            std::uniform_int_distribution<std::int64_t>(-jitter.ns, jitter.ns)(generator);
+        *due = *due + interval + Duration{wait};
+      } else {
+        board.tick(now, changed);
+        for (const auto site : changed) {
+          if (board.site(site).state == SiteState::down) ++falls;
+        }
+      }
+    }
+    now = end;
+  }
+  void run_for(Duration time) { run_until(now + time); }
+  void kill(std::uint32_t site) { next_beacon[site] = never; }
+  void revive(std::uint32_t site) { next_beacon[site] = now + milliseconds(1); }
+  [[nodiscard]] SiteState state(std::uint32_t site) const { return board.site(site).state; }
+
+  HealthBoard board;
+  SiteReport report{.metrics = {}, .interval_ms = 200, .leaving = false, .endpoints = {}};
+  std::vector<Instant> next_beacon;
+  Instant now = start;
+  Duration jitter{};
+  double loss = 0;
+  unsigned falls = 0;
+  std::mt19937_64 generator{42};
+  std::uniform_real_distribution<double> chance{0, 1};
+};
+
+TEST(HealthBoardTest, ADeadSiteIsDownWithinThreeIntervalsAndFiftyMilliseconds) {
+  for (const std::int64_t jitter_ms : {0, 5, 20, 60}) {
+    World world(2);
+    world.jitter = milliseconds(jitter_ms);
+    world.run_for(seconds(20));
+    ASSERT_EQ(world.state(0), SiteState::up);
+    const Instant killed = world.now;
+    world.kill(0);
+    world.run_until(killed + interval * 3 + milliseconds(50) + interval / 10);
+    EXPECT_EQ(world.state(0), SiteState::down) << "jitter " << jitter_ms;
+    EXPECT_EQ(world.state(1), SiteState::up);
+    EXPECT_GE(world.board.site(0).since - world.board.site(0).rhythm.last(), interval * 2)
+        << "not too early";
+  }
+}
+
+TEST(HealthBoardTest, SilenceMakesSuspectFirstAndABeaconMakesGood) {
+  World world(2);
+  world.run_for(seconds(10));
+  world.kill(0);
+  const Instant last = world.board.site(0).rhythm.last();
+  world.run_until(last + milliseconds(470));
+  EXPECT_EQ(world.state(0), SiteState::suspect);
+  EXPECT_TRUE(world.board.site(0).usable());
+  world.revive(0);
+  world.run_for(milliseconds(2));
+  EXPECT_EQ(world.state(0), SiteState::up);
+  EXPECT_EQ(world.falls, 0U);
+}
+
+TEST(HealthBoardTest, TwoLostBeaconsInARowAreNoDeath) {
+  World world(2);
+  world.run_for(seconds(10));
+  world.next_beacon[0] = world.next_beacon[0] + interval * 2;
+  world.run_for(seconds(2));
+  EXPECT_EQ(world.state(0), SiteState::up);
+  EXPECT_EQ(world.falls, 0U);
+}
+
+TEST(HealthBoardTest, LossDoesNotSlowTheMeasuredRhythm) {
+  World world(2);
+  world.loss = 0.1;
+  world.run_for(seconds(60));
+  const auto measured = world.board.site(0).rhythm.interval();
+  EXPECT_NEAR(measured.seconds(), interval.seconds(), 0.01);
+}
+
+TEST(HealthBoardTest, JitterOfATenthOfTheIntervalCausesNoFallInAnHour) {
+  World world(3);
+  world.jitter = interval / 10;
+  world.loss = 0.001;
+  world.run_for(seconds(3600));
+  EXPECT_LE(world.falls, 1U);  // three in a row of one in a thousand: once in 15 years
+  for (unsigned s = 0; s < 3; ++s) EXPECT_EQ(world.state(s), SiteState::up);
+}
+
+TEST(HealthBoardTest, LeavingIsDownAtOnceAndNoFlap) {
+  World world(2);
+  world.run_for(seconds(5));
+  std::vector<std::uint32_t> changed;
+  auto goodbye = world.report;
+  goodbye.leaving = true;
+  world.board.heard(0, goodbye, world.now, changed);
+  EXPECT_EQ(world.state(0), SiteState::down);
+  EXPECT_TRUE(world.board.site(0).leaving);
+  EXPECT_EQ(flaps_at(world.board.site(0), world.now), 0);
+  EXPECT_EQ(changed, std::vector<std::uint32_t>{0});
+}
+
+TEST(HealthBoardTest, ASiteRisesOnlyAfterItsTimeAndItsBeacons) {
+  config::HealthConfig config;
+  config.rise = seconds(1);
+  config.rise_beacons = 3;
+  World world(2, config);
+  world.run_for(seconds(5));
+  world.kill(0);
+  world.run_for(seconds(2));
+  ASSERT_EQ(world.state(0), SiteState::down);
+  const Instant back = world.now;
+  world.revive(0);
+  world.run_until(back + milliseconds(990));
+  EXPECT_EQ(world.state(0), SiteState::down);
+  world.run_until(back + milliseconds(1250));
+  EXPECT_EQ(world.state(0), SiteState::up);
+}
+
+TEST(HealthBoardTest, AGapWhileRisingStartsTheRiseAnew) {
+  config::HealthConfig config;
+  config.rise = seconds(1);
+  World world(2, config);
+  world.run_for(seconds(5));
+  world.kill(0);
+  world.run_for(seconds(2));
+  world.revive(0);
+  world.run_for(milliseconds(900));
+  world.kill(0);
+  world.run_for(seconds(1));
+  const Instant again = world.now;
+  world.revive(0);
+  world.run_until(again + milliseconds(990));
+  EXPECT_EQ(world.state(0), SiteState::down);
+  world.run_until(again + milliseconds(1250));
+  EXPECT_EQ(world.state(0), SiteState::up);
+}
+
+TEST(HealthBoardTest, FlapsAddUpAndAreForgottenByHalves) {
+  World world(3);
+  for (int fall = 0; fall < 3; ++fall) {
+    world.run_for(seconds(5));
+    world.kill(0);
+    world.run_for(seconds(2));
+    world.revive(0);
+  }
+  world.run_for(seconds(5));
+  ASSERT_EQ(world.state(0), SiteState::up);
+  const double flaps = flaps_at(world.board.site(0), world.now);
+  EXPECT_GT(flaps, 2.5);
+  EXPECT_NEAR(flaps_at(world.board.site(0), world.now + flap_half_life), flaps / 2, 1e-9);
+  EXPECT_EQ(flaps_at(world.board.site(0), world.now + flap_half_life * 20), 0);
+}
+
+TEST(HealthBoardTest, MassSilenceTakesNoSiteDownAndEndsWithTheSilence) {
+  for (const unsigned dead : {3U, 4U, 5U}) {
+    World world(5);
+    world.run_for(seconds(10));
+    for (unsigned s = 0; s < dead; ++s) world.kill(s);
+    world.run_for(seconds(30));
+    EXPECT_TRUE(world.board.suspects_itself()) << dead;
+    EXPECT_EQ(world.falls, 0U) << dead;
+    // All but one come back: the one that stays away is judged alone, and then is down.
+    for (unsigned s = 1; s < dead; ++s) world.revive(s);
+    world.run_for(seconds(2));
+    EXPECT_FALSE(world.board.suspects_itself());
+    EXPECT_EQ(world.state(0), SiteState::down);
+    for (unsigned s = 1; s < 5; ++s) EXPECT_EQ(world.state(s), SiteState::up) << s;
+  }
+}
+
+TEST(HealthBoardTest, FewerThanTheShareOrThanThreeSitesAreJudgedOneByOne) {
+  World five(5);
+  five.run_for(seconds(10));
+  five.kill(0);
+  five.kill(1);
+  five.run_for(seconds(2));
+  EXPECT_FALSE(five.board.suspects_itself());
+  EXPECT_EQ(five.falls, 2U);
+  World two(2);
+  two.run_for(seconds(10));
+  two.kill(0);
+  two.kill(1);
+  two.run_for(seconds(2));
+  EXPECT_EQ(two.falls, 2U);
+}
+
+TEST(HealthBoardTest, SitesThatDieOneAfterAnotherAreNoMassSilence) {
+  World world(3);
+  for (unsigned s = 0; s < 3; ++s) {
+    world.run_for(seconds(10));
+    world.kill(s);
+  }
+  world.run_for(seconds(10));
+  EXPECT_EQ(world.falls, 3U);
+}
+
+TEST(HealthBoardTest, UnknownSitesCountAsUpUntilTheirGraceIsOver) {
+  World world(3);
+  world.kill(2);
+  EXPECT_TRUE(world.board.site(2).usable());
+  world.run_for(milliseconds(900));
+  EXPECT_TRUE(world.board.site(2).usable());
+  world.run_for(seconds(1));
+  EXPECT_EQ(world.state(2), SiteState::down);
+  EXPECT_EQ(world.state(0), SiteState::up);
+}
+
+TEST(HealthBoardTest, AReceiverThatHearsNobodyTakesNobodyDown) {
+  World world(3);
+  for (unsigned s = 0; s < 3; ++s) world.kill(s);
+  world.run_for(seconds(60));
+  EXPECT_TRUE(world.board.deaf());
+  for (unsigned s = 0; s < 3; ++s) EXPECT_TRUE(world.board.site(s).usable());
+  EXPECT_EQ(world.board.next_deadline(), never) << "nothing to wake up for";
+  world.revive(0);
+  world.run_for(seconds(3));
+  EXPECT_FALSE(world.board.deaf());
+  EXPECT_EQ(world.state(0), SiteState::up);
+  EXPECT_EQ(world.state(1), SiteState::down) << "others were heard, this one was not";
+}
+
+TEST(HealthBoardTest, ASiteRestoredAsDownHasToRise) {
+  HealthBoard board({});
+  board.add_site(true, interval, true, start);
+  EXPECT_FALSE(board.site(0).usable());
+  std::vector<std::uint32_t> changed;
+  board.heard(0, {}, start + milliseconds(100), changed);
+  EXPECT_EQ(board.site(0).state, SiteState::down);
+}
+
+TEST(HealthBoardTest, ASiteWithoutKeysIsUpForEver) {
+  HealthBoard board({});
+  board.add_site(false, interval, false, start);
+  std::vector<std::uint32_t> changed;
+  board.tick(start + seconds(1000), changed);
+  EXPECT_EQ(board.site(0).state, SiteState::up);
+  EXPECT_EQ(board.next_deadline(), never);
+}
+
+TEST(HealthBoardTest, OurOwnAbsenceBlamesNobody) {
+  World world(2);
+  world.run_for(seconds(5));
+  const Instant woken = world.now + seconds(60);  // stopped: no tick, no beacon
+  world.board.excuse(woken);
+  std::vector<std::uint32_t> changed;
+  world.board.tick(woken, changed);
+  EXPECT_NE(world.state(0), SiteState::down);
+  EXPECT_GE(world.board.next_deadline(), woken + interval / 2) << "time to be heard";
+  world.board.tick(woken + interval * 2, changed);
+  EXPECT_EQ(world.state(0), SiteState::down) << "but not for ever";
+}
+
+TEST(HealthBoardTest, LoadDegradesAfterItsTimeAndRecoversBelowTheLowerMark) {
+  config::HealthConfig config;
+  config.fall = seconds(2);
+  config.rise = seconds(3);
+  World world(2, config);
+  world.report.metrics.cpu_ratio = 0.97F;
+  world.run_for(milliseconds(1900));
+  EXPECT_FALSE(world.board.site(0).degraded);
+  world.run_for(milliseconds(600));
+  EXPECT_TRUE(world.board.site(0).degraded);
+  world.report.metrics.cpu_ratio = 0.90F;  // between the marks
+  world.run_for(seconds(10));
+  EXPECT_TRUE(world.board.site(0).degraded);
+  world.report.metrics.cpu_ratio = 0.50F;
+  world.run_for(milliseconds(2800));
+  EXPECT_TRUE(world.board.site(0).degraded);
+  world.run_for(milliseconds(700));
+  EXPECT_FALSE(world.board.site(0).degraded);
+}
+
+TEST(HealthBoardTest, AnEndpointFallsAtOnceAndRisesSlowly) {
+  config::HealthConfig config;
+  config.rise = seconds(1);
+  const HealthBoard board(config);
+  EndpointHealth endpoint;
+  EndpointReport report{.endpoint = 1, .up = false, .requests_rps = {}};
+  EXPECT_TRUE(board.heard(endpoint, report, start));
+  EXPECT_FALSE(endpoint.up);
+  report.up = true;
+  for (int beacon = 1; beacon <= 5; ++beacon) {
+    EXPECT_FALSE(board.heard(endpoint, report, start + interval * beacon)) << beacon;
+  }
+  EXPECT_TRUE(board.heard(endpoint, report, start + interval * 6));
+  EXPECT_TRUE(endpoint.up);
+}
+
+TEST(HealthBoardTest, TheSameEventsGiveTheSameStates) {
+  const auto run = [] {
+    World world(7);
+    world.jitter = milliseconds(30);
+    world.loss = 0.3;
+    world.run_for(seconds(300));
+    std::vector<std::int64_t> trace;
+    for (unsigned s = 0; s < 7; ++s) {
+      trace.push_back(world.board.site(s).since.ns);
+      trace.push_back(world.board.site(s).rhythm.interval().ns);
+    }
+    trace.push_back(world.falls);
+    return trace;
+  };
+  EXPECT_EQ(run(), run());
+}
+
+}  // namespace
+}  // namespace pharos::controlplane
