@@ -3,6 +3,7 @@
 #include "pharos/controlplane/rank/order.hh"
 
 #include <algorithm>
+#include <cmath>
 
 // From dirty pools to changed cells.
 
@@ -80,7 +81,17 @@ bool Engine::dealt_by_slot(std::uint32_t pool) const {
 }
 
 // Weights are exact while all is well: only condition, risk and version preference bend them, not
-// load or distance.
+// load or distance. Condition and risk bend in quarters, so that a fall that is slowly forgotten
+// does not move a few clients with every beacon.
+double Engine::dealt_weight(std::uint32_t endpoint, bool panic) const {
+  const auto& state = endpoints_[endpoint];
+  const double weight = state.weight * raised(state.factors.version, exponents_.version);
+  if (panic) return weight;
+  const double bend = raised(state.factors.condition, exponents_.condition) *
+                      raised(state.factors.risk, exponents_.risk);
+  return weight * std::max(std::round(bend * 4) / 4, 0.25);
+}
+
 void Engine::refresh_slots(std::uint32_t pool) {
   auto& state = pools_[pool];
   if (!dealt_by_slot(pool)) return;
@@ -89,12 +100,7 @@ void Engine::refresh_slots(std::uint32_t pool) {
   std::vector<double> weights(fixed.members.size(), -1);  // -1: no member
   for (const auto member : state.membership.members) {
     const auto e = fixed.members[member];
-    const auto& endpoint = endpoints_[e];
-    double weight = endpoint.weight * raised(endpoint.factors.version, exponents_.version);
-    if (!state.membership.panic) {
-      weight *= raised(endpoint.factors.condition, exponents_.condition) *
-                raised(endpoint.factors.risk, exponents_.risk);
-    }
+    const double weight = dealt_weight(e, state.membership.panic);
     hands.push_back({world_->endpoints[e].dealing_key, weight});
     weights[member] = weight;
   }

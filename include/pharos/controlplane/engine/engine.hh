@@ -165,6 +165,7 @@ class Engine {
   void judge(std::uint32_t endpoint, Instant now);
   void refresh_membership(std::uint32_t pool);
   void refresh_slots(std::uint32_t pool);
+  [[nodiscard]] double dealt_weight(std::uint32_t endpoint, bool panic) const;
   [[nodiscard]] std::uint32_t follow_redirects(std::uint32_t pool) const;
   [[nodiscard]] double score_in(std::uint32_t pool, std::uint16_t member,
                                 std::uint16_t locale) const;
