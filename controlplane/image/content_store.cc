@@ -44,6 +44,7 @@ void ContentStore::release(Id id) {
   index_.erase(std::find_if(first, last, [id](const auto& entry) { return entry.second == id; }));
   const bool slotted = content.slotted;
   const auto bytes = std::exchange(content, Content{}).bytes;
+  content_bytes_ -= bytes.size();
   free_.push_back(id);
   if (!slotted) return;
   for (std::size_t at = 0; at < bytes.size(); at += sizeof(Id))
@@ -70,6 +71,7 @@ ContentStore::Id ContentStore::insert(ConstBytes bytes, std::uint64_t hash, bool
   }
   Content& content = contents_[id];
   content.bytes.assign(bytes.begin(), bytes.end());
+  content_bytes_ += bytes.size();
   content.hash = hash;
   content.slotted = slotted;
   index_.emplace(hash, id);

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
+#include <unordered_map>
 
 namespace pharos::controlplane {
 namespace {
@@ -102,24 +102,43 @@ class PoptrieWriter {
   [[nodiscard]] locale_map::Node make_node(const Pending pending) {
     std::array<std::uint32_t, 1U << locale_map::chunk_bits> chunks;
     pending.tree->expand(pending.ref, pending.depth, chunks);
-    locale_map::Node node{0, 0, static_cast<std::uint32_t>(queue_.size()),
-                          static_cast<std::uint32_t>(leaves.size())};
-    std::uint32_t last_leaf = 0;  // no leaf
+    locale_map::Node node{0, 0, static_cast<std::uint32_t>(queue_.size()), 0};
+    own_leaves_.clear();
     for (unsigned chunk = 0; chunk < chunks.size(); ++chunk) {
       const std::uint64_t bit = std::uint64_t{1} << chunk;
       if ((chunks[chunk] & leaf_bit) == 0) {
         node.children |= bit;
         static_cast<void>(
             enqueue(*pending.tree, chunks[chunk], pending.depth + locale_map::chunk_bits));
-      } else if (chunks[chunk] != last_leaf) {
+      } else if (own_leaves_.empty() || chunks[chunk] != own_leaves_.back()) {
         node.leaf_starts |= bit;
-        leaves.push_back(last_leaf = chunks[chunk]);
+        own_leaves_.push_back(chunks[chunk]);
       }
     }
+    node.leaf_base = place_leaves();
     return node;
   }
 
-  std::vector<Pending> queue_;  // all nodes, in their order
+  // Where own_leaves_ stands in `leaves`. Most lists occur many times, and each is kept once: in a
+  // map of countries that takes two thirds off.
+  [[nodiscard]] std::uint32_t place_leaves() {
+    const std::uint64_t hash =
+        XXH3_64bits(own_leaves_.data(), own_leaves_.size() * sizeof(own_leaves_[0]));
+    const auto [first, last] = bases_.equal_range(hash);
+    const auto same = std::find_if(first, last, [&](const auto& entry) {
+      return leaves.size() - entry.second >= own_leaves_.size() &&
+             std::equal(own_leaves_.begin(), own_leaves_.end(), leaves.begin() + entry.second);
+    });
+    if (same != last) return same->second;
+    const auto base = static_cast<std::uint32_t>(leaves.size());
+    bases_.emplace(hash, base);
+    leaves.insert(leaves.end(), own_leaves_.begin(), own_leaves_.end());
+    return base;
+  }
+
+  std::vector<Pending> queue_;                                   // all nodes, in their order
+  std::vector<std::uint32_t> own_leaves_;                        // of the node in hand
+  std::unordered_multimap<std::uint64_t, std::uint32_t> bases_;  // of leaf lists, by hash
 };
 
 [[nodiscard]] std::vector<std::byte> names_section(std::span<const std::string> names) {

@@ -263,6 +263,8 @@ Result<ImageBuffer> RankingBuilder::build_base(Version version) {
   State& s = *state_;
   if (auto status = s.may_build(version); !status) return std::unexpected(status.error());
   RecordsWriter records(s.store, 0, ++s.build, RecordsWriter::bytes_max);
+  records.reserve(s.store.content_bytes() +
+                  std::uint64_t{s.pool_count()} * s.locale_count() * sizeof(Ref));
   Pending next{true, version, 0, {}, s.current, {}};
   next.refs.reserve(s.current.size());
   const auto rows = s.write_all(records, next);

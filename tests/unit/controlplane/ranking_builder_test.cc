@@ -438,7 +438,7 @@ TEST(RankingBuilderTest, ARandomLifeAgreesWithAPlainMap) {
         wanted[{pool, locale}] = content;
       }
     };
-    for (std::uint64_t generation = 1; generation < 120; ++generation) {
+    for (std::uint64_t generation = 1; generation < 80; ++generation) {
       set_some(random.below(6));
       auto image = b.build_delta({1, generation});
       const bool is_base = !image;

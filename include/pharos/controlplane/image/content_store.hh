@@ -35,6 +35,7 @@ class ContentStore {
     return {reinterpret_cast<const Id*>(bytes.data()), bytes.size() / sizeof(Id)};
   }
   [[nodiscard]] std::size_t size() const noexcept { return index_.size(); }
+  [[nodiscard]] std::uint64_t content_bytes() const noexcept { return content_bytes_; }
 
   // Where a build has put a content: a note that only that build (any number but 0) sees.
   [[nodiscard]] ranking::Ref placed(Id id, std::uint64_t build) const noexcept {
@@ -58,6 +59,7 @@ class ContentStore {
   [[nodiscard]] Id insert(ConstBytes bytes, std::uint64_t hash, bool slotted);
 
   std::vector<Content> contents_ = std::vector<Content>(1);  // [0] is `none`
+  std::uint64_t content_bytes_ = 0;                          // of all contents
   std::vector<Id> free_;
   std::unordered_multimap<std::uint64_t, Id> index_;  // by hash of the bytes
 };

@@ -7,6 +7,7 @@
 #include "pharos/controlplane/image/content_store.hh"
 #include "pharos/shared/ranking_image.hh"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -25,6 +26,9 @@ class RecordsWriter {
   // True once the limit is passed. The caller then gives up: refs are good only while this is false.
   [[nodiscard]] bool is_full() const noexcept { return bytes_.size() > bytes_limit_; }
   [[nodiscard]] ConstBytes bytes() const noexcept { return bytes_; }
+
+  // Makes room for about so much at once, so that it need not grow in steps.
+  void reserve(std::uint64_t bytes) { bytes_.reserve(std::min(bytes + bytes / 8, bytes_limit_)); }
 
   // Room for the cells of a row, filled in with set_cell.
   [[nodiscard]] ranking::Ref reserve_row(std::uint32_t locale_count);
