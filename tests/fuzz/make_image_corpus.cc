@@ -9,7 +9,7 @@
 
 namespace {
 
-// Locale maps are half a megabyte, almost all of it equal: they are reached by recipe only.
+// Locale maps are above a megabyte, almost all of it equal: they are reached by recipe only.
 constexpr std::size_t image_bytes_max = 16U << 10;
 
 bool write_file(const std::string& path, pharos::ConstBytes bytes) {

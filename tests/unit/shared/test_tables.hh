@@ -143,24 +143,27 @@ inline ImageBuffer make_locale_map(Version version, std::uint32_t locale_count_l
                                    std::uint64_t content_id = locales_id) {
   using locale_map::Section;
   const std::uint32_t locale_count = 1U << locale_count_log2;
-  std::vector<std::uint32_t> direct(1U << locale_map::direct_bits_ipv4);
-  static_assert(locale_map::direct_bits_ipv4 == locale_map::direct_bits_ipv6);
-  for (std::uint32_t i = 0; i < direct.size(); ++i) {
-    direct[i] = locale_map::leaf_of(
-        {static_cast<std::uint16_t>(i >> (locale_map::direct_bits_ipv4 - locale_count_log2)),
-         static_cast<std::uint8_t>(locale_count_log2)});
-  }
+  const auto direct_of = [&](unsigned direct_bits) {
+    std::vector<std::uint32_t> direct(std::size_t{1} << direct_bits);
+    for (std::uint32_t i = 0; i < direct.size(); ++i) {
+      direct[i] =
+          locale_map::leaf_of({static_cast<std::uint16_t>(i >> (direct_bits - locale_count_log2)),
+                               static_cast<std::uint8_t>(locale_count_log2)});
+    }
+    return direct;
+  };
+  const auto ipv4 = direct_of(locale_map::direct_bits_ipv4);
+  const auto ipv6 = direct_of(locale_map::direct_bits_ipv6);
   std::string names;
   for (std::uint32_t i = 0; i < locale_count; ++i) {
     const auto name = "l" + std::to_string(i);
     names += static_cast<char>(name.size()) + name;
   }
   const locale_map::Summary summary{locale_count, 2 * locale_count};
-  const auto entries = std::as_bytes(std::span(direct));
   const SectionContent sections[] = {
       {std::to_underlying(Section::summary), sizeof summary, object_bytes(summary)},
-      {std::to_underlying(Section::direct_ipv4), 4, entries},
-      {std::to_underlying(Section::direct_ipv6), 4, entries},
+      {std::to_underlying(Section::direct_ipv4), 4, std::as_bytes(std::span(ipv4))},
+      {std::to_underlying(Section::direct_ipv6), 4, std::as_bytes(std::span(ipv6))},
       {std::to_underlying(Section::nodes), sizeof(locale_map::Node), {}},
       {std::to_underlying(Section::leaves), 4, {}},
       {std::to_underlying(Section::names), 1, as_bytes(names)},
