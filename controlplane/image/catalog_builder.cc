@@ -65,6 +65,7 @@ struct Place {
   std::vector<std::uint32_t> inner;    // zones right in it, in canonical order
   std::vector<Binding> bindings;       // in canonical order, then by type
   // Found in the outer zone's walk:
+  Ref cut_above = 0;              // the delegation of the outer zone above our apex
   bool outer_answers_ds = false;  // the outer zone has authority over DS at our apex
 };
 
@@ -101,7 +102,7 @@ class Builder {
         return fail(ErrorCode::invalid, "the zone '" + zone->name() + "' is a wildcard", {},
                     "name it in its parent");
       }
-      places_.push_back({zone, {key.view().begin(), key.view().end()}, {}, {}, {}, false});
+      places_.push_back({zone, {key.view().begin(), key.view().end()}, {}, {}, {}, 0, false});
     }
     std::ranges::sort(places_, before, &Place::key);
     std::vector<std::uint32_t> around;
@@ -303,6 +304,7 @@ class Builder {
     }
     if (item.inner) {
       places_[*item.inner].outer_answers_ds = !walk.cut;
+      places_[*item.inner].cut_above = walk.cut ? walk.cut->node : 0;
       walk.inner = item.key.length;
       return place_ancestors(walk, item.name);
     }
@@ -393,7 +395,10 @@ class Builder {
     };
     Node node{};
     node.zone = walk.zone_index;
-    if (apex) node.flags |= node_flag::apex;
+    if (apex) {
+      node.flags |= node_flag::apex;
+      node.covering = places_[walk.zone_index].cut_above;
+    }
     const bool cut = !apex && has(Type::ns);
     if (cut) node.flags |= node_flag::cut;
     if (has(Type::cname)) node.flags |= node_flag::cname;

@@ -48,7 +48,7 @@ class Resolution {
     const auto* found = node;
     if (found == nullptr && !absent) found = find_node(catalog_, name_.bytes.data(), name_.length);
     while (step(found) == Next::follow) {
-      if (steps_ == chain_steps_max || reply_.end() > chain_bytes_max) break;
+      if (steps_ == chain_steps_max || reply_.end() > chain_bytes_max || comes_back()) break;
       found = find_node(catalog_, name_.bytes.data(), name_.length);
     }
     reply_.finish(rcode_, authoritative_, counters_);
@@ -56,6 +56,13 @@ class Resolution {
 
  private:
   enum class Next { done, follow };
+
+  // A name that the chain has left, uncompressed in the message, and the node that sent it on.
+  struct Link {
+    const catalog::Node* node;
+    unsigned name_offset;
+    unsigned name_bytes;
+  };
 
   [[nodiscard]] Next step(const catalog::Node* exact) noexcept {
     if (exact != nullptr) return at_node(*exact);
@@ -68,7 +75,7 @@ class Resolution {
   [[nodiscard]] Next at_node(const catalog::Node& node) noexcept {
     const auto* slot = find_slot(node, request_.type);
     if (slot != nullptr) return answer_slot(node, *slot);
-    if (node.covering != 0) {
+    if (is_hidden(node) || (node.covering != 0 && request_.type == type_ds)) {
       const auto& cut = *catalog_.node(node.covering);
       // DS is the parent's to answer, or to deny (RFC 4035, 3.1.4.1).
       const bool parent_side = request_.type == type_ds && &cut == &node;
@@ -81,7 +88,7 @@ class Resolution {
 
   // The name has none; `encloser` is its closest encloser.
   [[nodiscard]] Next below(const catalog::Node& encloser, unsigned offset) noexcept {
-    if (encloser.covering != 0) return refer(*catalog_.node(encloser.covering));
+    if (is_hidden(encloser)) return refer(*catalog_.node(encloser.covering));
     if (encloser.zone == catalog::no_zone) return leave();
     if ((encloser.flags & catalog::node_flag::dname) != 0) return follow_dname(encloser, offset);
     if (encloser.wildcard_child == 0) return deny(encloser, dns::Rcode::nxdomain);
@@ -142,7 +149,6 @@ class Resolution {
   [[nodiscard]] Next follow_cname(const catalog::Node& node) noexcept {
     const Answer& answer = *catalog_.answer(catalog::slots_of(node)[0].value);
     ASSERT(catalog::slots_of(node)[0].type == type_cname);
-    if (comes_back_to(node)) return Next::done;
     authoritative_ = true;
     const unsigned body_offset = reply_.end();
     if (!reply_.append(answer, name_offset_, node.name_bytes)) return Next::done;
@@ -157,15 +163,17 @@ class Resolution {
     ASSERT(slot != nullptr && slot->kind == catalog::SlotKind::fixed);
     const Answer& answer = *catalog_.answer(slot->value);
     authoritative_ = true;
-    const unsigned body_offset = reply_.end();
-    if (!reply_.append(answer, name_offset_ + offset, node.name_bytes)) return Next::done;
+    // A DNAME that the chain passes again stands in the answer already.
+    if (!passed(node) && !reply_.append(answer, name_offset_ + offset, node.name_bytes)) {
+      return Next::done;
+    }
     const FirstRecord record = first_record(answer);
     if (offset + record.data_bytes > dns::name_bytes_max) {
       rcode_ = dns::Rcode::yxdomain;
       return Next::done;
     }
     const ConstBytes labels(query_.message + name_offset_, offset);
-    const ConstBytes target(query_.message + body_offset + record.data_offset, record.data_bytes);
+    const ConstBytes target(answer.body() + record.data_offset, record.data_bytes);
     const unsigned record_offset = reply_.end();
     if (!reply_.append_record(name_offset_, type_cname, class_in, record.ttl_s, labels, target))
       return Next::done;
@@ -174,19 +182,34 @@ class Resolution {
     return Next::follow;
   }
 
-  // A chain that comes back to a CNAME runs in circles: it ends with what it has. Behind wildcards and DNAMEs the
-  // name may be another one each time; there only the number of steps ends it.
-  [[nodiscard]] bool comes_back_to(const catalog::Node& node) const noexcept {
-    if ((node.flags & catalog::node_flag::wildcard) != 0) return false;
+  // Below a cut, or the cut itself. An apex is not: there, `covering` only says who is asked for its DS.
+  [[nodiscard]] static bool is_hidden(const catalog::Node& node) noexcept {
+    return node.covering != 0 && (node.flags & catalog::node_flag::apex) == 0;
+  }
+
+  // Whether the chain has used the data of `node` before.
+  [[nodiscard]] bool passed(const catalog::Node& node) const noexcept {
     for (unsigned i = 0; i < steps_; ++i) {
-      if (chain_[i] == &node) return true;
+      if (chain_[i].node == &node) return true;
+    }
+    return false;
+  }
+
+  // A chain that comes back to a name runs in circles: it ends with what it has.
+  [[nodiscard]] bool comes_back() const noexcept {
+    for (unsigned i = 0; i < steps_; ++i) {
+      if (chain_[i].name_bytes != name_.length) continue;
+      const std::byte* earlier = query_.message + chain_[i].name_offset;
+      unsigned same = 0;
+      while (same < name_.length && dns::fold_byte(earlier[same]) == name_.bytes[same]) ++same;
+      if (same == name_.length) return true;
     }
     return false;
   }
 
   // The chain left `node`; the next name stands at `offset`.
   void move_on(const catalog::Node& node, unsigned offset, unsigned bytes) noexcept {
-    chain_[steps_++] = &node;
+    chain_[steps_++] = {&node, name_offset_, name_.length};
     counters_.count(Counter::answers_chained);
     name_offset_ = offset;
     dns::fold_name(query_.message + offset, bytes, name_);
@@ -211,7 +234,7 @@ class Resolution {
   unsigned steps_ = 0;
   bool authoritative_ = false;
   dns::Rcode rcode_ = dns::Rcode::noerror;
-  std::array<const catalog::Node*, chain_steps_max> chain_{};
+  std::array<Link, chain_steps_max> chain_{};
 };
 
 [[nodiscard]] bool is_text_name(const std::byte* name, unsigned bytes,

@@ -351,12 +351,17 @@ class Prover {
     if (cut && (has(node, node_flag::apex) || has(node, node_flag::outside))) {
       return no("a cut is an apex or in no zone", node);
     }
-    const bool inherits = parent != nullptr && !has(node, node_flag::apex) && parent->covering != 0;
+    const Ref above = parent != nullptr && !has(*parent, node_flag::apex) ? parent->covering : 0;
+    if (has(node, node_flag::apex)) {
+      return (node.covering == above && !has(node, node_flag::below_cut)) ||
+             no("another cut covers this apex", node);
+    }
+    const bool inherits = above != 0;
     if (inherits != has(node, node_flag::below_cut) || (inherits && cut)) {
       return no("the flag of names below a cut is wrong", node);
     }
     if (inherits) {
-      return node.covering == parent->covering || no("another cut covers its parent", node);
+      return node.covering == above || no("another cut covers its parent", node);
     }
     if (!cut) return node.covering == 0 || no("it is covered without a cut", node);
     return (nodes_.contains(node.covering) && view_.node(node.covering) == &node) ||

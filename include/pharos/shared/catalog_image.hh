@@ -79,7 +79,8 @@ inline constexpr std::uint32_t no_zone = 0xffffffff;
 
 struct Node {
   std::uint32_t zone;     // index into zones, no_zone where outside
-  Ref covering;           // node of the cut that hides this name (itself where cut), else 0
+  Ref covering;           // node of the cut that hides this name (itself where cut), else 0;
+                          // at an apex: the cut above it, which is asked for its DS
   Ref wildcard_child;     // node of "*.<this name>", else 0
   Ref referral;           // on a cut: the Answer with NS (authority) and glue (additional), else 0
   std::uint32_t verdict;  // policy verdict of the name, 0 = allow (see policy sections)
