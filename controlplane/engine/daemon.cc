@@ -81,7 +81,11 @@ Status Daemon::start_parts(bool force) {
   // First, since its lock keeps a second instance away from everything else.
   auto server = control::Server::open(config_->run_directory, "controlplane",
                                       config_->control_uid.value_or(::getuid()));
-  if (!server) return std::unexpected(std::move(server).error());
+  if (!server) {
+    auto error = std::move(server).error();
+    if (error.code == ErrorCode::conflict) error.what = "already running: " + error.what;
+    return std::unexpected(std::move(error));
+  }
   server_.emplace(std::move(*server));
   if (auto opened = open_store(); !opened) return opened;
 

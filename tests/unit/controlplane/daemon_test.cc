@@ -1,0 +1,294 @@
+// The whole daemon in one process: a data plane on the real tables socket that only keeps what it is
+// sent, commands over the real control sockets, beacons over loopback.
+#include "pharos/controlplane/engine/daemon.hh"
+
+#include "pharos/config/model.hh"
+#include "pharos/shared/control_protocol.hh"
+#include "pharos/shared/table_channel.hh"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr auto patience = std::chrono::seconds(20);
+
+// Serves tables.sock from a thread: Hello, then every publish is proven, kept and acknowledged.
+class DataplaneDouble {
+ public:
+  explicit DataplaneDouble(const std::string& path, Version in_use = {}) : in_use_(in_use) {
+    auto listener = table_channel::listen_at(path);
+    EXPECT_TRUE(listener) << listener.error().text();
+    listener_ = std::move(*listener);
+    thread_ = std::thread([this] { run(); });
+  }
+  ~DataplaneDouble() {
+    stopping_ = true;
+    ::shutdown(listener_.get(), SHUT_RDWR);
+    thread_.join();
+  }
+
+  // Waits for a publish whose version is above `version`; false when none comes.
+  bool wait_above(Version version) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, patience, [&] { return in_use_ > version; });
+  }
+  [[nodiscard]] Version in_use() {
+    const std::lock_guard lock(mutex_);
+    return in_use_;
+  }
+  [[nodiscard]] std::uint64_t name_count() {
+    const std::lock_guard lock(mutex_);
+    return name_count_;
+  }
+
+ private:
+  static bool readable(int fd) {
+    pollfd waiting{.fd = fd, .events = POLLIN, .revents = 0};
+    return ::poll(&waiting, 1, 50) > 0;
+  }
+  void run() {
+    while (!stopping_) {
+      if (!readable(listener_.get())) continue;
+      auto peer = table_channel::accept_peer(listener_.get(), ::getuid());
+      if (peer) serve(peer->get());
+    }
+  }
+  void serve(int peer) {
+    table_channel::Hello hello{};
+    hello.header = table_channel::header_for(table_channel::MessageType::hello);
+    hello.boot_id = 7;
+    hello.in_use = in_use();
+    if (!table_channel::send(peer, object_bytes(hello), {})) return;
+    while (!stopping_) {
+      if (!readable(peer)) continue;
+      auto received = table_channel::receive(peer);
+      if (!received) return;
+      const auto* publish = std::get_if<table_channel::Publish>(&received->message);
+      ASSERT_NE(publish, nullptr);
+      adopt(*publish, received->fds);
+      const auto answer = table_channel::make_acknowledge(table_channel::Outcome::adopted,
+                                                          publish->version, publish->version, "");
+      if (!table_channel::send(peer, object_bytes(answer), {})) return;
+    }
+  }
+  void adopt(const table_channel::Publish& publish, const std::vector<UniqueFd>& fds) {
+    const std::lock_guard lock(mutex_);
+    EXPECT_GT(publish.version, in_use_);
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+      if (publish.kinds[i] != ImageKind::catalog) continue;
+      auto mapping = map_sealed(fds[i].get());
+      ASSERT_TRUE(mapping);
+      auto catalog = catalog::View::prove(mapping->bytes());
+      ASSERT_TRUE(catalog) << catalog.error().text();
+      name_count_ = name_count_of(*catalog);
+    }
+    in_use_ = publish.version;
+    changed_.notify_all();
+  }
+
+  UniqueFd listener_;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Version in_use_;
+  std::uint64_t name_count_ = 0;
+};
+
+class DaemonTest : public testing::Test {
+ protected:
+  DaemonTest() {
+    std::string pattern = testing::TempDir() + "ph-XXXXXX";
+    directory_ = ::mkdtemp(pattern.data());
+    std::filesystem::create_directories(directory_ + "/run");
+    write_config(services("www",
+                          "[{id: fra, site: fra, addresses: [203.0.113.1]}, "
+                          "{id: sin, site: sin, addresses: [203.0.113.2]}]"));
+  }
+  ~DaemonTest() override { std::filesystem::remove_all(directory_); }
+
+  static std::string services(const std::string& id, const std::string& endpoints) {
+    return "services:\n  - id: " + id + "\n    names: [" + id +
+           ".example.org]\n    endpoints: " + endpoints + "\n";
+  }
+  void write_config(const std::string& rest) const {
+    std::ofstream(file()) << "run_directory: " << directory_
+                          << "/run\nstate_directory: " << directory_ << R"(/state
+dataplane:
+  ports: [{id: front, device: net_ring0, addresses: [198.18.0.1]}]
+sites:
+  - {id: fra, region: eu, location: [50.1, 8.7]}
+  - {id: sin, region: asia, location: [1.3, 103.8]}
+locales:
+  - {id: eu, location: [50, 8], prefixes: [198.18.1.0/24]}
+zones:
+  - {id: example.org, hosts: {ns1: [192.0.2.1]}}
+)" << rest;
+  }
+  [[nodiscard]] std::string file() const { return directory_ + "/pharos.yaml"; }
+  [[nodiscard]] std::string tables_socket() const { return directory_ + "/run/tables.sock"; }
+
+  [[nodiscard]] Result<std::unique_ptr<Daemon>> try_start(bool force = false) const {
+    auto config = config::load(file());
+    if (!config) return fail(ErrorCode::invalid, config.error().text());
+    return Daemon::start(std::move(*config), force);
+  }
+  [[nodiscard]] std::unique_ptr<Daemon> start() const {
+    auto daemon = try_start();
+    EXPECT_TRUE(daemon) << daemon.error().text();
+    return daemon ? std::move(*daemon) : nullptr;
+  }
+  [[nodiscard]] Result<nlohmann::json> call(
+      const std::string& command, const nlohmann::json& arguments = nlohmann::json::object(),
+      control::Access access = control::Access::write) const {
+    return control::call(control::socket_path(directory_ + "/run", "controlplane", access), command,
+                         arguments, seconds(20));
+  }
+
+  std::string directory_;
+};
+
+TEST_F(DaemonTest, PublishesToADataPlaneThatComesLaterAndFollowsTheOperator) {
+  const auto daemon = start();
+  DataplaneDouble dataplane(tables_socket());
+  ASSERT_TRUE(dataplane.wait_above({}));
+  EXPECT_EQ(dataplane.name_count(), 3U);
+  const auto first = dataplane.in_use();
+  const auto row =
+      call("endpoint-set", {{"service", "www"}, {"endpoint", "fra"}, {"state", "drain"}});
+  ASSERT_TRUE(row) << row.error().text();
+  EXPECT_EQ((*row)["state"], "draining");
+  ASSERT_TRUE(dataplane.wait_above(first));
+  const auto told = call("explain", {{"name", "WWW.example.org"}, {"client", "198.18.1.9"}},
+                         control::Access::read);
+  ASSERT_TRUE(told) << told.error().text();
+  EXPECT_EQ((*told)["locale"], "eu");
+  ASSERT_EQ((*told)["answers"].size(), 1U);
+  EXPECT_EQ((*told)["answers"][0]["address"], "203.0.113.2");
+  EXPECT_EQ((*told)["factors"].size(), 2U);
+}
+
+TEST_F(DaemonTest, WhatTheOperatorSaidAndTheGenerationOutliveARestart) {
+  Version last;
+  {
+    const auto daemon = start();
+    DataplaneDouble dataplane(tables_socket());
+    ASSERT_TRUE(dataplane.wait_above({}));
+    const auto first = dataplane.in_use();
+    ASSERT_TRUE(call("weight-set", {{"service", "www"}, {"endpoint", "sin"}, {"weight", 0.25}}));
+    ASSERT_TRUE(call("endpoint-set", {{"service", "www"}, {"endpoint", "fra"}, {"state", "down"}}));
+    ASSERT_TRUE(dataplane.wait_above(first));
+    last = dataplane.in_use();
+  }
+  const auto daemon = start();
+  DataplaneDouble dataplane(tables_socket(), last);
+  ASSERT_TRUE(dataplane.wait_above(last));
+  EXPECT_EQ(dataplane.in_use().epoch, last.epoch);
+  const auto rows = call("endpoints", {{"service", "www"}}, control::Access::read);
+  ASSERT_TRUE(rows);
+  EXPECT_EQ((*rows)[0]["override"], "down");
+  EXPECT_EQ((*rows)[1]["weight"], 0.25);
+}
+
+TEST_F(DaemonTest, AReloadSwapsAndABadOneChangesNothing) {
+  const auto daemon = start();
+  DataplaneDouble dataplane(tables_socket());
+  ASSERT_TRUE(dataplane.wait_above({}));
+  write_config(services("www", "[{id: fra, site: nowhere, addresses: [203.0.113.1]}]"));
+  const auto refused = call("reload");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text().find("pharos.yaml:"), std::string::npos)
+      << refused.error().text();
+  const auto status = call("status", nlohmann::json::object(), control::Access::read);
+  ASSERT_TRUE(status);
+  EXPECT_FALSE((*status)["last_reload"]["ok"].get<bool>());
+  EXPECT_FALSE((*status)["alarms"].empty());
+  EXPECT_TRUE(call("explain", {{"name", "www.example.org"}, {"client", "192.0.2.1"}}));
+
+  const auto before = dataplane.in_use();
+  write_config(services("api", "[{id: fra, site: fra, addresses: [203.0.113.1]}]"));
+  const auto done = call("reload");
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_EQ((*done)["changed"], (nlohmann::json{"service www removed", "service api added"}))
+      << *done;
+  ASSERT_TRUE(dataplane.wait_above(before));
+  EXPECT_FALSE(call("explain", {{"name", "www.example.org"}, {"client", "192.0.2.1"}}));
+  EXPECT_TRUE(call("explain", {{"name", "api.example.org"}, {"client", "192.0.2.1"}}));
+}
+
+TEST_F(DaemonTest, APlanThatLosesMostNamesNeedsForceAtReloadAndAtStart) {
+  std::string many;
+  for (int i = 0; i < 10; ++i) {
+    many += "  - {id: s" + std::to_string(i) + ", names: [s" + std::to_string(i) +
+            ".example.org], endpoints: [{id: fra, site: fra, addresses: [203.0.113.1]}]}\n";
+  }
+  write_config("services:\n" + many);
+  {
+    const auto daemon = start();
+    write_config("");
+    const auto refused = call("reload");
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().what.find("removes 10 of 12 names"), std::string::npos)
+        << refused.error().what;
+    EXPECT_TRUE(call("explain", {{"name", "s3.example.org"}, {"client", "192.0.2.1"}}));
+  }
+  const auto refused = try_start();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text().find("--force"), std::string::npos);
+  EXPECT_TRUE(try_start(true));
+}
+
+TEST_F(DaemonTest, ASecondInstanceIsRefusedAndTheFirstGoesOn) {
+  const auto daemon = start();
+  const auto second = try_start();
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().text().find("running"), std::string::npos) << second.error().text();
+  EXPECT_TRUE(call("status", nlohmann::json::object(), control::Access::read));
+}
+
+TEST_F(DaemonTest, EveryListIsThereAndUnknownThingsAreNamed) {
+  const auto daemon = start();
+  for (const char* command : {"status", "stats", "generations", "alarms", "sites", "services",
+                              "endpoints", "weights", "factors", "zones", "commands"}) {
+    EXPECT_TRUE(call(command, nlohmann::json::object(), control::Access::read)) << command;
+  }
+  const struct {
+    const char* command;
+    nlohmann::json arguments;
+    const char* told;
+  } cases[] = {
+      {"endpoint-set", {{"service", "www"}, {"endpoint", "nowhere"}, {"state", "up"}}, "fra, sin"},
+      {"endpoint-set", {{"service", "www"}, {"endpoint", "fra"}, {"state", "sideways"}}, "drain"},
+      {"endpoint-set", {{"service", 5}}, "service"},
+      {"weight-set", {{"service", "www"}, {"endpoint", "fra"}, {"weight", -1}}, "-1"},
+      {"weight-set", {{"service", "www"}, {"endpoint", "fra"}, {"weight", "x"}}, "weight"},
+      {"factor-set", {{"factor", "luck"}, {"exponent", 1}}, "proximity"},
+      {"factor-set", {{"factor", "risk"}, {"exponent", 99}}, "16"},
+      {"explain", {{"name", "nobody.example.net"}, {"client", "192.0.2.1"}}, "nobody"},
+      {"explain", {{"name", "www.example.org"}, {"client", "here"}}, "here"},
+      {"explain", {{"name", "www.example.org"}, {"client", "192.0.2.1"}, {"type", "AAAA"}}, "AAAA"},
+      {"zone-show", {{"zone", "nope"}}, "nope"},
+      {"sites", {{"site", "moon"}}, "moon"},
+      {"log-level", {{"level", "loud"}}, "loud"},
+  };
+  for (const auto& c : cases) {
+    const auto refused = call(c.command, c.arguments);
+    ASSERT_FALSE(refused) << c.command;
+    EXPECT_NE(refused.error().text().find(c.told), std::string::npos) << refused.error().text();
+  }
+  EXPECT_FALSE(call("reload", nlohmann::json::object(), control::Access::read)) << "read only";
+}
+
+}  // namespace
+}  // namespace pharos::controlplane
