@@ -2,12 +2,11 @@
 #include "pharos/dataplane/core/daemon.hh"
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/core/reload.hh"
+#include "pharos/dataplane/core/signals.hh"
 #include "pharos/dataplane/io/eal_log.hh"
 #include "pharos/shared/control_protocol.hh"
 
-#include <signal.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -48,7 +47,7 @@ void Daemon::run() {
       if (fd == store_->fd()) store_->on_readable();
       if (fd == control_->fd()) control_->poll_once({});
       if (fd == timer_.get()) tick();
-      if (fd == signals_.get()) running = handle_signal() && running;
+      if (fd == signals_fd_) running = handle_signals() && running;
     }
   }
   spdlog::info("stopping");
@@ -56,10 +55,10 @@ void Daemon::run() {
   stop();
 }
 
-bool Daemon::handle_signal() {
-  signalfd_siginfo info{};
-  if (::read(signals_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return true;
-  if (info.ssi_signo != static_cast<std::uint32_t>(SIGHUP)) return false;
+bool Daemon::handle_signals() {
+  const auto noted = signals::take();
+  if (noted.stop) return false;
+  if (!noted.reload) return true;
   service_manager_.reloading();
   if (auto outcome = reload(); !outcome) spdlog::error("reload: {}", outcome.error().text());
   service_manager_.ready("serving");

@@ -3,13 +3,12 @@
 #include "pharos/dataplane/core/commands.hh"
 #include "pharos/dataplane/core/directories.hh"
 #include "pharos/dataplane/core/reload.hh"
+#include "pharos/dataplane/core/signals.hh"
 #include "pharos/dataplane/io/eal_log.hh"
 #include "pharos/shared/control_protocol.hh"
 
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
 #include <spdlog/spdlog.h>
@@ -20,13 +19,6 @@
 namespace pharos::dataplane {
 
 namespace {
-
-[[nodiscard]] sigset_t our_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
-  return set;
-}
 
 [[nodiscard]] InterfaceSettings settings_of(const config::Config& config,
                                             const config::PortConfig& port,
@@ -57,11 +49,6 @@ namespace {
 }
 
 }  // namespace
-
-void block_signals() {
-  const auto set = our_signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-}
 
 Daemon::Daemon(config::Config config) : config_(std::move(config)) {}
 
@@ -207,11 +194,10 @@ Status Daemon::open_control() {
 }
 
 Status Daemon::open_events() {
-  const auto set = our_signals();
-  signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  signals_fd_ = signals::watch();
   timer_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
-  if (!signals_ || !timer_ || !epoll_) return fail_errno("epoll, signalfd, timerfd");
+  if (!timer_ || !epoll_) return fail_errno("epoll, timerfd");
 
   constexpr Duration tick_default = seconds(1);
   const auto watchdog = service_manager_.watchdog_interval();
@@ -222,7 +208,7 @@ Status Daemon::open_events() {
   if (::timerfd_settime(timer_.get(), 0, &timer, nullptr) != 0)
     return fail_errno("timerfd_settime");
 
-  for (const int fd : {signals_.get(), timer_.get(), store_->fd(), control_->fd()}) {
+  for (const int fd : {signals_fd_, timer_.get(), store_->fd(), control_->fd()}) {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = fd;

@@ -1,6 +1,7 @@
 // pharos-dataplane: the packet path. Options, configuration, then Daemon.
 #include "pharos/config/model.hh"
 #include "pharos/dataplane/core/daemon.hh"
+#include "pharos/dataplane/core/signals.hh"
 #include "pharos/dataplane/io/eal.hh"
 
 #include <CLI/CLI.hpp>
@@ -47,8 +48,11 @@ constexpr const char* footer =
 }
 
 [[nodiscard]] int serve(config::Config config) {
-  dataplane::block_signals();
   dataplane::start_log(config.log_level);
+  if (auto ok = dataplane::signals::install(); !ok) {
+    spdlog::critical("{}", ok.error().text());
+    return 1;
+  }
   dataplane::Daemon daemon(std::move(config));
   if (auto ok = daemon.start(); !ok) {
     spdlog::critical("{}", ok.error().text());

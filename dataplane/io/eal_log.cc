@@ -52,9 +52,9 @@ LineBudget budget;
 
 // Lines that drivers call errors and that are none here: no secondary processes are wanted (--no-shconf), and the flow
 // rules of net_tap, for which it tries a queueing discipline that few kernels have, are not used.
-constexpr std::array harmless = {"tap_mp_req_on_rxtx()", "Specified qdisc kind is unknown",
-                                 "qdisc_create_multiq()", "failed to create multiq qdisc",
-                                 "Disabling rte flow support"};
+constexpr std::array harmless = {
+    "tap_mp_req_on_rxtx()",  "Failed to register mp action",  "Specified qdisc kind is unknown",
+    "qdisc_create_multiq()", "failed to create multiq qdisc", "Disabling rte flow support"};
 
 [[nodiscard]] bool is_harmless(std::string_view line) {
   return std::ranges::any_of(harmless,

@@ -82,7 +82,7 @@ class Daemon {
   [[nodiscard]] Status open_events();
 
   // The loop.
-  [[nodiscard]] bool handle_signal();  // false: stop
+  [[nodiscard]] bool handle_signals();  // false: stop
   void tick();
   void watch_links();
   void watch_workers();
@@ -94,7 +94,8 @@ class Daemon {
   Instant started_at_ = monotonic_now();
   ServiceManager service_manager_;
   UniqueFd lock_;
-  UniqueFd signals_, timer_, epoll_;
+  int signals_fd_ = -1;  // of signals::watch()
+  UniqueFd timer_, epoll_;
 
   // In the order in which they are made; destroyed the other way round.
   Published published_;
@@ -110,9 +111,6 @@ class Daemon {
   std::vector<bool> links_up_;       // one per port
   std::string reload_error_;         // of the last reload; empty when it was good
 };
-
-// SIGTERM, SIGINT and SIGHUP wait for the control thread's descriptor. Before the first thread is made.
-void block_signals();
 
 // Log to stderr, with time stamps unless the journal adds them; level by name.
 void start_log(const std::string& level);
