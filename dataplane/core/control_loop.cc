@@ -136,7 +136,7 @@ std::vector<std::string> Daemon::alarms() const {
 }
 
 Result<Daemon::Reloaded> Daemon::reload() {
-  auto next = config::load(config_.file);
+  auto next = config::load(config_.file, config::Reading::without_secrets);
   if (!next) {
     reload_error_ = next.error().text();
     while (!reload_error_.empty() && reload_error_.back() == '\n') reload_error_.pop_back();
