@@ -636,13 +636,13 @@ TEST(PublicationTest, OutOfStepIsAnsweredWithABase) {
   EXPECT_EQ(dataplane.answer(www, eu).size(), 2U);
 }
 
-TEST(PublicationTest, AThousandRoundsCompactAndStayRight) {
+TEST(PublicationTest, HundredsOfRoundsCompactAndStayRight) {
   FakeDataplane dataplane(small_config());
   Engine engine(dataplane.publication.tables().world, {}, {}, start);
   dataplane.connect();
   const auto endpoint = *engine.world().find_endpoint("www", "fra");
   unsigned bases = 0;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 200; ++i) {
     engine.set_override(endpoint, i % 2 == 0 ? config::Override::drain : config::Override::up,
                         start);
     ASSERT_TRUE(dataplane.publication.apply(engine.step(start + milliseconds(i))));
@@ -653,8 +653,8 @@ TEST(PublicationTest, AThousandRoundsCompactAndStayRight) {
       dataplane.kept.erase(dataplane.kept.begin(), dataplane.kept.end() - 1);
     }
   }
-  EXPECT_GE(bases, 20U);
-  EXPECT_EQ(dataplane.sent.version.generation, 1000U);
+  EXPECT_GE(bases, 4U);
+  EXPECT_EQ(dataplane.sent.version.generation, 200U);
 }
 
 TEST(PublicationTest, NewTablesWhileAPublishIsInFlightAreSentWhole) {
