@@ -88,8 +88,8 @@ TEST(NameKernelTest, ComparesAllBytesOfTheLengthAndNoneBehind) {
 
 TEST(NameKernelTest, StaysWithinTheSlackOnTheHeap) {
   for (unsigned length = 1; length <= name_bytes_max; ++length) {
-    const auto bytes =
-        std::make_unique<std::byte[]>(length + name_slack_bytes);  // ASan watches its end
+    // ASan watches its end.
+    const auto bytes = std::make_unique<std::byte[]>(length + name_slack_bytes);
     FoldedName folded;
     fold_name(bytes.get(), length, folded);
     EXPECT_TRUE(equal_names(bytes.get(), folded.bytes.data(), length));
