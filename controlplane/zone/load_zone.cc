@@ -187,6 +187,12 @@ class ZoneReader {
     file_ = outer_file;
   }
 
+  // Text without a folder: nothing can be included from it.
+  void read_alone(std::string_view text, const std::string& name) {
+    file_ = zone_.add_file(name);
+    read_text(text, include_depth_max);
+  }
+
  private:
   void read_text(std::string_view text, unsigned depth) {
     ZoneScanner scanner(text);
@@ -444,11 +450,8 @@ Status make_from_fields(const config::ZoneConfig& config, ZoneData& zone) {
   return zone;
 }
 
-}  // namespace
-
-Result<LoadedZone> load_zone(const config::ZoneConfig& config) {
-  ZoneReport report;
-  ZoneData zone = read_zone(config, report);
+// The zone, or its first mistake and how many more there are.
+[[nodiscard]] Result<LoadedZone> zone_or_mistake(ZoneData zone, ZoneReport report) {
   if (report.errors.empty()) return LoadedZone{std::move(zone), std::move(report)};
   Error error = std::move(report.errors.front());
   if (const auto more = report.errors.size() - 1 + report.more_errors; more > 0) {
@@ -456,6 +459,23 @@ Result<LoadedZone> load_zone(const config::ZoneConfig& config) {
         fmt::format("; the zone has {} more {}", more, more == 1 ? "mistake" : "mistakes");
   }
   return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
+Result<LoadedZone> load_zone(const config::ZoneConfig& config) {
+  ZoneReport report;
+  ZoneData zone = read_zone(config, report);
+  return zone_or_mistake(std::move(zone), std::move(report));
+}
+
+Result<LoadedZone> parse_zone(const dns::WireName& origin, std::string_view text,
+                              const std::string& name) {
+  ZoneReport report;
+  ZoneData zone(origin);
+  ZoneReader(zone, origin, report).read_alone(text, name);
+  if (report.errors.empty()) report = zone.finish();
+  return zone_or_mistake(std::move(zone), std::move(report));
 }
 
 ZoneReport check_zone(const config::ZoneConfig& config) {

@@ -31,8 +31,8 @@ void note(int number) {
     stop = true;
   }
   const std::uint64_t one = 1;
-  // Fails only when already readable.
-  [[maybe_unused]] const auto written = ::write(event, &one, sizeof one);
+  [[maybe_unused]] const auto written =
+      ::write(event, &one, sizeof one);  // fails only when already readable
   errno = saved;
 }
 
@@ -52,16 +52,16 @@ Status install() {
 }
 
 int watch() noexcept {
-  // What came during the start is in the configuration that was read, or will be asked for again.
-  reload = false;
+  reload =
+      false;  // what came during the start is in the configuration that was read, or will be asked for again
   watched = true;
   return event;
 }
 
 Noted take() noexcept {
   std::uint64_t count = 0;
-  // Nothing there: nothing noted.
-  [[maybe_unused]] const auto got = ::read(event, &count, sizeof count);
+  [[maybe_unused]] const auto got =
+      ::read(event, &count, sizeof count);  // nothing there: nothing noted
   return {.stop = stop.exchange(false), .reload = reload.exchange(false)};
 }
 

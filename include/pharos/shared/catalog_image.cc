@@ -120,7 +120,7 @@ class Prover {
       : record_bytes_(sections[2].count),
         summary_count_(sections[0].count),
         nodes_(record_bytes_ / ref_unit_bytes),
-        answers_(record_bytes_ / ref_unit_bytes) {
+        claimed_(record_bytes_ / ref_unit_bytes) {
     view_.header_ = reinterpret_cast<const ImageHeader*>(bytes.data());
     view_.summary_ = reinterpret_cast<const Summary*>(sections[0].data);
     view_.buckets_ = sections[1].as<Bucket>();
@@ -167,19 +167,32 @@ class Prover {
           return no("an entry has a tag without a ref, or a ref without a tag", where());
         }
         if (!node_is_whole(bucket.refs[i])) {
-          return no("ref " + std::to_string(bucket.refs[i]) + " is no whole node", where());
+          return no("ref " + std::to_string(bucket.refs[i]) +
+                        " is no whole node, or overlaps another record",
+                    where());
         }
-        if (!nodes_.insert(bucket.refs[i])) {
-          return no("ref " + std::to_string(bucket.refs[i]) + " is entered twice", where());
-        }
+        static_cast<void>(nodes_.insert(bucket.refs[i]));  // new: its unit was free
         ++node_count_;
       }
     }
     return true;
   }
 
-  // Bounds, and a sound folded name with zeros behind it.
-  [[nodiscard]] bool node_is_whole(Ref ref) const noexcept {
+  // Takes the units of a record that lies in bounds. False where another has any of them: since no two records
+  // overlap, all of them together are walked in linear time, whatever they say.
+  [[nodiscard]] bool claim(Ref ref, std::uint64_t size_bytes) noexcept {
+    const std::uint64_t units = (size_bytes + ref_unit_bytes - 1) / ref_unit_bytes;
+    for (std::uint64_t i = 0; i < units; ++i) {
+      // The last unit of the section may be cut short: nothing else can stand in it.
+      if (ref + i < record_bytes_ / ref_unit_bytes && !claimed_.insert(static_cast<Ref>(ref + i))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // Bounds, units of its own, and a sound folded name with zeros behind it.
+  [[nodiscard]] bool node_is_whole(Ref ref) noexcept {
     const std::uint64_t offset = std::uint64_t{ref} * ref_unit_bytes;
     if (offset + sizeof(Node) > record_bytes_) return false;
     const Node& node = *view_.node(ref);
@@ -187,6 +200,7 @@ class Prover {
         offset + node_record_bytes(node.name_bytes, node.rrset_count) > record_bytes_) {
       return false;
     }
+    if (!claim(ref, node_record_bytes(node.name_bytes, node.rrset_count))) return false;
     const auto name = name_of_node(node);
     if (!dns::name_is_sound(name) || dns::label_count(name) != node.label_count) return false;
     const ConstBytes padding(node.name() + node.name_bytes,
@@ -256,14 +270,20 @@ class Prover {
     return true;
   }
 
-  // A sound answer, referred to here alone, whose pointers suit the name of its node.
+  // A sound answer, referred to from here alone, whose pointers suit the name of its node.
   bool answer_fits(Ref ref, const Node& owner, const std::string& where) {
     const std::uint64_t offset = std::uint64_t{ref} * ref_unit_bytes;
-    if (ref == 0 || offset >= record_bytes_ ||
-        !answer_is_sound(view_.answer(ref), record_bytes_ - offset)) {
+    if (ref == 0 || offset + sizeof(Answer) > record_bytes_) {
       return no("ref " + std::to_string(ref) + " is no sound answer", where);
     }
-    if (!answers_.insert(ref)) return no("an answer is referred to twice", where);
+    const auto size_bytes =
+        answer_record_bytes(view_.answer(ref)->body_bytes, view_.answer(ref)->relocation_count);
+    if (offset + size_bytes > record_bytes_)
+      return no("an answer ends outside of the records", where);
+    if (!claim(ref, size_bytes)) return no("an answer overlaps another record", where);
+    if (!answer_is_sound(view_.answer(ref), record_bytes_ - offset)) {
+      return no("ref " + std::to_string(ref) + " is no sound answer", where);
+    }
     const Answer& answer = *view_.answer(ref);
     if (answer.body_bytes == 0) return no("an answer is empty", where);
     if (!first_owner_fits(answer, owner)) return no("the first record is another name's", where);
@@ -441,7 +461,7 @@ class Prover {
   std::uint64_t record_bytes_;
   std::uint64_t summary_count_;
   UnitSet nodes_;
-  UnitSet answers_;
+  UnitSet claimed_;  // by a node or an answer
   std::uint64_t node_count_ = 0;
   std::uint32_t label_count_max_ = 0;
   Error error_;

@@ -144,9 +144,7 @@ std::size_t encode(const Stamp& stamp, const SiteReport& report, const MacKey& k
   std::byte* at = out.data() + sizeof header;
   for (unsigned bit = 0; bit < std::size(metrics); ++bit) {
     if ((present >> bit & 1U) == 0) continue;
-    const auto value =
-        (report.metrics.*metrics[bit].field).value_or(0.0F);  // it has one: its bit is set
-    store(at, Be32(std::bit_cast<std::uint32_t>(value)));
+    store(at, Be32(std::bit_cast<std::uint32_t>(*(report.metrics.*metrics[bit].field))));
     at += 4;
   }
   for (const auto& endpoint : report.endpoints) {

@@ -9,11 +9,11 @@
 // of them. Query buffers, FoldedName and images all have that slack.
 #pragma once
 
+#include <immintrin.h>
+
 #include "pharos/base/assert.hh"
 #include "pharos/base/bytes.hh"
 #include "pharos/wire/dns.hh"
-
-#include <immintrin.h>
 
 #include <array>
 #include <cstdint>
@@ -86,29 +86,8 @@ inline void fold_name(const std::byte* name, unsigned length, FoldedName& out) n
   return static_cast<std::uint64_t>(_mm_cvtsi128_si64(state));
 }
 
-// The same for a whole FoldedName, which is zero-filled: names below 32 bytes, nearly all, take no branch on length.
-[[nodiscard]] inline std::uint64_t hash_name(const FoldedName& name,
-                                             const NameHashKey& key) noexcept {
-  if (name.length >= 32) return hash_name(name.bytes.data(), name.length, key);
-  const auto* key_words = reinterpret_cast<const __m128i*>(key.bytes.data());
-  const auto* blocks = reinterpret_cast<const __m128i*>(name.bytes.data());
-  const __m128i key0 = _mm_loadu_si128(key_words);
-  const __m128i key1 = _mm_loadu_si128(key_words + 1);
-  const auto length = _mm_cvtsi32_si128(static_cast<int>(name.length));
-  const auto first = _mm_aesenc_si128(
-      _mm_xor_si128(_mm_xor_si128(key0, length), _mm_load_si128(blocks)), key1);
-  const auto second = _mm_aesenc_si128(_mm_xor_si128(first, _mm_load_si128(blocks + 1)), key1);
-  const auto two_blocks =
-      _mm_set1_epi8(static_cast<char>(-static_cast<int>(name.length >> 4 & 1U)));
-  auto state = _mm_blendv_epi8(first, second, two_blocks);
-  state = _mm_aesenc_si128(state, key0);
-  state = _mm_aesenc_si128(state, key1);
-  return static_cast<std::uint64_t>(_mm_cvtsi128_si64(state));
-}
-
 // Whether `length` folded bytes at `a` and `b` are the same; both with slack.
-[[nodiscard]] inline bool equal_names(const std::byte* a, const std::byte* b,
-                                      unsigned length) noexcept {
+[[nodiscard]] inline bool equal_names(const std::byte* a, const std::byte* b, unsigned length) noexcept {
   for (unsigned at = 0; at < length; at += 32) {
     const auto x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + at));
     const auto y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + at));
@@ -183,8 +162,7 @@ inline constexpr auto aes_sbox = [] {
   AesState state = key0;
   for (unsigned i = 0; i < 4; ++i) state[i] ^= static_cast<std::uint8_t>(length >> (8 * i));
   for (unsigned at = 0; at <= length; at += 16) {
-    for (unsigned i = 0; i < 16 && at + i < length; ++i)
-      state[i] ^= static_cast<std::uint8_t>(name[at + i]);
+    for (unsigned i = 0; i < 16 && at + i < length; ++i) state[i] ^= static_cast<std::uint8_t>(name[at + i]);
     state = aes_round(state, key1);
   }
   return load<std::uint64_t>(aes_round(aes_round(state, key0), key1).data());

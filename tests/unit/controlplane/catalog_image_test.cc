@@ -138,7 +138,8 @@ TEST_F(CatalogImageTest, SaysWhatIsWrong) {
        "its parent is in another zone"},
       {"cover", node("www.example.", [](Node& n) { n.covering = 1; }),
        "it is covered without a cut"},
-      {"uncover", node("sub.example.", [](Node& n) { n.covering = 0; }), "cut"},
+      {"uncover", node("sub.example.", [](Node& n) { n.covering = 0; }),
+       "cut"},
       {"no referral", node("sub.example.", [](Node& n) { n.referral = 0; }), "is no sound answer"},
       {"referral", node("www.example.", [](Node& n) { n.referral = 1; }),
        "it refers without a cut"},
@@ -176,7 +177,7 @@ TEST_F(CatalogImageTest, SaysWhatIsWrong) {
          slots(mutable_node(c, "www.example."))[0].value =
              slots(mutable_node(c, "m.w.example."))[0].value;
        },
-       "referred to twice"},
+       "overlaps another record"},
       {"overflow",
        [](TestCatalog& c) {
          for (auto& b : c.view().buckets()) const_cast<catalog::Bucket&>(b).overflow = 1;

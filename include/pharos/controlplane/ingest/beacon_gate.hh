@@ -3,13 +3,11 @@
 // Called by one thread (the ingest core); pure apart from its own state. Order, and what each step
 // may touch:
 //
-//   step                      refused as
-//   length, magic, version    malformed
-//   site tag, key id          unknown_site, unknown_key
-//   MAC                       bad_mac
-//   epoch, sequence           stale_epoch, duplicate, replayed
-//   time window               outside_window
-//   decode                    invalid
+//   datagram -> length, magic, version -> site tag, key id -> MAC -> epoch, sequence -> time window
+//   -> decode
+//               `malformed`               unknown_site/key    bad_mac  stale_epoch, outside_window
+//               invalid
+//                                                                      duplicate, replayed
 //
 // Nothing changes in the gate before all steps have passed, so a refused datagram leaves no trace
 // but a counter.
@@ -84,8 +82,8 @@ struct SiteFreshness {
   std::string site_id;
   std::uint64_t boot_epoch = 0;
   std::uint64_t sequence = 0;
-  // Of the live keys; all replaced: the chain starts anew.
-  std::vector<std::uint64_t> key_fingerprints;
+  std::vector<std::uint64_t>
+      key_fingerprints;  // of the live keys; all replaced: the chain starts anew
 };
 
 // Sites and keys, ready for look-up; made by any thread, then handed to the gate.

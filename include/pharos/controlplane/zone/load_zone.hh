@@ -20,6 +20,10 @@ struct LoadedZone {
 // many more mistakes there are).
 [[nodiscard]] Result<LoadedZone> load_zone(const config::ZoneConfig& zone);
 
+// The same from text at hand; `name` stands for the file in messages, and $INCLUDE is refused.
+[[nodiscard]] Result<LoadedZone> parse_zone(const dns::WireName& origin, std::string_view text,
+                                            const std::string& name);
+
 // Everything that is wrong with a zone: what `pharosctl zone check` prints.
 [[nodiscard]] ZoneReport check_zone(const config::ZoneConfig& zone);
 

@@ -1,0 +1,141 @@
+#include "pharos/controlplane/image/catalog_answers.hh"
+
+#include "pharos/base/assert.hh"
+
+#include <algorithm>
+#include <utility>
+
+namespace pharos::controlplane {
+namespace {
+
+using dns::Type;
+using Section = AnswerWriter::Section;
+
+// Additional records that may be left out are not taken past what the common reply holds, for without room for all
+// of them none is sent: 1232 bytes less header, question and EDNS.
+constexpr std::size_t optional_body_bytes_max = 1232 - 12 - 4 - 40;
+
+[[nodiscard]] constexpr std::uint16_t number(Type type) noexcept {
+  return std::to_underlying(type);
+}
+
+[[nodiscard]] std::uint16_t type_of(const ZoneData& zone, const Rrset& rrset) noexcept {
+  return zone.records()[rrset.first].type;
+}
+
+[[nodiscard]] bool is_address(std::uint16_t type) noexcept {
+  return type == number(Type::a) || type == number(Type::aaaa);
+}
+
+[[nodiscard]] std::unexpected<Error> too_large(ConstBytes name, std::uint16_t type) {
+  return fail(ErrorCode::exhausted,
+              "the answer for '" + dns::name_text(name) + "' " + dns::type_text(type) +
+                  " is larger than 32 KiB",
+              {}, "use fewer records");
+}
+
+// SRV and MX may name one target in several records.
+[[nodiscard]] bool led_to_before(const ZoneData& zone, std::span<const ZoneRecord> records,
+                                 ConstBytes target) {
+  return std::ranges::any_of(records, [&](const ZoneRecord& record) {
+    return dns::names_equal(target_of(record.type, zone.rdata_of(record)), target);
+  });
+}
+
+[[nodiscard]] const ZoneRecord& soa_of(const ZoneData& zone) {
+  return zone.records_of(*zone.find(zone.origin(), number(Type::soa)))[0];
+}
+
+}  // namespace
+
+bool CatalogAnswers::write_records(const ZoneData& zone, const Rrset& rrset, ConstBytes owner,
+                                   Section section) {
+  return std::ranges::all_of(zone.records_of(rrset), [&](const ZoneRecord& record) {
+    return writer_.add(section, owner, record.type, record.ttl_s, zone.rdata_of(record));
+  });
+}
+
+Status CatalogAnswers::write_rrset(const ZoneData& zone, const Rrset& rrset, ConstBytes name,
+                                   bool wildcard, std::vector<std::byte>& out) {
+  writer_.start(name, wildcard);
+  if (!write_records(zone, rrset, name, Section::answer)) {
+    return too_large(name, type_of(zone, rrset));
+  }
+  writer_.mark_required();
+  write_optional(zone, rrset, {});
+  writer_.finish(out);
+  return {};
+}
+
+// Addresses of the names that records lead to, where they are in the same zone (RFC 1034, 4.3.2, step 6), but not of
+// those at or below `but`.
+void CatalogAnswers::write_optional(const ZoneData& zone, const Rrset& rrset, ConstBytes but) {
+  const std::uint16_t type = type_of(zone, rrset);
+  if (type == number(Type::cname) || type == number(Type::dname) || type == number(Type::ptr) ||
+      type == number(Type::soa)) {
+    return;
+  }
+  const auto members = zone.records_of(rrset);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const ConstBytes target = target_of(type, zone.rdata_of(members[i]));
+    if (target.size() <= 1 || !dns::is_at_or_below(target, zone.origin())) continue;
+    if (!but.empty() && dns::is_at_or_below(target, but)) continue;
+    if (led_to_before(zone, members.first(i), target) || in_inner_zone(zone, target)) continue;
+    for (const Rrset& address : zone.find_all(target)) {
+      if (!is_address(type_of(zone, address))) continue;
+      const std::size_t most = writer_.body_bytes() + address.count * (target.size() + 26U);
+      if (most > optional_body_bytes_max) return;
+      if (!write_records(zone, address, target, Section::additional)) return;
+    }
+  }
+}
+
+bool CatalogAnswers::in_inner_zone(const ZoneData& zone, ConstBytes name) const {
+  const auto at = zones_.zone_of(NameKey(name).view());
+  return !at || zones_.places()[*at].zone != &zone;
+}
+
+Status CatalogAnswers::write_referral(const ZoneData& zone, const Rrset& servers, ConstBytes cut,
+                                      std::vector<std::byte>& out) {
+  writer_.start(cut, false);
+  bool fits = write_records(zone, servers, cut, Section::authority);
+  for (const ZoneRecord& server : zone.records_of(servers)) {
+    const ConstBytes target = target_of(server.type, zone.rdata_of(server));
+    if (!fits || !dns::is_at_or_below(target, cut)) continue;
+    for (const Rrset& address : zone.find_all(target)) {
+      if (!is_address(type_of(zone, address))) continue;
+      fits = fits && write_records(zone, address, target, Section::additional);
+    }
+  }
+  if (!fits) return too_large(cut, number(Type::ns));
+  writer_.mark_required();
+  write_optional(zone, servers, cut);
+  writer_.finish(out);
+  return {};
+}
+
+std::uint32_t CatalogAnswers::negative_ttl_s(const ZoneData& zone) {
+  const ZoneRecord& soa = soa_of(zone);
+  const ConstBytes rdata = zone.rdata_of(soa);
+  return std::min<std::uint32_t>(soa.ttl_s, load<Be32>(rdata.data() + rdata.size() - 4));
+}
+
+void CatalogAnswers::write_negative(const ZoneData& zone, ConstBytes name,
+                                    std::vector<std::byte>& out) {
+  writer_.start(name, false);
+  // One SOA is 12 + 255 + 10 + 2 * 255 + 20 bytes at the most.
+  REQUIRE(writer_.add(Section::authority, zone.origin(), number(Type::soa), negative_ttl_s(zone),
+                      zone.rdata_of(soa_of(zone))));
+  writer_.finish(out);
+}
+
+Status CatalogAnswers::write_ds(const ZoneData& outer, ConstBytes name,
+                                std::vector<std::byte>& out) {
+  if (const Rrset* rrset = outer.find(name, number(Type::ds)); rrset != nullptr) {
+    return write_rrset(outer, *rrset, name, false, out);
+  }
+  write_negative(outer, name, out);
+  return {};
+}
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,44 @@
+// The static answers of a catalog: an RRset with what may go along, referrals, negative answers, DS at an apex.
+//
+// Used by build_catalog alone. Each call appends one Answer to the batch.
+#pragma once
+
+#include "pharos/controlplane/image/answer_writer.hh"
+#include "pharos/controlplane/image/catalog_zones.hh"
+
+namespace pharos::controlplane {
+
+class CatalogAnswers {
+ public:
+  explicit CatalogAnswers(const CatalogZones& zones) : zones_(zones) {}
+
+  // An RRset, prepared for its owner. Errors: exhausted (larger than an answer can be).
+  [[nodiscard]] Status write_rrset(const ZoneData& zone, const Rrset& rrset, ConstBytes name,
+                                   bool wildcard, std::vector<std::byte>& out);
+
+  // NS in the authority section; glue of servers in the delegated zone must go along (RFC 9471), of others may.
+  // Errors: exhausted.
+  [[nodiscard]] Status write_referral(const ZoneData& zone, const Rrset& servers, ConstBytes cut,
+                                      std::vector<std::byte>& out);
+
+  // The zone's SOA in the authority section with the TTL of negative answers (RFC 2308, 5), prepared for `name`.
+  void write_negative(const ZoneData& zone, ConstBytes name, std::vector<std::byte>& out);
+
+  // DS at the apex of an inner zone: the outer zone's records, or that it has none (RFC 4035, 3.1.4.1).
+  [[nodiscard]] Status write_ds(const ZoneData& outer, ConstBytes name,
+                                std::vector<std::byte>& out);
+
+  // min(SOA TTL, SOA MINIMUM).
+  [[nodiscard]] static std::uint32_t negative_ttl_s(const ZoneData& zone);
+
+ private:
+  [[nodiscard]] bool write_records(const ZoneData& zone, const Rrset& rrset, ConstBytes owner,
+                                   AnswerWriter::Section section);
+  void write_optional(const ZoneData& zone, const Rrset& rrset, ConstBytes but);
+  [[nodiscard]] bool in_inner_zone(const ZoneData& zone, ConstBytes name) const;
+
+  const CatalogZones& zones_;
+  AnswerWriter writer_;
+};
+
+}  // namespace pharos::controlplane
