@@ -9,11 +9,11 @@
 // of them. Query buffers, FoldedName and images all have that slack.
 #pragma once
 
-#include <immintrin.h>
-
 #include "pharos/base/assert.hh"
 #include "pharos/base/bytes.hh"
 #include "pharos/wire/dns.hh"
+
+#include <immintrin.h>
 
 #include <array>
 #include <cstdint>
@@ -87,7 +87,8 @@ inline void fold_name(const std::byte* name, unsigned length, FoldedName& out) n
 }
 
 // Whether `length` folded bytes at `a` and `b` are the same; both with slack.
-[[nodiscard]] inline bool equal_names(const std::byte* a, const std::byte* b, unsigned length) noexcept {
+[[nodiscard]] inline bool equal_names(const std::byte* a, const std::byte* b,
+                                      unsigned length) noexcept {
   for (unsigned at = 0; at < length; at += 32) {
     const auto x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + at));
     const auto y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + at));
@@ -162,7 +163,8 @@ inline constexpr auto aes_sbox = [] {
   AesState state = key0;
   for (unsigned i = 0; i < 4; ++i) state[i] ^= static_cast<std::uint8_t>(length >> (8 * i));
   for (unsigned at = 0; at <= length; at += 16) {
-    for (unsigned i = 0; i < 16 && at + i < length; ++i) state[i] ^= static_cast<std::uint8_t>(name[at + i]);
+    for (unsigned i = 0; i < 16 && at + i < length; ++i)
+      state[i] ^= static_cast<std::uint8_t>(name[at + i]);
     state = aes_round(state, key1);
   }
   return load<std::uint64_t>(aes_round(aes_round(state, key0), key1).data());
