@@ -1,10 +1,10 @@
 // pharos-controlplane: beacons in, ranked tables out. Options, configuration, then Daemon.
+#include "pharos/base/log.hh"
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/engine/daemon.hh"
 
 #include <CLI/CLI.hpp>
 #include <sodium.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
@@ -52,7 +52,7 @@ constexpr const char* footer =
 
 [[nodiscard]] int serve(config::Config config, bool force) {
   controlplane::block_signals();
-  spdlog::set_default_logger(spdlog::stderr_color_mt("pharos-controlplane"));
+  pharos::start_log("pharos-controlplane");
   auto daemon = controlplane::Daemon::start(std::move(config), force);
   if (!daemon) {
     spdlog::critical("{}", daemon.error().text());

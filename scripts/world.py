@@ -97,7 +97,7 @@ class namespace:
 
 class World:
     def __init__(self, name, build, port="af_packet", beacon_interval_ms=200, extra_config="", services=None,
-                 zone_extra="", idle="adaptive"):
+                 zone_extra="", idle="adaptive", huge_pages="never"):
         self.name = name
         self.build = pathlib.Path(build).resolve()
         self.port = port
@@ -106,6 +106,7 @@ class World:
         self.services = services
         self.zone_extra = zone_extra
         self.idle = idle
+        self.huge_pages = huge_pages
         self.directory = pathlib.Path(f"/run/pharos-worlds/{name}")
         self.run_directory = self.directory / "run"
         self.state_directory = self.directory / "state"
@@ -248,7 +249,7 @@ state_directory: {self.state_directory}
 server_name: {self.name}
 
 dataplane:
-  huge_pages: never
+  huge_pages: {self.huge_pages}
   memory: 128MiB
   nsid: {self.name}
   ports:

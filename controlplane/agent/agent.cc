@@ -82,6 +82,7 @@ struct Parts {
 
 std::vector<std::string> endpoint_names(const AgentConfig& config) {
   std::vector<std::string> names;
+  names.reserve(config.endpoints.size());
   for (const auto& endpoint : config.endpoints)
     names.push_back(endpoint.service + "." + endpoint.id);
   return names;
@@ -291,9 +292,9 @@ void Agent::State::probe(Instant at) {
   // Half a beacon of slack, so that an interval of 1 s really probes each second.
   parts->next_probe = at + probe_interval_min - parts->config.interval / 2;
   for (auto& responder : parts->responders) {
-    if (!responder->probe) continue;
-    if (const auto to = parts->resolver.find(*responder->config.dns))
-      responder->probe->send(*to, monotonic_now());
+    const auto& dns = responder->config.dns;
+    if (!responder->probe || !dns) continue;
+    if (const auto to = parts->resolver.find(*dns)) responder->probe->send(*to, monotonic_now());
   }
 }
 

@@ -122,10 +122,11 @@ std::vector<InterfaceBytes> parse_net_dev(std::string_view text) {
     auto name = line.substr(0, colon);
     line = line.substr(colon + 1);
     // received: bytes packets errs drop fifo frame compressed multicast; then sent: bytes ...
-    std::array<std::optional<std::uint64_t>, 9> fields;
-    for (auto& field : fields) field = to_number<std::uint64_t>(next_word(line));
-    if (!fields[0] || !fields[8]) continue;
-    all.push_back({std::string(next_word(name)), *fields[0], *fields[8]});
+    const auto received = to_number<std::uint64_t>(next_word(line));
+    for (int skipped = 0; skipped < 7; ++skipped) (void)next_word(line);
+    const auto sent = to_number<std::uint64_t>(next_word(line));
+    if (!received || !sent) continue;
+    all.push_back({std::string(next_word(name)), *received, *sent});
   }
   return all;
 }

@@ -1,12 +1,12 @@
 // pharos-agent: options, signals, and the service manager. The work is in agent.cc.
 #include "pharos/base/fd.hh"
+#include "pharos/base/log.hh"
 #include "pharos/controlplane/agent/agent.hh"
 
 #include <signal.h>
 #include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
@@ -124,7 +124,7 @@ int run(const Invocation& invocation, agent::AgentConfig config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  spdlog::set_default_logger(spdlog::stderr_logger_st("pharos-agent"));
+  pharos::start_log("pharos-agent");
   CLI::App app("Reports the load and health of a site to Pharos responders, in signed beacons.",
                "pharos-agent");
   Invocation invocation;

@@ -83,6 +83,7 @@ std::string coloured(std::string_view text, Colour colour, bool colours) {
 std::string harmless(std::string_view text) {
   std::string result(text);
   for (char& c : result) {
+    if (c == '\t') c = ' ';  // between the fields of records
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
   return result;

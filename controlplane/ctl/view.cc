@@ -1,5 +1,6 @@
 #include "pharos/controlplane/ctl/view.hh"
 
+#include "pharos/config/scalars.hh"
 #include "pharos/controlplane/ctl/terminal.hh"
 
 #include <nlohmann/json.hpp>
@@ -29,6 +30,7 @@ std::string word(const json& value) {
   if (value.is_null()) return "-";
   if (value.is_string()) return value.get<std::string>().empty() ? "-" : value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_number_float()) return config::number_text(value.get<double>());
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 std::string word(const json& object, const char* name) {

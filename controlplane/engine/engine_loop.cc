@@ -235,8 +235,8 @@ void EngineLoop::arm_timer() noexcept {
   const Instant next = std::min(side_.engine.next_deadline(), side_.client.next_deadline());
   itimerspec when{};
   if (next != never) {
-    const auto ns =
-        std::max<std::int64_t>(next.ns, 1);  // zero would disarm; the past fires at once
+    // Zero would disarm; the past fires at once.
+    const auto ns = std::max<std::int64_t>(next.ns, 1);
     when.it_value.tv_sec = ns / 1'000'000'000;
     when.it_value.tv_nsec = ns % 1'000'000'000;
   }

@@ -57,6 +57,7 @@ bool shares_key(const Site& site, std::span<const std::uint64_t> fingerprints) {
 
 std::vector<std::uint64_t> fingerprints_of(const Site& site) {
   std::vector<std::uint64_t> all;
+  all.reserve(site.keys.size());
   for (const auto& k : site.keys) all.push_back(k.key.fingerprint());
   return all;
 }

@@ -1,5 +1,6 @@
 // The control thread's loop: signals, ticks, reload, log, alarms. The rest of Daemon is in daemon.cc.
 #include "pharos/dataplane/core/daemon.hh"
+#include "pharos/base/log.hh"
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/core/reload.hh"
 #include "pharos/dataplane/core/signals.hh"
@@ -8,7 +9,6 @@
 
 #include <sys/epoll.h>
 
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -30,10 +30,7 @@ constexpr std::array log_levels = {"trace", "debug", "info", "warning", "error"}
 }  // namespace
 
 void start_log(const std::string& level) {
-  auto logger = spdlog::stderr_color_mt("pharos-dataplane");
-  logger->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%l: %v"
-                                                               : "%Y-%m-%dT%H:%M:%S.%e %^%l%$: %v");
-  spdlog::set_default_logger(std::move(logger));
+  pharos::start_log("pharos-dataplane");
   spdlog::set_level(spdlog::level::from_str(level));
 }
 
@@ -136,7 +133,7 @@ std::vector<std::string> Daemon::alarms() const {
 }
 
 Result<Daemon::Reloaded> Daemon::reload() {
-  auto next = config::load(config_.file);
+  auto next = config::load(config_.file, config::Reading::without_secrets);
   if (!next) {
     reload_error_ = next.error().text();
     while (!reload_error_.empty() && reload_error_.back() == '\n') reload_error_.pop_back();

@@ -28,7 +28,7 @@ constexpr const char* footer =
 
 // Loads, and checks what only this host can tell. Prints every mistake.
 [[nodiscard]] std::optional<config::Config> load(const std::string& file) {
-  auto config = config::load(file);
+  auto config = config::load(file, config::Reading::without_secrets);
   if (!config) {
     std::fprintf(stderr, "%s\n", config.error().text().c_str());
     return std::nullopt;

@@ -31,8 +31,8 @@ void note(int number) {
     stop = true;
   }
   const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written =
-      ::write(event, &one, sizeof one);  // fails only when already readable
+  // Fails only when already readable.
+  [[maybe_unused]] const auto written = ::write(event, &one, sizeof one);
   errno = saved;
 }
 
@@ -52,16 +52,16 @@ Status install() {
 }
 
 int watch() noexcept {
-  reload =
-      false;  // what came during the start is in the configuration that was read, or will be asked for again
+  // What came during the start is in the configuration that was read, or will be asked for again.
+  reload = false;
   watched = true;
   return event;
 }
 
 Noted take() noexcept {
   std::uint64_t count = 0;
-  [[maybe_unused]] const auto got =
-      ::read(event, &count, sizeof count);  // nothing there: nothing noted
+  // Nothing there: nothing noted.
+  [[maybe_unused]] const auto got = ::read(event, &count, sizeof count);
   return {.stop = stop.exchange(false), .reload = reload.exchange(false)};
 }
 

@@ -197,13 +197,24 @@ void parse_stage(Burst& burst) noexcept {
       continue;
     }
     work.request.edns &= state.edns_heard;
-    work.hash = dns::hash_name(name.bytes.data(), name.length, key);
+    work.hash = dns::hash_name(name, key);
     __builtin_prefetch(&buckets[catalog::bucket_of(work.hash, bucket_count)]);
     burst.match[burst.match_count++] = static_cast<std::uint8_t>(i);
   }
 }
 
 // ---- look up ----
+
+// A name that is absent is looked for by its parent next.
+void prefetch_parent(const catalog::View& catalog, const dns::FoldedName& name) noexcept {
+  const unsigned parent = 1 + std::to_integer<unsigned>(name.bytes[0]);
+  if (parent >= name.length) return;
+  const auto hash =
+      dns::hash_name(name.bytes.data() + parent, name.length - parent, catalog.summary().hash_key);
+  const auto buckets = catalog.buckets();
+  __builtin_prefetch(
+      &buckets[catalog::bucket_of(hash, static_cast<std::uint32_t>(buckets.size()))]);
+}
 
 // The first slot whose tag is right is the candidate. A bucket that has none and does not overflow proves the name absent.
 void match_stage(Burst& burst) noexcept {
@@ -218,6 +229,7 @@ void match_stage(Burst& burst) noexcept {
     if (matches == 0) {
       work.absent = bucket.overflow == 0;
       work.node = nullptr;
+      prefetch_parent(catalog, burst.state.names[i]);
       burst.resolve[burst.resolve_count++] = i;
       continue;
     }
@@ -397,16 +409,20 @@ void reply_stage(Burst& burst) noexcept {
 
 // ---- resolve ----
 
+// Whether the labels of a name that parse_plain took end where it said.
+[[nodiscard]] bool name_is_whole(const Query& query, const Request& request) noexcept {
+  return name_bytes_at(query.message + dns::header_bytes, request.name_bytes) == request.name_bytes;
+}
+
 // A name that was found is a valid one. One that was not may be anything: only now are its labels walked.
 [[gnu::noinline]] void resolve_stage(Burst& burst) noexcept {
   ServeState::Impl& state = burst.state;
   for (unsigned n = 0; n < burst.resolve_count; ++n) {
     const std::uint8_t i = burst.resolve[n];
     Work& work = state.work[i];
-    if (work.node == nullptr && !work.careful) {
-      const unsigned name_bytes = work.request.name_bytes;
+    if (work.node == nullptr && !work.careful && !name_is_whole(burst.queries[i], work.request)) {
       if (!parse_carefully(burst, i)) continue;
-      if (work.request.name_bytes != name_bytes) work.absent = false;
+      work.absent = false;
     }
     resolve(state, burst.root, burst.queries[i], work, state.options[i], state.names[i],
             burst.counters);

@@ -169,8 +169,8 @@ void Port::learn_mac() {
   if (rte_eth_macaddr_get(number_, &mac) != 0 || rte_is_zero_ether_addr(&mac) != 0) {
     mac = {{0x02, 0x70, 0x68, 0x00, static_cast<std::uint8_t>(number_ >> 8),
             static_cast<std::uint8_t>(number_)}};
-    rte_eth_dev_default_mac_addr_set(
-        number_, &mac);  // filters nothing in such drivers, if they have it at all
+    // Filters nothing in such drivers, if they have it at all.
+    rte_eth_dev_default_mac_addr_set(number_, &mac);
   }
   std::memcpy(mac_.bytes.data(), mac.addr_bytes, mac_.bytes.size());
 }

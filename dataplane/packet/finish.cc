@@ -9,6 +9,7 @@
 #include "pharos/wire/checksum.hh"
 #include "pharos/wire/frame.hh"
 
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -53,12 +54,13 @@ void write_ipv6(frame::Ipv6& ip, unsigned udp_bytes) noexcept {
 // `pseudo` is the sum of the pseudo header for `udp_bytes`.
 void write_udp(frame::Udp& udp, unsigned udp_bytes, std::uint64_t pseudo, std::uint16_t message_sum,
                bool port_sums) noexcept {
-  std::swap(udp.source_port, udp.destination_port);
-  udp.length = static_cast<std::uint16_t>(udp_bytes);
-  const std::uint64_t ports = load<std::uint32_t>(&udp);
+  // Both ports in one load and one store: two halves written and then read as one would wait for the store.
+  const std::uint32_t ports = std::rotl(load<std::uint32_t>(&udp), 16);
+  store(&udp, ports);
   const std::uint64_t length = byte_swap(static_cast<std::uint16_t>(udp_bytes));
-  store(&udp.checksum, port_sums ? checksum::fold(pseudo)
-                                 : checksum::udp_field_of(pseudo + ports + length + message_sum));
+  store(&udp.checksum,
+        port_sums ? checksum::fold(pseudo)
+                  : checksum::udp_field_of(pseudo + std::uint64_t{ports} + length + message_sum));
 }
 
 void finish_reply(const Interface& interface, Frame& frame, const Query& query) noexcept {

@@ -12,8 +12,8 @@ namespace pharos::dataplane {
 namespace {
 
 constexpr std::uint8_t reply_hop_limit = 64;
-constexpr std::uint8_t neighbor_hop_limit =
-    255;  // RFC 4861, 7.1.1: proves that no router lies between
+// RFC 4861, 7.1.1: proves that no router lies between.
+constexpr std::uint8_t neighbor_hop_limit = 255;
 
 void swap_macs(const Interface& interface, Frame& frame) noexcept {
   auto* ethernet = frame::at<frame::Ethernet>(frame.data);

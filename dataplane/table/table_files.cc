@@ -45,8 +45,8 @@ bool is_image_name(std::string_view name) {
 }
 
 std::string digest_of(std::string_view text) {
-  std::uint64_t digest =
-      0xcbf29ce484222325;  // FNV-1a: against a torn or edited file, not against attack
+  // FNV-1a: against a torn or edited file, not against attack.
+  std::uint64_t digest = 0xcbf29ce484222325;
   for (const char c : text) digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   return fmt::format("{:016x}", digest);
 }

@@ -65,7 +65,8 @@ struct Publisher {
     const auto received = must(table_channel::receive(socket.get()));
     const auto* ack = std::get_if<table_channel::Acknowledge>(&received.message);
     if (ack == nullptr) die("expected an acknowledgement");
-    if (ack->outcome != table_channel::Outcome::adopted) die(std::string("not adopted: ") + ack->reason.data());
+    if (ack->outcome != table_channel::Outcome::adopted)
+      die(std::string("not adopted: ") + ack->reason.data());
     ++next.generation;
   }
 };
@@ -100,7 +101,8 @@ int main(int argc, char** argv) {
     must(ranking.set(0, 0, content_of(number)));
     std::vector<std::pair<ImageKind, ImageBuffer>> images;
     if (number == 0) {
-      images.emplace_back(ImageKind::catalog, must(build_catalog(zones, bindings, 1, pools_id, {}, publisher.next)));
+      images.emplace_back(ImageKind::catalog,
+                          must(build_catalog(zones, bindings, 1, pools_id, {}, publisher.next)));
       images.emplace_back(ImageKind::locale_map, must(build_locale_image(locales, publisher.next)));
     }
     const bool wants_base = number % base_every == 0;

@@ -172,6 +172,7 @@ TEST(PublishServeTest, NoAnswerMixesGenerationsAndEveryOldRootIsFreed) {
     // relaxed: see read_until()
     ending.store(true, std::memory_order_relaxed);
   }
+  ASSERT_NE((*store)->root(), nullptr);
   EXPECT_EQ((*store)->root()->version.generation, generations);
   const auto alive =
       std::ranges::count_if(images, [](const auto& image) { return !image.expired(); });

@@ -3,8 +3,8 @@
 //
 // A Type<T> knows how a value of the file becomes a T, how a default is written, and its Shape:
 // what the schema and the reference say of it. A Table lists the keys of one struct. Nothing else
-// knows a key, so that loader, schema and reference cannot drift apart. Private to
-// include/pharos/config; the tables stand in *_keys.cc.
+// knows a key, so that loader, schema and reference cannot drift apart. The tables stand in
+// *_keys.cc; the agent has tables of its own. Others go through model.hh.
 #pragma once
 
 #include "pharos/config/reader.hh"

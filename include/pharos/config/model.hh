@@ -40,8 +40,8 @@ enum class HugePages { automatic, required, never };
 struct PortConfig {
   std::string id;
   std::string device;  // PCI address "0000:3b:00.0", or vdev arguments "net_af_packet0,iface=eth1"
-  std::vector<IpAddress>
-      addresses;  // ours: we answer ARP, neighbour discovery, echo and DNS at them
+  // Ours: we answer ARP, neighbour discovery, echo and DNS at them.
+  std::vector<IpAddress> addresses;
   std::optional<std::uint16_t> vlan;  // only frames with this tag; default: any
   unsigned queues = 1;                // one worker core each
   unsigned receive_descriptors = 1024;
@@ -81,8 +81,8 @@ struct ScoreConfig {  // exponents of the factors; 0 switches one off (controlpl
 };
 
 struct HealthConfig {
-  double suspect_intervals =
-      2.0;                      // silence, in measured beacon intervals, until a site is suspected
+  // Silence, in measured beacon intervals, until a site is suspected.
+  double suspect_intervals = 2.0;
   double down_intervals = 3.0;  // ... until it is down
   Duration rise = seconds(3);   // good for this long before it is up again
   unsigned rise_beacons = 3;    // ... and for this many beacons
@@ -147,8 +147,8 @@ struct ZoneConfig {
   std::string primary = "ns1";  // SOA MNAME, relative to the origin unless it ends with a dot
   std::string contact = "hostmaster";
   std::vector<std::string> nameservers = {"ns1"};
-  std::map<std::string, std::vector<IpAddress>>
-      hosts;  // A and AAAA for names of the zone, such as ns1
+  // A and AAAA for names of the zone, such as ns1.
+  std::map<std::string, std::vector<IpAddress>> hosts;
   Duration ttl = seconds(3600);
   Duration negative_ttl = seconds(60);
   Source source;
@@ -184,8 +184,8 @@ struct ServiceConfig {
   unsigned answers_max = 8;  // 1-32 addresses in an answer
   Duration ttl_floor = seconds(5);
   Duration ttl_ceiling = seconds(60);
-  double panic_threshold =
-      0.5;  // healthy share of weight below which all count as healthy; 0: never
+  // Healthy share of weight below which all count as healthy; 0: never.
+  double panic_threshold = 0.5;
   FailMode fail = FailMode::open;
   std::string fail_to;                     // service id, with FailMode::to
   unsigned slots = 64;                     // weighted: answer variants, a power of two up to 1024
@@ -201,8 +201,8 @@ struct Config {
   std::string state_directory = "/var/lib/pharos";
   std::string log_level = "info";  // trace, debug, info, warning, error
   std::string server_name;         // host name by default
-  std::optional<unsigned>
-      control_uid;  // user that may write to control sockets, beside root and ours
+  // User that may write to control sockets, beside root and ours.
+  std::optional<unsigned> control_uid;
   DataplaneConfig dataplane;
   ControlplaneConfig controlplane;
   std::vector<SiteConfig> sites;

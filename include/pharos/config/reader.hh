@@ -57,8 +57,8 @@ struct Reader {
   std::string service;  // ids of the objects being read, for scopes and messages
   std::string locale;
 
-  std::function<void(Reader&, const Node&)>
-      include;  // reads what the value of an `include` key names
+  // Reads what the value of an `include` key names.
+  std::function<void(Reader&, const Node&)> include;
 
   std::vector<Declaration> declarations;
   std::vector<Reference> references;

@@ -179,7 +179,9 @@ Result<double> parse_ratio(std::string_view text) {
   const double ratio = rest == "%" ? number / 100 : number;
   if (ratio > 1) {
     return fail(ErrorCode::invalid, "share " + quoted(text) + " is more than everything", {},
-                rest.empty() && number >= 2 && number <= 100 ? "did you mean " + std::string(text) + "%?" : hint);
+                rest.empty() && number >= 2 && number <= 100
+                    ? "did you mean " + std::string(text) + "%?"
+                    : hint);
   }
   return ratio;
 }

@@ -21,15 +21,16 @@
 namespace pharos {
 
 struct Answer {
-  std::uint16_t body_bytes;                 // all records
-  std::uint16_t required_bytes;             // without the additional records that may be left out
-  Be16 answer_count;                        // in wire order: copied into the header as they are
+  std::uint16_t body_bytes;      // all records
+  std::uint16_t required_bytes;  // without the additional records that may be left out
+  Be16 answer_count;             // in wire order: copied into the header as they are
   Be16 authority_count;
   Be16 additional_count;                    // all of them
   std::uint16_t required_additional_count;  // glue that RFC 9471 demands
   std::uint16_t relocation_count;
-  std::uint16_t checksum;  // ones' complement sum of the body (RFC 1071), taken as native 16-bit words
-                           // from an even offset, folded, not inverted; swap its bytes at an odd one
+  // Ones' complement sum of the body (RFC 1071), taken as native 16-bit words from an even offset,
+  // folded, not inverted; swap its bytes at an odd one.
+  std::uint16_t checksum;
 
   [[nodiscard]] const std::byte* body() const noexcept {
     return reinterpret_cast<const std::byte*>(this) + sizeof(Answer);
@@ -43,7 +44,8 @@ static_assert(sizeof(Answer) == 16 && alignof(Answer) == 2 && std::is_trivially_
 // A relocation is the offset of a pointer within the body, with this bit set where the pointer's base is
 // the body, clear where it is the owner's name.
 inline constexpr std::uint16_t relocation_of_body = 0x8000;
-inline constexpr unsigned answer_body_bytes_max = 0x7fff;  // so that every offset fits beside that bit
+// So that every offset fits beside that bit.
+inline constexpr unsigned answer_body_bytes_max = 0x7fff;
 
 // Pointers stay below this offset as built, so that moving them never leaves the 14 bits (the base moves
 // by less than a whole name and a chain of names, 4 KiB together).

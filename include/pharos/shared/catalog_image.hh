@@ -45,8 +45,8 @@ inline constexpr unsigned bucket_slots = 10;
 struct alignas(64) Bucket {
   std::array<std::uint16_t, bucket_slots> tags;  // 0: free slot
   std::array<Ref, bucket_slots> refs;
-  std::uint16_t
-      overflow;  // 1: more entries of this bucket stand in the next one (the last wraps to 0)
+  // 1: more entries of this bucket stand in the next one (the last wraps to 0).
+  std::uint16_t overflow;
   std::uint16_t reserved;
 };
 static_assert(sizeof(Bucket) == 64);
@@ -68,8 +68,8 @@ inline constexpr std::uint16_t apex = 1U << 0;       // zone apex: has SOA and N
 inline constexpr std::uint16_t cut = 1U << 1;        // delegation point: NS, not apex
 inline constexpr std::uint16_t below_cut = 1U << 2;  // glue and the like: `covering` is the cut
 inline constexpr std::uint16_t dname = 1U << 3;      // owns a DNAME
-inline constexpr std::uint16_t cname = 1U
-                                       << 4;  // owns a CNAME: the first slot; others are DNSSEC's
+// Owns a CNAME: the first slot; others are DNSSEC's.
+inline constexpr std::uint16_t cname = 1U << 4;
 inline constexpr std::uint16_t wildcard = 1U << 5;  // leftmost label is "*"
 inline constexpr std::uint16_t outside = 1U << 6;   // ancestor of zones, in none: REFUSED
 inline constexpr std::uint16_t service = 1U << 7;   // has a slot answered from the ranking

@@ -5,8 +5,7 @@
 // so that the packet path checks nothing. The kinds have a header of their own each:
 // catalog_image.hh, locale_image.hh, ranking_image.hh.
 //
-//  0                    64                64 + 32 * section_count      (sections are 64-byte
-//  aligned)
+//  0                    64                64 + 32 * section_count (sections are 64-byte aligned)
 //  +--------------------+-----------------+-----------+-----------+ ... +------------------+
 //  | ImageHeader        | SectionEntry[]  | section 0 | section 1 |     | 64 bytes of zero |
 //  +--------------------+-----------------+-----------+-----------+ ... +------------------+

@@ -17,8 +17,8 @@ namespace {
 
 enum SectionIndex : std::size_t { summary_index, rows_index, records_index, names_index };
 
-constexpr std::uint64_t records_bytes_max =
-    std::uint64_t{offset_mask + 1} * ref_unit_bytes;  // 1 GiB
+// 1 GiB.
+constexpr std::uint64_t records_bytes_max = std::uint64_t{offset_mask + 1} * ref_unit_bytes;
 
 constexpr std::array<SectionRule, 4> layout = {{
     {static_cast<std::uint32_t>(Section::summary), "summary", sizeof(Summary), 1},

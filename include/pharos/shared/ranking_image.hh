@@ -30,8 +30,8 @@ namespace pharos::ranking {
 
 using Ref = std::uint32_t;
 inline constexpr unsigned ref_unit_bytes = 16;
-inline constexpr unsigned segments_max =
-    32;  // base and 31 deltas; the builder compacts before that
+// Base and 31 deltas; the builder compacts before that.
+inline constexpr unsigned segments_max = 32;
 inline constexpr unsigned segment_shift = 27;
 inline constexpr Ref slotted_bit = 1U << 26;
 inline constexpr Ref offset_mask = slotted_bit - 1;

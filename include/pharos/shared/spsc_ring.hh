@@ -98,8 +98,8 @@ class RingConsumer {
 
   struct Record {
     RingRecordKind kind;
-    ConstBytes
-        bytes;  // a private copy, which the producer cannot change; good until the next pop()
+    // A private copy, which the producer cannot change; good until the next pop().
+    ConstBytes bytes;
   };
   // The next record, or nothing. A record that breaks the format counts as one fault and skips all that the ring
   // holds. It is copied out of the shared memory, so that what is verified is what is used.
@@ -121,8 +121,8 @@ class RingConsumer {
   RingHeader* header_ = nullptr;
   const std::byte* records_ = nullptr;
   std::uint64_t capacity_bytes_ = 0;
-  std::uint64_t consumed_bytes_ =
-      0;  // behind the last record popped; the shared one follows at release()
+  // Behind the last record popped; the shared one follows at release().
+  std::uint64_t consumed_bytes_ = 0;
   std::uint64_t faults_ = 0;
   std::array<std::byte, ring_record_bytes_max> record_{};  // the record that pop() gave out
 };

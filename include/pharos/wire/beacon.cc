@@ -144,7 +144,9 @@ std::size_t encode(const Stamp& stamp, const SiteReport& report, const MacKey& k
   std::byte* at = out.data() + sizeof header;
   for (unsigned bit = 0; bit < std::size(metrics); ++bit) {
     if ((present >> bit & 1U) == 0) continue;
-    store(at, Be32(std::bit_cast<std::uint32_t>(*(report.metrics.*metrics[bit].field))));
+    const auto value =
+        (report.metrics.*metrics[bit].field).value_or(0.0F);  // it has one: its bit is set
+    store(at, Be32(std::bit_cast<std::uint32_t>(value)));
     at += 4;
   }
   for (const auto& endpoint : report.endpoints) {

@@ -1,21 +1,18 @@
 // A beacon on the wire: one UDP datagram, version 1, at most 1200 bytes, all numbers in network
 // order.
 //
-//   0        4  5  6     8            16           24           32           40       44       48
-//   50   52
-//   +--------+--+--+-----+------------+------------+------------+------------+--------+--------+----+----+
-//   | "PHRB" |v |k |flags|  site tag  | boot epoch |  sequence  | sent, ms   |interval|present | E
-//   | 0  | |        |  |  |     |            |            |            | since 1970 |  ms    |
-//   bitmap |    |    |
-//   +--------+--+--+-----+------------+------------+------------+------------+--------+--------+----+----+
-//   | metrics: one binary32 for each bit of the bitmap, lowest bit first     (4 B each, at most 32)
-//   |
-//   +----------------------------------------------------------------------------------------------------+
-//   | E endpoints: endpoint hash (8) | requests/s, binary32 (4) | state bits (2) | 0 (2)     (16 B
-//   each) |
-//   +----------------------------------------------------------------------------------------------------+
-//   | MAC over every byte before it (16 B) |
-//   +----------------------------------------------------------------------------------------------------+
+//   0        4  5  6     8          16           24         32           40       44       48  50  52
+//   +--------+--+--+-----+----------+------------+----------+------------+--------+--------+---+---+
+//   | "PHRB" |v |k |flags| site tag | boot epoch | sequence | sent, ms   |interval|present | E | 0 |
+//   |        |  |  |     |          |            |          | since 1970 | ms     |bitmap  |   |   |
+//   +--------+--+--+-----+----------+------------+----------+------------+--------+--------+---+---+
+//   | metrics: one binary32 for each bit of the bitmap, lowest bit first   (4 B each, at most 32)  |
+//   +----------------------------------------------------------------------------------------------+
+//   | E endpoints: endpoint hash (8) | requests/s, binary32 (4) | state bits (2) | 0 (2)           |
+//   |                                                                                  (16 B each) |
+//   +----------------------------------------------------------------------------------------------+
+//   | MAC over every byte before it (16 B)                                                         |
+//   +----------------------------------------------------------------------------------------------+
 //
 // v version, k key id, E endpoint count. The length is exactly what bitmap and E say. Metric bits
 // that this version does not know are skipped: a sender may be newer. Reserved bytes are sent as
@@ -41,8 +38,8 @@ namespace pharos::beacon {
 
 inline constexpr std::uint32_t magic = 0x50485242;  // "PHRB"
 inline constexpr std::uint8_t format_version = 1;
-inline constexpr unsigned datagram_bytes_max =
-    1200;                                         // fits the IPv6 minimum MTU with room for tunnels
+// Fits the IPv6 minimum MTU with room for tunnels.
+inline constexpr unsigned datagram_bytes_max = 1200;
 inline constexpr unsigned metric_count_max = 32;  // bits of the bitmap
 inline constexpr unsigned mac_bytes = 16;
 inline constexpr unsigned secret_bytes = 32;
@@ -52,8 +49,8 @@ inline constexpr std::uint16_t leaving = 1U << 0;
 }
 namespace endpoint_state {
 inline constexpr std::uint16_t up = 1U << 0;
-inline constexpr std::uint16_t has_requests =
-    1U << 1;  // else the rate is absent and its bytes are zero
+// Else the rate is absent and its bytes are zero.
+inline constexpr std::uint16_t has_requests = 1U << 1;
 }  // namespace endpoint_state
 
 struct WireHeader {

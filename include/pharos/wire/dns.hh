@@ -26,7 +26,7 @@ struct Header {
 static_assert(sizeof(Header) == 12 && alignof(Header) == 1 && std::is_trivially_copyable_v<Header>);
 
 inline constexpr unsigned header_bytes = 12;
-inline constexpr unsigned name_bytes_max = 255;         // RFC 1035, 2.3.4, root octet included
+inline constexpr unsigned name_bytes_max = 255;  // RFC 1035, 2.3.4, root octet included
 inline constexpr unsigned label_bytes_max = 63;
 inline constexpr unsigned labels_max = 127;
 inline constexpr unsigned question_tail_bytes = 4;      // QTYPE and QCLASS behind the QNAME
@@ -49,26 +49,57 @@ inline constexpr std::uint16_t rcode_mask = 0x000f;
 }  // namespace flag
 
 enum class Rcode : std::uint16_t {
-  noerror = 0, formerr = 1, servfail = 2, nxdomain = 3, notimp = 4, refused = 5, yxdomain = 6,
-  badvers = 16, badcookie = 23,
+  noerror = 0,
+  formerr = 1,
+  servfail = 2,
+  nxdomain = 3,
+  notimp = 4,
+  refused = 5,
+  yxdomain = 6,
+  badvers = 16,
+  badcookie = 23,
 };
 
 enum class Type : std::uint16_t {
-  a = 1, ns = 2, cname = 5, soa = 6, ptr = 12, hinfo = 13, mx = 15, txt = 16, aaaa = 28, srv = 33,
-  naptr = 35, dname = 39, opt = 41, ds = 43, rrsig = 46, nsec = 47, dnskey = 48, nsec3 = 50, svcb = 64,
-  https = 65, tkey = 249, tsig = 250, ixfr = 251, axfr = 252, mailb = 253, maila = 254, any = 255,
+  a = 1,
+  ns = 2,
+  cname = 5,
+  soa = 6,
+  ptr = 12,
+  hinfo = 13,
+  mx = 15,
+  txt = 16,
+  aaaa = 28,
+  srv = 33,
+  naptr = 35,
+  dname = 39,
+  opt = 41,
+  ds = 43,
+  rrsig = 46,
+  nsec = 47,
+  dnskey = 48,
+  nsec3 = 50,
+  svcb = 64,
+  https = 65,
+  tkey = 249,
+  tsig = 250,
+  ixfr = 251,
+  axfr = 252,
+  mailb = 253,
+  maila = 254,
+  any = 255,
   caa = 257,
 };
 
 enum class Class : std::uint16_t { in = 1, ch = 3, none = 254, any = 255 };
 
 namespace option {
-inline constexpr std::uint16_t nsid = 3;            // RFC 5001
-inline constexpr std::uint16_t client_subnet = 8;   // RFC 7871
-inline constexpr std::uint16_t cookie = 10;         // RFC 7873
-inline constexpr std::uint16_t tcp_keepalive = 11;  // RFC 7828
-inline constexpr std::uint16_t padding = 12;        // RFC 7830
-inline constexpr std::uint16_t extended_error = 15; // RFC 8914
+inline constexpr std::uint16_t nsid = 3;             // RFC 5001
+inline constexpr std::uint16_t client_subnet = 8;    // RFC 7871
+inline constexpr std::uint16_t cookie = 10;          // RFC 7873
+inline constexpr std::uint16_t tcp_keepalive = 11;   // RFC 7828
+inline constexpr std::uint16_t padding = 12;         // RFC 7830
+inline constexpr std::uint16_t extended_error = 15;  // RFC 8914
 }  // namespace option
 
 // A compression pointer to `offset` (RFC 1035, 4.1.4); offset < 0x4000.

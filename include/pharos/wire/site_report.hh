@@ -16,11 +16,11 @@ struct SiteMetrics {
   std::optional<float> memory_pressure_ratio;  // PSI some avg10
   std::optional<float> receive_bps;            // bits per second
   std::optional<float> transmit_bps;
-  std::optional<float> link_bps;               // capacity of the link
-  std::optional<float> requests_rps;           // requests per second, all services
+  std::optional<float> link_bps;      // capacity of the link
+  std::optional<float> requests_rps;  // requests per second, all services
   std::optional<float> requests_in_flight;
-  std::optional<float> error_ratio;            // failed requests of all
-  std::optional<float> responder_rtt_us;       // round trip to the responder that this beacon goes to
+  std::optional<float> error_ratio;       // failed requests of all
+  std::optional<float> responder_rtt_us;  // round trip to the responder that this beacon goes to
 };
 
 struct EndpointReport {

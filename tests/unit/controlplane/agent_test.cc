@@ -174,8 +174,10 @@ TEST_F(AgentTest, SendsCopiesThatTheGateTellsFromNewBeacons) {
   auto config = config_for(responder);
   config.send_copies = 2;
   auto agent = open(std::move(config));
-  ASSERT_TRUE(until(agent, responder, [](const AcceptedBeacon& b) { return b.sequence >= 5; }));
-  EXPECT_GE(std::ranges::count(responder.verdicts, BeaconVerdict::duplicate), 3);
+  // A loop that wakes up late leaves copies out, so the count of beacons says nothing.
+  EXPECT_TRUE(until(agent, responder, [&](const AcceptedBeacon&) {
+    return std::ranges::count(responder.verdicts, BeaconVerdict::duplicate) >= 3;
+  }));
   EXPECT_EQ(std::ranges::count(responder.verdicts, BeaconVerdict::replayed), 0);
 }
 

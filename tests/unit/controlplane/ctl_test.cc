@@ -254,7 +254,7 @@ TEST_F(CtlTest, AsksForZones) {
   controlplane_.answer("zones", control::Access::read,
                        json::array({json{{"id", "example.com."}, {"serial", 7}}}));
   controlplane_.answer("zone-show", control::Access::read,
-                       json{{"records", {"a. 60 IN A 192.0.2.1", "evil\x1b[2J"}}});
+                       json{{"records", {"a.\t60\tIN\tA\t192.0.2.1", "evil\x1b[2J"}}});
   controlplane_.answer("zone-reload", control::Access::write, json{{"changed", json::array()}});
   start();
   EXPECT_NE(ctl({"zone", "list"}).out.find("example.com."), std::string::npos);

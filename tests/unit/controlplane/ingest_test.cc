@@ -260,8 +260,8 @@ TEST(IngestTest, NeverLosesALeavingBeaconToAFullQueue) {
   const Sender sender(ingest.listening()[0]);
   for (std::uint64_t i = 1; i <= 6; ++i) sender.send(datagram_of(fresh(i)));
   sender.send(datagram_of(fresh(7, true)));
-  sender.send(
-      datagram_of(fresh(8, true)));  // a second one of the same site takes the first one's place
+  // A second one of the same site takes the first one's place.
+  sender.send(datagram_of(fresh(8, true)));
   EXPECT_EQ(ingest.turn(now()), 8U);
   EXPECT_EQ(ingest.counters().of(IngestCounter::queue_full), 2U);
   AcceptedBeacon beacon;

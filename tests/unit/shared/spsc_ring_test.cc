@@ -210,8 +210,8 @@ TEST(RingAttachTest, RefusesWhatIsNoRing) {
   };
   EXPECT_FALSE(RingConsumer::attach(memfd_of(0, true)));
   EXPECT_FALSE(RingConsumer::attach(memfd_of(sizeof(RingHeader), true)));
-  EXPECT_FALSE(
-      RingConsumer::attach(memfd_of(sizeof(RingHeader) + capacity_bytes, true)));  // no magic
+  // No magic.
+  EXPECT_FALSE(RingConsumer::attach(memfd_of(sizeof(RingHeader) + capacity_bytes, true)));
   EXPECT_FALSE(RingConsumer::attach(memfd_of(sizeof(RingHeader) + capacity_bytes + 1, true)));
   EXPECT_FALSE(RingConsumer::attach(memfd_of(sizeof(RingHeader) + capacity_bytes, false)));
 }

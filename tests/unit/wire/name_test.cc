@@ -56,6 +56,20 @@ TEST(NameKernelTest, HashesEveryLengthAsTheScalarTwinDoes) {
   }
 }
 
+TEST(NameKernelTest, HashesAWholeFoldedNameAsItsBytes) {
+  std::mt19937 random(seed);
+  const auto bytes = random_bytes(random, name_bytes_max + name_slack_bytes);
+  NameHashKey key;
+  const auto key_bytes = random_bytes(random, key.bytes.size());
+  std::ranges::copy(key_bytes, key.bytes.begin());
+  for (unsigned length = 1; length <= name_bytes_max; ++length) {
+    FoldedName folded;
+    fold_name(bytes.data(), length, folded);
+    EXPECT_EQ(hash_name(folded, key), scalar::hash_name(folded.bytes.data(), length, key))
+        << "length " << length << ", seed " << seed;
+  }
+}
+
 TEST(NameKernelTest, HashDependsOnEveryByteTheLengthAndTheKey) {
   std::mt19937 random(seed);
   auto bytes = random_bytes(random, 64 + name_slack_bytes);
@@ -88,8 +102,8 @@ TEST(NameKernelTest, ComparesAllBytesOfTheLengthAndNoneBehind) {
 
 TEST(NameKernelTest, StaysWithinTheSlackOnTheHeap) {
   for (unsigned length = 1; length <= name_bytes_max; ++length) {
-    const auto bytes =
-        std::make_unique<std::byte[]>(length + name_slack_bytes);  // ASan watches its end
+    // ASan watches its end.
+    const auto bytes = std::make_unique<std::byte[]>(length + name_slack_bytes);
     FoldedName folded;
     fold_name(bytes.get(), length, folded);
     EXPECT_TRUE(equal_names(bytes.get(), folded.bytes.data(), length));

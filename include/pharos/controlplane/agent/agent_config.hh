@@ -64,8 +64,8 @@ struct AgentConfig {
   std::vector<ResponderConfig> responders;
   std::string rtt_query_name = ".";
   std::string state_directory = "/var/lib/pharos-agent";
-  std::vector<std::string>
-      interfaces;                  // empty: those with hardware behind them, else all but loopback
+  // Empty: those with hardware behind them, else all but loopback.
+  std::vector<std::string> interfaces;
   std::optional<double> link_bps;  // bits per second; absent: what the interfaces say
   RequestsConfig requests;
   std::vector<EndpointConfig> endpoints;

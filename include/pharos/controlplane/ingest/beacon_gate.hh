@@ -3,11 +3,13 @@
 // Called by one thread (the ingest core); pure apart from its own state. Order, and what each step
 // may touch:
 //
-//   datagram -> length, magic, version -> site tag, key id -> MAC -> epoch, sequence -> time window
-//   -> decode
-//               `malformed`               unknown_site/key    bad_mac  stale_epoch, outside_window
-//               invalid
-//                                                                      duplicate, replayed
+//   step                      refused as
+//   length, magic, version    malformed
+//   site tag, key id          unknown_site, unknown_key
+//   MAC                       bad_mac
+//   epoch, sequence           stale_epoch, duplicate, replayed
+//   time window               outside_window
+//   decode                    invalid
 //
 // Nothing changes in the gate before all steps have passed, so a refused datagram leaves no trace
 // but a counter.
@@ -82,8 +84,8 @@ struct SiteFreshness {
   std::string site_id;
   std::uint64_t boot_epoch = 0;
   std::uint64_t sequence = 0;
-  std::vector<std::uint64_t>
-      key_fingerprints;  // of the live keys; all replaced: the chain starts anew
+  // Of the live keys; all replaced: the chain starts anew.
+  std::vector<std::uint64_t> key_fingerprints;
 };
 
 // Sites and keys, ready for look-up; made by any thread, then handed to the gate.

@@ -1,8 +1,8 @@
 // Ingest: brings beacons from the data plane's rings and from kernel sockets through one gate to
 // the engine.
 //
-//   rings (one per worker) --+                      +-- lock-free queue --> engine: begin_drain(),
-//   pop() kernel UDP sockets  -----+--> BeaconGate -------+-- eventfd ---------> (wakes its poll)
+//   rings (one per worker) --+                  +-- lock-free queue --> engine: begin_drain(), pop()
+//   kernel UDP sockets ------+--> BeaconGate ---+-- eventfd ----------> (wakes its poll)
 //
 // One thread of its own (start()), or turned by hand by a test or the simulator (turn()). All other
 // public functions may be called by any other thread, except begin_drain() and pop(), which belong
@@ -95,8 +95,8 @@ class Ingest {
   [[nodiscard]] Status start();
   void stop() noexcept;
 
-  // ---- by any thread but ingest's own; take effect within a turn, and return after it where they
-  // return a value ----
+  // ---- by any thread but ingest's own ----
+  // They take effect within a turn, and return after it where they return a value.
 
   // The rings of a newly connected data plane, in place of all former ones (what those still hold
   // is read first). Errors: invalid (not a ring), and then the former ones stay.

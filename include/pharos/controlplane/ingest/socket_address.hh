@@ -1,9 +1,9 @@
 // Between our socket addresses and the kernel's. Pure; any thread.
 #pragma once
 
-#include <sys/socket.h>
-
 #include "pharos/config/model.hh"
+
+#include <sys/socket.h>
 
 namespace pharos::controlplane {
 

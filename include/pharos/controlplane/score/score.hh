@@ -42,8 +42,8 @@ struct HealthParts {
   double memory_pressure = 1;
   double responder_rtt = 1;
   [[nodiscard]] double least() const noexcept;
-  [[nodiscard]] const char* tightest()
-      const noexcept;  // its name; empty when nothing is known or all is well
+  // Its name; empty when nothing is known or all is well.
+  [[nodiscard]] const char* tightest() const noexcept;
 };
 
 [[nodiscard]] double proximity_factor(double rtt_ms) noexcept;

@@ -33,8 +33,8 @@ struct Remembered {
   Version version;    // of the newest publish; 0.0: none
   std::optional<dns::NameHashKey> hash_key;
   std::uint64_t name_count = 0;  // of the catalog published last
-  std::map<std::pair<std::string, std::string>, config::Override>
-      overrides;  // by service, endpoint
+  // By service, endpoint.
+  std::map<std::pair<std::string, std::string>, config::Override> overrides;
   std::map<std::pair<std::string, std::string>, double> weights;
   std::optional<config::ScoreConfig> exponents;
   std::vector<SiteFreshness> freshness;

@@ -98,8 +98,8 @@ class ZoneData {
   std::vector<std::byte> bytes_;
   std::vector<ZoneRecord> records_;
   std::vector<Rrset> rrsets_;
-  std::vector<std::uint32_t>
-      owner_index_;  // open addressing: 1 + the first RRset of an owner, or 0
+  // Open addressing: 1 + the first RRset of an owner, or 0.
+  std::vector<std::uint32_t> owner_index_;
 };
 
 // What finish() looks for behind sorting and grouping; see zone_check.cc. Adds to `report`.

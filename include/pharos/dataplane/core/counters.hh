@@ -12,33 +12,33 @@
 #include <string_view>
 
 // name, help text
-#define PHAROS_VERDICTS(V)                                                                        \
-  V(answered, "DNS replies handed to the port")                                                   \
-  V(local_reply, "ARP, neighbour discovery and echo replies")                                     \
-  V(beacon_forwarded, "beacon datagrams copied to the control plane")                             \
-  V(beacon_ring_full, "beacon datagrams dropped because the control plane lags or is absent")     \
-  V(beacon_oversize, "beacon datagrams dropped for their length")                                 \
-  V(exception, "frames passed to the exception port")                                             \
-  V(drop_frame_short, "frames shorter than their headers")                                        \
-  V(drop_ether_type, "frames of another protocol, with no exception port")                        \
-  V(drop_vlan, "frames with more than two VLAN tags or a tag that is not ours")                   \
-  V(drop_not_ours, "frames to another MAC or IP address")                                         \
-  V(drop_ip_header, "IPv4 or IPv6 headers that contradict themselves")                            \
-  V(drop_ip_checksum, "wrong IPv4 header checksums")                                              \
-  V(drop_fragment, "IP fragments")                                                                \
-  V(drop_extension, "IPv6 packets with extension headers")                                        \
-  V(drop_protocol, "IP packets that are not UDP to us, with no exception port")                   \
-  V(drop_martian, "source addresses that no client can have")                                     \
-  V(drop_udp_length, "UDP lengths that contradict the IP length")                                 \
-  V(drop_udp_checksum, "wrong UDP checksums")                                                     \
-  V(drop_local, "ARP, neighbour discovery and echo requests that contradict themselves")          \
-  V(drop_port, "UDP to a port that we do not serve, or from port 0")                              \
-  V(drop_dns_short, "DNS messages shorter than a header")                                         \
-  V(drop_dns_response, "DNS messages with QR set")                                                \
-  V(drop_no_tables, "queries before the first tables")                                            \
-  V(drop_rate_limited, "replies withheld by rate limiting")                                       \
-  V(drop_policy, "queries dropped by a name policy")                                              \
-  V(drop_no_room, "replies that did not fit the buffer")                                          \
+#define PHAROS_VERDICTS(V)                                                                    \
+  V(answered, "DNS replies handed to the port")                                               \
+  V(local_reply, "ARP, neighbour discovery and echo replies")                                 \
+  V(beacon_forwarded, "beacon datagrams copied to the control plane")                         \
+  V(beacon_ring_full, "beacon datagrams dropped because the control plane lags or is absent") \
+  V(beacon_oversize, "beacon datagrams dropped for their length")                             \
+  V(exception, "frames passed to the exception port")                                         \
+  V(drop_frame_short, "frames shorter than their headers")                                    \
+  V(drop_ether_type, "frames of another protocol, with no exception port")                    \
+  V(drop_vlan, "frames with more than two VLAN tags or a tag that is not ours")               \
+  V(drop_not_ours, "frames to another MAC or IP address")                                     \
+  V(drop_ip_header, "IPv4 or IPv6 headers that contradict themselves")                        \
+  V(drop_ip_checksum, "wrong IPv4 header checksums")                                          \
+  V(drop_fragment, "IP fragments")                                                            \
+  V(drop_extension, "IPv6 packets with extension headers")                                    \
+  V(drop_protocol, "IP packets that are not UDP to us, with no exception port")               \
+  V(drop_martian, "source addresses that no client can have")                                 \
+  V(drop_udp_length, "UDP lengths that contradict the IP length")                             \
+  V(drop_udp_checksum, "wrong UDP checksums")                                                 \
+  V(drop_local, "ARP, neighbour discovery and echo requests that contradict themselves")      \
+  V(drop_port, "UDP to a port that we do not serve, or from port 0")                          \
+  V(drop_dns_short, "DNS messages shorter than a header")                                     \
+  V(drop_dns_response, "DNS messages with QR set")                                            \
+  V(drop_no_tables, "queries before the first tables")                                        \
+  V(drop_rate_limited, "replies withheld by rate limiting")                                   \
+  V(drop_policy, "queries dropped by a name policy")                                          \
+  V(drop_no_room, "replies that did not fit the buffer")                                      \
   V(drop_tx_full, "replies that the port did not take")
 
 #define PHAROS_COUNTERS(C)                                                \

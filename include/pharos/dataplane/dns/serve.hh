@@ -26,8 +26,8 @@ enum class Transport : std::uint8_t { udp, tcp };
 
 // One query and, after serve_burst, its reply. The caller owns the buffer.
 struct Query {
-  std::byte* message =
-      nullptr;  // request in, reply out; max(length, capacity) + query_slack_bytes are ours
+  // Request in, reply out; max(length, capacity) + query_slack_bytes are ours.
+  std::byte* message = nullptr;
   std::uint16_t length = 0;    // of the request
   std::uint16_t capacity = 0;  // bytes that the reply may take at the most
   Transport transport = Transport::udp;
@@ -37,22 +37,22 @@ struct Query {
   // Set by serve_burst:
   Verdict verdict = Verdict::answered;  // anything but `answered`: send nothing
   std::uint16_t reply_bytes = 0;
-  std::uint16_t reply_checksum =
-      0;  // ones' complement sum of the reply as native words, folded, not inverted
+  // Ones' complement sum of the reply as native words, folded, not inverted.
+  std::uint16_t reply_checksum = 0;
 };
 
 inline constexpr unsigned nsid_bytes_max = 128;  // so that question and OPT always fit 512 bytes
-inline constexpr unsigned server_text_bytes_max =
-    255;  // version_text and server_id: one TXT string
+// version_text and server_id: one TXT string.
+inline constexpr unsigned server_text_bytes_max = 255;
 
 // What steers answers beside the tables: constant after start. Longer strings are cut to their
 // limits.
 struct ServeOptions {
-  std::uint16_t udp_payload_max_bytes =
-      dns::udp_payload_default_bytes;  // ours, in OPT and as a limit
-  std::string nsid;                    // empty: not answered; at most nsid_bytes_max
-  std::string version_text;            // version.bind and version.server, class CH; empty: REFUSED
-  std::string server_id;               // id.server and hostname.bind (RFC 4892); empty: REFUSED
+  // Ours, in OPT and as a limit.
+  std::uint16_t udp_payload_max_bytes = dns::udp_payload_default_bytes;
+  std::string nsid;          // empty: not answered; at most nsid_bytes_max
+  std::string version_text;  // version.bind and version.server, class CH; empty: REFUSED
+  std::string server_id;     // id.server and hostname.bind (RFC 4892); empty: REFUSED
   bool ecs_enabled = true;
   std::array<std::byte, 16> cookie_secret{};
   std::array<std::byte, 16> slot_key{};  // keys the client-prefix hash; the same on all cores

@@ -37,8 +37,8 @@ struct Work {
 struct ServeState::Impl {
   // Constant after start:
   std::uint16_t udp_payload_max_bytes = 0;
-  std::uint8_t edns_heard =
-      0xff;  // bits of Request::edns that count: client subnets only where enabled
+  // Bits of Request::edns that count: client subnets only where enabled.
+  std::uint8_t edns_heard = 0xff;
   CookieSecret cookie_secret{};
   ranking::ClientHashKey slot_key{};
   std::string nsid;

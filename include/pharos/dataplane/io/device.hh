@@ -18,8 +18,8 @@ namespace pharos::dataplane::io {
 struct Device {
   std::string name;    // "net_af_packet0", "0000:3b:00.0": the name that the EAL knows the port by
   std::string driver;  // "net_af_packet"; "pci" for a PCI address
-  std::string
-      arguments;  // what stands behind the name, our defaults added; without the first comma
+  // What stands behind the name, our defaults added; without the first comma.
+  std::string arguments;
 
   [[nodiscard]] bool is_pci() const noexcept { return driver == "pci"; }
   // The value of `key=`; empty when it is not there.

@@ -52,8 +52,8 @@ namespace scalar {
 
 // Where the labels of a name begin.
 struct LabelMap {
-  std::array<std::uint8_t, dns::labels_max + 1>
-      offsets;         // [0] is 0, [count] is that of the root octet
+  // [0] is 0, [count] is that of the root octet.
+  std::array<std::uint8_t, dns::labels_max + 1> offsets;
   unsigned count = 0;  // labels without the root
 };
 void map_labels(const std::byte* name, LabelMap& labels) noexcept;

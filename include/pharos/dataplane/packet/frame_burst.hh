@@ -37,16 +37,16 @@ inline constexpr std::uint8_t udp_checksum_good = 1U << 1;
 namespace transmit_flag {
 inline constexpr std::uint8_t ipv6 = 1U << 0;           // of the two, which the headers are
 inline constexpr std::uint8_t ipv4_checksum = 1U << 1;  // the field is zero
-inline constexpr std::uint8_t udp_checksum = 1U
-                                             << 2;  // the field holds the sum of the pseudo header
+// The field holds the sum of the pseudo header.
+inline constexpr std::uint8_t udp_checksum = 1U << 2;
 }  // namespace transmit_flag
 
 struct Frame {
   // Set by add():
   std::byte* data = nullptr;  // destination MAC; contiguous
   std::uint16_t length = 0;   // received, then of the reply; without the frame check sequence
-  std::uint16_t room =
-      0;  // bytes from `data` that a reply may take; query_slack_bytes more are writable
+  // Bytes from `data` that a reply may take; query_slack_bytes more are writable.
+  std::uint16_t room = 0;
   std::uint8_t receive_flags = 0;
 
   // Set by classify_burst, and by finish_burst for replies:

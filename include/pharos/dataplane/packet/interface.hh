@@ -30,13 +30,13 @@ inline constexpr std::uint16_t vlan_id_max = 4094;       // IEEE 802.1Q, 9.6
 struct InterfaceSettings {
   MacAddress mac;
   std::vector<IpAddress> addresses;  // ours; the IPv6 link-local address of the MAC is added
-  std::optional<std::uint16_t>
-      vlan;  // only frames whose outer tag has this id; none: any, or no tag
+  // Only frames whose outer tag has this id; none: any, or no tag.
+  std::optional<std::uint16_t> vlan;
   std::uint16_t dns_port = 53;
   std::uint16_t beacon_port = 0;  // 0: none
   bool any_mac = false;           // take frames to every MAC (promiscuous ports, captures)
-  bool exception_port =
-      false;  // traffic that is not ours to answer goes there, ARP and echo included
+  // Traffic that is not ours to answer goes there, ARP and echo included.
+  bool exception_port = false;
   bool transmit_ipv4_checksum = false;  // the port computes them; see Frame::transmit_flags
   bool transmit_udp_checksum = false;
 };

@@ -5,12 +5,11 @@
 // touches the disk after start-up, so that adoption never waits for one. Workers see nothing of
 // this but the pointer that `swap` publishes.
 //
-//   connection -> receive -> prove -> make_root -> swap (returns after a grace period) -> free the
-//   old root
-//                                         |                                            ->
-//                                         acknowledge
-//                                         +-- refused, stale, out of step: nothing changes ->
-//                                         acknowledge
+//   connection -> receive -> prove -> make_root -> swap, which returns after a grace period
+//                              |          |          |
+//                              |          |          +-> free the old root -> acknowledge
+//                              +----------+-> refused, stale, out of step:
+//                                             nothing changes -> acknowledge
 #pragma once
 
 #include "pharos/base/clock.hh"

@@ -109,7 +109,7 @@ TEST_F(TableStoreTest, SpeaksFirstAndHandsTheRingsOver) {
 TEST_F(TableStoreTest, AdoptsAndAcknowledges) {
   const auto client = greeted();
   const auto first = publish(client.get(), v1, all_of(v1));
-  EXPECT_EQ(first.outcome, Outcome::adopted) << first.reason.data();
+  ASSERT_EQ(first.outcome, Outcome::adopted) << first.reason.data();
   EXPECT_EQ(first.in_use, v1);
   ASSERT_EQ(swapped_.size(), 1U);
   EXPECT_EQ(swapped_[0], store_->root());
