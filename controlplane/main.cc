@@ -75,6 +75,10 @@ int main(int argc, char** argv) try {
   app.add_flag("--force", force, "start even where most names of the last publish are gone");
   app.set_version_flag("--version", "pharos-controlplane " PHAROS_VERSION);
   CLI11_PARSE(app, argc, argv);
+  if (const auto cpu = check_cpu(); !cpu) {
+    std::fprintf(stderr, "pharos-controlplane: %s\n", cpu.error().text().c_str());
+    return 1;
+  }
   if (sodium_init() < 0) {
     std::fprintf(stderr, "pharos-controlplane: libsodium does not start\n");
     return 1;

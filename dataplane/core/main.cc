@@ -1,4 +1,5 @@
 // pharos-dataplane: the packet path. Options, configuration, then Daemon.
+#include "pharos/base/cpu.hh"
 #include "pharos/config/model.hh"
 #include "pharos/dataplane/core/daemon.hh"
 #include "pharos/dataplane/core/signals.hh"
@@ -73,6 +74,10 @@ int main(int argc, char** argv) try {
   app.add_flag("--check", check_only, "check the configuration and exit");
   app.set_version_flag("--version", "pharos-dataplane " PHAROS_VERSION);
   CLI11_PARSE(app, argc, argv);
+  if (const auto cpu = check_cpu(); !cpu) {
+    std::fprintf(stderr, "pharos-dataplane: %s\n", cpu.error().text().c_str());
+    return 1;
+  }
 
   auto config = load(file);
   if (!config) return 1;
