@@ -1,4 +1,5 @@
 // pharos-controlplane: beacons in, ranked tables out. Options, configuration, then Daemon.
+#include "pharos/base/cpu.hh"
 #include "pharos/base/log.hh"
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/engine/daemon.hh"

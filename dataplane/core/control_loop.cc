@@ -1,6 +1,6 @@
 // The control thread's loop: signals, ticks, reload, log, alarms. The rest of Daemon is in daemon.cc.
-#include "pharos/dataplane/core/daemon.hh"
 #include "pharos/base/log.hh"
+#include "pharos/dataplane/core/daemon.hh"
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/core/reload.hh"
 #include "pharos/dataplane/core/signals.hh"

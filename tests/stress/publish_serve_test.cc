@@ -26,6 +26,8 @@ constexpr std::uint64_t generations_per_base = 20;
 constexpr std::uint64_t generations_per_locale_map = 500;
 constexpr std::uint32_t records_per_answer = 4;
 constexpr unsigned burst_queries = 32;
+constexpr unsigned turns_per_yield = 64;
+constexpr std::uint64_t generations_seen_min = 20;  // by each reader, however busy the machine is
 
 // All pools and locales anew, each answer of four addresses that say the generation.
 ImageBuffer ranking_of(Version version, const ranking::View* onto) {
@@ -90,6 +92,7 @@ void read_until(const std::atomic<bool>& ending, const RcuPointer<const TableRoo
                 ReaderReport& report) {
   RcuReader reader;
   std::uint64_t newest = 0;
+  std::uint64_t turns = 0;
   // relaxed: the flag orders nothing; the thread is joined
   while (!ending.load(std::memory_order_relaxed)) {
     if (const TableRoot* root = published.load(); root != nullptr) {
@@ -101,7 +104,13 @@ void read_until(const std::atomic<bool>& ending, const RcuPointer<const TableRoo
       ++report.bursts;
     }
     reader.quiescent();
-    std::this_thread::yield();
+    // Gives the core away now and then as an idle worker does: offline, so that no grace period waits for it. On a machine
+    // with less cores than threads every grace period would otherwise last until each reader has had its turn.
+    if (++turns % turns_per_yield == 0) {
+      reader.offline();
+      std::this_thread::yield();
+      reader.online();
+    }
   }
 }
 
@@ -183,8 +192,7 @@ TEST(PublishServeTest, NoAnswerMixesGenerationsAndEveryOldRootIsFreed) {
   for (const auto& report : reports) {
     EXPECT_EQ(report.mixed, 0U);
     EXPECT_EQ(report.went_back, 0U);
-    // Each grace period waits for each reader, so readers keep up with the publisher.
-    EXPECT_GT(report.generations_seen, generations / 4);
+    EXPECT_GT(report.generations_seen, generations_seen_min);
   }
 }
 

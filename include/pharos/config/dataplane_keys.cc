@@ -174,7 +174,8 @@ const Table* table_of<DataplaneConfig>() {
   using C = DataplaneConfig;
   static const Table table{
       "dataplane",
-      "The packet process. `nsid`, `udp_payload_max` and `ecs` change with a reload (SIGHUP); all else at a "
+      "The packet process. `nsid`, `udp_payload_max` and `ecs` change with a reload (SIGHUP); all "
+      "else at a "
       "restart of `pharos-dataplane`.",
       {
           key("huge_pages", &C::huge_pages,

@@ -95,8 +95,8 @@ inline void fold_name(const std::byte* name, unsigned length, FoldedName& out) n
   const __m128i key0 = _mm_loadu_si128(key_words);
   const __m128i key1 = _mm_loadu_si128(key_words + 1);
   const auto length = _mm_cvtsi32_si128(static_cast<int>(name.length));
-  const auto first = _mm_aesenc_si128(
-      _mm_xor_si128(_mm_xor_si128(key0, length), _mm_load_si128(blocks)), key1);
+  const auto first =
+      _mm_aesenc_si128(_mm_xor_si128(_mm_xor_si128(key0, length), _mm_load_si128(blocks)), key1);
   const auto second = _mm_aesenc_si128(_mm_xor_si128(first, _mm_load_si128(blocks + 1)), key1);
   const auto two_blocks =
       _mm_set1_epi8(static_cast<char>(-static_cast<int>(name.length >> 4 & 1U)));
