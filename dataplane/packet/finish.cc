@@ -57,6 +57,7 @@ void write_udp(frame::Udp& udp, unsigned udp_bytes, std::uint64_t pseudo, std::u
   // Both ports in one load and one store: two halves written and then read as one would wait for the store.
   const std::uint32_t ports = std::rotl(load<std::uint32_t>(&udp), 16);
   store(&udp, ports);
+  udp.length = static_cast<std::uint16_t>(udp_bytes);
   const std::uint64_t length = byte_swap(static_cast<std::uint16_t>(udp_bytes));
   store(&udp.checksum,
         port_sums ? checksum::fold(pseudo)

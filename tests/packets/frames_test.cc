@@ -50,13 +50,14 @@ struct Turn {
     classify_burst(interface, burst, counters);
   }
 
-  // Answers each query with the same message turned: QR set.
-  void answer() {
+  // Answers each query with the same message turned: QR set. `change` bytes longer (0xa5) or shorter.
+  void answer(int change = 0) {
     for (Query& query : burst.queries()) {
       query.message[2] |= std::byte{0x80};
       query.verdict = Verdict::answered;
-      query.reply_bytes = query.length;
-      const Octets message(query.message, query.message + query.length);
+      query.reply_bytes = static_cast<std::uint16_t>(query.length + change);
+      for (unsigned i = query.length; i < query.reply_bytes; ++i) query.message[i] = std::byte{0xa5};
+      const Octets message(query.message, query.message + query.reply_bytes);
       query.reply_checksum = byte_swap(static_cast<std::uint16_t>(internet_sum(message)));
     }
     finish_burst(interface, burst);
@@ -525,6 +526,19 @@ TEST(FrameBurstTest, AnExceptionPortTakesWhatIsNotDns) {
   Turn foreign(s, udp_frame({.destination = {0x02, 9, 9, 9, 9, 9}}, 40000, 53, question),
                room_bytes, 0);
   EXPECT_EQ(foreign.counters.read(Verdict::drop_not_ours), 1U);
+}
+
+TEST(FrameBurstTest, WritesTheLengthsOfAReplyThatIsNotAsLongAsItsRequest) {
+  for (const int change : {-7, -1, 1, 2, 300}) {
+    for (const FrameText& text : {v4(), v6()}) {
+      SCOPED_TRACE(change);
+      Turn turn(settings(), udp_frame(text, 40000, 53, question), room_bytes, 0);
+      turn.answer(change);
+      Octets reply = turned(question);
+      reply.resize(static_cast<std::size_t>(static_cast<int>(reply.size()) + change), std::byte{0xa5});
+      EXPECT_EQ(hex_text(turn.sent()), hex_text(udp_frame(answering(text), 53, 40000, reply)));
+    }
+  }
 }
 
 TEST(FrameBurstTest, LeavesChecksumsToAPortThatComputesThem) {
