@@ -83,7 +83,9 @@ std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
   if (state.override == config::Override::down) return fmt::format("taken down by {}", by);
   if (state.override == config::Override::up) return fmt::format("held up by {}", by);
   std::string reason;
-  const auto add = [&](std::string text) { reason += (reason.empty() ? "" : "; ") + text; };
+  const auto add = [&](std::string_view text) {
+    reason.append(reason.empty() ? "" : "; ").append(text);
+  };
   if (state.override == config::Override::drain) add(fmt::format("draining by {}", by));
   if (state.weight <= 0) add("weight 0: a last resort");
   if (site.state == SiteState::down) {

@@ -121,7 +121,7 @@ Status judge_shrink(std::uint64_t former, std::uint64_t removed, std::uint64_t l
 Result<SealedImage> SealedImage::seal(ImageKind kind, ConstBytes bytes) {
   SealedImage image;
   image.kind = kind;
-  auto fd = seal_in_memfd(bytes, name_of(kind).data());
+  auto fd = seal_in_memfd(bytes, std::string(name_of(kind)).c_str());
   if (!fd) return std::unexpected(std::move(fd).error());
   image.fd = std::move(*fd);
   auto mapping = map_sealed(image.fd.get());

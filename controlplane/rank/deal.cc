@@ -45,9 +45,11 @@ std::vector<std::uint16_t> owners_of(unsigned slot_count, std::span<const Hand> 
   auto left = quotas(slot_count, hands);
   std::vector<Pair> pairs;
   pairs.reserve(slot_count * hands.size());
-  for (std::uint16_t slot = 0; slot < slot_count; ++slot) {
-    for (std::uint16_t hand = 0; hand < hands.size(); ++hand) {
-      if (left[hand] > 0) pairs.push_back({draw(slot, hands[hand].key), slot, hand});
+  for (unsigned slot = 0; slot < slot_count; ++slot) {
+    for (unsigned hand = 0; hand < hands.size(); ++hand) {
+      if (left[hand] == 0) continue;
+      pairs.push_back({draw(slot, hands[hand].key), static_cast<std::uint16_t>(slot),
+                       static_cast<std::uint16_t>(hand)});
     }
   }
   std::ranges::sort(pairs, std::less{});

@@ -11,8 +11,8 @@ using Indices = std::vector<std::uint16_t>;
 template <typename Wanted>
 Indices pick(std::span<const Candidate> candidates, Wanted wanted) {
   Indices picked;
-  for (std::uint16_t i = 0; i < candidates.size(); ++i) {
-    if (wanted(candidates[i])) picked.push_back(i);
+  for (unsigned i = 0; i < candidates.size(); ++i) {
+    if (wanted(candidates[i])) picked.push_back(static_cast<std::uint16_t>(i));
   }
   return picked;
 }

@@ -76,7 +76,11 @@ struct GenerateRange {
     at = behind;
     return code == std::errc{};
   };
-  const auto skip = [&](char c) { return at != end && *at == c && (++at, true); };
+  const auto skip = [&](char c) {
+    if (at == end || *at != c) return false;
+    ++at;
+    return true;
+  };
   bool good = take(range.first) && skip('-') && take(range.last);
   if (good && skip('/')) good = take(range.step);
   if (!good || at != end || range.last < range.first || range.step == 0) {
@@ -244,7 +248,7 @@ class ZoneReader {
                   "write seconds, or 1h30m");
     }
     if (auto status = check_ttl(*ttl, entry.tokens[1]); !status) return status;
-    default_ttl_s_ = *ttl;
+    default_ttl_s_ = ttl;
     return {};
   }
 

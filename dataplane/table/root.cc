@@ -82,7 +82,7 @@ Status check_fit(const TableRoot& root) {
 }  // namespace
 
 Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current, Version version,
-                                                   NewImages images) {
+                                                   const NewImages& images) {
   const Version in_use = current != nullptr ? current->version : Version{};
   if (version <= in_use) {
     return fail(ErrorCode::conflict,

@@ -18,7 +18,6 @@ namespace pharos {
 namespace {
 
 using controlplane::CellContent;
-using controlplane::LocalePrefix;
 using controlplane::LocaleTable;
 using controlplane::RankingBuilder;
 

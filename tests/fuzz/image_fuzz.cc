@@ -161,7 +161,7 @@ void apply(const Edit& edit, Bytes place) {
     case 4:
       store(at, load<std::uint32_t>(at) ^ 1U << edit.value % 32);
       return;
-    case 5:
+    default:
       store(at, load<std::uint32_t>(place.data() + edit.value % (place.size() - 3)));
       return;
   }

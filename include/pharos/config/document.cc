@@ -195,13 +195,14 @@ class DocumentBuilder final : public YAML::EventHandler {
     auto own = keys_.extract(&map);
     const auto found = std::ranges::find(map.members, "<<", &Member::key);
     if (found == map.members.end()) return;
-    const Member merge = *found;
+    const Node* value = found->value;
+    const Place place = found->place;
     map.members.erase(found);
-    std::vector<const Node*> from = merge.value->items;
-    if (merge.value->kind == Node::Kind::map) from = {merge.value};
+    std::vector<const Node*> from = value->items;
+    if (value->kind == Node::Kind::map) from = {value};
     if (from.empty() ||
         std::ranges::any_of(from, [](const Node* node) { return node->kind != Node::Kind::map; })) {
-      mistakes_.add(merge.place, "'<<' takes an alias of keys and values", "<<: *defaults");
+      mistakes_.add(place, "'<<' takes an alias of keys and values", "<<: *defaults");
       return;
     }
     for (const Node* defaults : from) {

@@ -20,7 +20,7 @@ Shape text_shape(std::string word, std::string pattern = {}) {
 }
 
 // A number, or text of `pattern`.
-Shape number_or_text(std::string word, Shape number, std::string pattern) {
+Shape number_or_text(const std::string& word, Shape number, std::string pattern) {
   return {.kind = Shape::Kind::either,
           .word = word,
           .parts = {std::move(number), text_shape(word, std::move(pattern))}};
@@ -28,7 +28,7 @@ Shape number_or_text(std::string word, Shape number, std::string pattern) {
 
 // A type whose text `parse` turns into a value or an error.
 template <typename T, typename Parse, typename Write>
-Type<T> parsed(Shape shape, Parse parse, Write write) {
+Type<T> parsed(Shape shape, const Parse& parse, Write write) {
   auto word = shape.word;
   return {std::move(shape),
           [word, parse](Reader& reader, const Node& node, T& to) {
@@ -202,14 +202,14 @@ Type<bool> boolean() {
       [](bool value) { return std::string(value ? "true" : "false"); });
 }
 
-Type<std::string> text(std::string word, std::size_t bytes_max) {
+Type<std::string> text(const std::string& word, std::size_t bytes_max) {
   return parsed<std::string>(
       text_shape(word),
       [word, bytes_max](std::string_view text) { return check_text(text, word, bytes_max); },
       [](const std::string& value) { return value; });
 }
 
-Type<std::string> identifier(std::string word) {
+Type<std::string> identifier(const std::string& word) {
   return parsed<std::string>(
       text_shape(word, identifier_pattern),
       [word](std::string_view text) -> Result<std::string> {

@@ -102,10 +102,11 @@ const Table* table_of<EndpointConfig>();
 // ---- single values ----
 
 [[nodiscard]] Type<bool> boolean();
-[[nodiscard]] Type<std::string> text(std::string word, std::size_t bytes_max = 255);
-[[nodiscard]] Type<std::string> identifier(std::string word);  // letters, digits, '-', '_', '.'
-[[nodiscard]] Type<std::string> file_path();                   // made absolute
-[[nodiscard]] Type<std::string> directory_path();              // must be absolute
+[[nodiscard]] Type<std::string> text(const std::string& word, std::size_t bytes_max = 255);
+[[nodiscard]] Type<std::string> identifier(
+    const std::string& word);                      // letters, digits, '-', '_', '.'
+[[nodiscard]] Type<std::string> file_path();       // made absolute
+[[nodiscard]] Type<std::string> directory_path();  // must be absolute
 [[nodiscard]] Type<std::string> domain_name(bool wildcard);
 [[nodiscard]] Type<std::uint64_t> whole(std::uint64_t minimum, std::uint64_t maximum);
 [[nodiscard]] Type<int> whole_signed(int minimum, int maximum);
@@ -133,7 +134,7 @@ void for_each_member(Reader& reader, const Node& node, std::string_view word, Ea
 // ---- made from others ----
 
 template <typename T>
-[[nodiscard]] Type<T> choice(std::vector<std::pair<std::string, T>> values) {
+[[nodiscard]] Type<T> choice(const std::vector<std::pair<std::string, T>>& values) {
   Shape shape{.kind = Shape::Kind::choice, .word = "choice"};
   for (const auto& [name, value] : values) shape.choices.push_back(name);
   auto names = shape.choices;
@@ -164,7 +165,7 @@ template <typename T>
 
 // The same value in a narrower or wider integer, or any other type that converts.
 template <typename To, typename From>
-[[nodiscard]] Type<To> as(Type<From> type) {
+[[nodiscard]] Type<To> as(const Type<From>& type) {
   return {type.shape,
           [type](Reader& reader, const Node& node, To& to) {
             From value{};
@@ -176,7 +177,7 @@ template <typename To, typename From>
 }
 
 template <typename T>
-[[nodiscard]] Type<std::optional<T>> maybe(Type<T> type) {
+[[nodiscard]] Type<std::optional<T>> maybe(const Type<T>& type) {
   return {
       type.shape,
       [type](Reader& reader, const Node& node, std::optional<T>& to) {
@@ -196,7 +197,7 @@ template <typename T>
 }
 
 template <typename T>
-[[nodiscard]] Type<std::vector<T>> list_of(Type<T> type, unsigned count_min = 0,
+[[nodiscard]] Type<std::vector<T>> list_of(const Type<T>& type, unsigned count_min = 0,
                                            unsigned count_max = 0) {
   Shape shape{.kind = Shape::Kind::list,
               .word = "list",
@@ -226,7 +227,7 @@ template <typename T>
 
 // A list, or a single value in its place.
 template <typename T>
-[[nodiscard]] Type<std::vector<T>> one_or_more(Type<T> type, unsigned count_max = 0) {
+[[nodiscard]] Type<std::vector<T>> one_or_more(const Type<T>& type, unsigned count_max = 0) {
   auto list = list_of(type, 1, count_max);
   Shape shape{.kind = Shape::Kind::either,
               .word = type.shape.word + " or list",
@@ -257,8 +258,8 @@ template <typename T>
 
 // A key that fills the member at `member`.
 template <typename Object, typename T>
-[[nodiscard]] Key key(std::string name, T Object::* member, Type<T> type, std::string description,
-                      std::string example = {}) {
+[[nodiscard]] Key key(std::string name, T Object::* member, const Type<T>& type,
+                      std::string description, std::string example = {}) {
   auto default_text = type.write(Object{}.*member);
   return {std::move(name),
           std::move(description),
@@ -273,7 +274,7 @@ template <typename Object, typename T>
 
 // A key whose value goes elsewhere: `store` gets the value and the node.
 template <typename Object, typename T, typename Store>
-[[nodiscard]] Key key_into(std::string name, Type<T> type, std::string description,
+[[nodiscard]] Key key_into(std::string name, const Type<T>& type, std::string description,
                            std::string example, Store store) {
   return {std::move(name),
           std::move(description),

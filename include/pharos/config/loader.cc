@@ -37,11 +37,23 @@ Key include_key() {
   key.name = "include";
   key.description =
       "files, or patterns of files, relative to this one. They may hold `sites`, `locales`, "
-      "`zones`, "
-      "`services` and `include`; the lists are joined";
+      "`zones`, `zone_files`, `services` and `include`; the lists are joined";
   key.example = "[services/*.yaml]";
   key.shape = one_or_more(file_path()).shape;
   key.read = [](Reader& reader, const Node& node, void*) { reader.include(reader, node); };
+  return key;
+}
+
+Key zone_files_key() {
+  Key key;
+  key.name = "zone_files";
+  key.description =
+      "zone files, patterns of them, or directories (of each its `*.zone`), relative to this file: "
+      "each is a zone with the name of its file, less `.zone`, `.db` or `.txt`; the lists are "
+      "joined";
+  key.example = "zones/*.zone";
+  key.shape = one_or_more(file_path()).shape;
+  key.read = [](Reader& reader, const Node& node, void*) { reader.zone_files(reader, node); };
   return key;
 }
 
@@ -49,12 +61,34 @@ std::vector<Key> list_keys() {
   return {section("sites", &Config::sites, "see below"),
           section("locales", &Config::locales, "see below"),
           section("zones", &Config::zones, "see below"),
-          section("services", &Config::services, "see below"), include_key()};
+          zone_files_key(),
+          section("services", &Config::services, "see below"),
+          include_key()};
 }
 
 const Table& included_table() {
   static const Table table{"an included file", "", list_keys(), {}, true};
   return table;
+}
+
+bool is_pattern(const std::string& path) {
+  return path.find_first_of("*?[") != std::string::npos;
+}
+
+// The files that a pattern matches, sorted; none is fine.
+std::vector<std::string> files_matching(const std::string& pattern) {
+  glob_t found{};
+  const int code = ::glob(pattern.c_str(), 0, nullptr, &found);
+  std::vector<std::string> files(found.gl_pathv, found.gl_pathv + (code == 0 ? found.gl_pathc : 0));
+  ::globfree(&found);
+  return files;
+}
+
+// What the name of a zone file says that its zone is called: "zones/example.com.zone" holds "example.com".
+std::string zone_name_of(const std::filesystem::path& file) {
+  const auto extension = file.extension();
+  const bool of_files = extension == ".zone" || extension == ".db" || extension == ".txt";
+  return (of_files ? file.stem() : file.filename()).string();
 }
 
 // The contents of a file, or an Error whose `what` names it.
@@ -79,7 +113,12 @@ class Loader {
  public:
   explicit Loader(Reading reading) : reader_(mistakes_) {
     reader_.secrets = reading == Reading::everything;
-    reader_.include = [this](Reader&, const Node& node) { include_all(node); };
+    reader_.include = [this](Reader&, const Node& node) {
+      each_path(node, [this](const Node& path) { include_pattern(path); });
+    };
+    reader_.zone_files = [this](Reader&, const Node& node) {
+      each_path(node, [this](const Node& path) { add_zones(path); });
+    };
   }
 
   std::expected<Config, Mistakes> run(std::string_view text, const std::string& file) {
@@ -107,23 +146,47 @@ class Loader {
     if (root.kind != Node::Kind::nothing) read_keys(reader_, root, table, &config_);
   }
 
-  void include_all(const Node& node) {
-    if (node.kind == Node::Kind::scalar) return include_pattern(node);
+  // One path, or a list of them.
+  template <typename Take>
+  void each_path(const Node& node, const Take& take) {
+    if (node.kind == Node::Kind::scalar) return take(node);
     if (!is_list(reader_, node, "path")) return;
     for (const Node* item : node.items) {
-      if (scalar_of(reader_, *item, "a path") != nullptr) include_pattern(*item);
+      if (scalar_of(reader_, *item, "a path") != nullptr) take(*item);
     }
   }
 
   void include_pattern(const Node& node) {
     const auto path = reader_.path(node);
-    if (path.find_first_of("*?[") == std::string::npos) return include_file(node, path);
-    glob_t found{};
-    const int code = ::glob(path.c_str(), 0, nullptr, &found);
-    const std::vector<std::string> files(found.gl_pathv,
-                                         found.gl_pathv + (code == 0 ? found.gl_pathc : 0));
-    ::globfree(&found);
-    for (const auto& file : files) include_file(node, file);  // sorted by glob(3); none is fine
+    if (!is_pattern(path)) return include_file(node, path);
+    for (const auto& file : files_matching(path)) include_file(node, file);
+  }
+
+  void add_zones(const Node& node) {
+    const auto path = reader_.path(node);
+    std::error_code ignored;
+    if (is_pattern(path)) {
+      for (const auto& file : files_matching(path)) add_zone(node, file);
+    } else if (std::filesystem::is_directory(path, ignored)) {
+      for (const auto& file : files_matching(path + "/*.zone")) add_zone(node, file);
+    } else {
+      reader_.require_file(node, path);
+      add_zone(node, path);
+    }
+  }
+
+  void add_zone(const Node& node, const std::string& file) {
+    auto name = parse_domain_name(zone_name_of(file), false);
+    if (!name) {
+      return reader_.mistakes.add(
+          node.place, "zone file '" + file + "' is not named like a zone: " + name.error().what,
+          "rename it, or list it under 'zones' with its id");
+    }
+    reader_.declarations.push_back({Thing::zone, {}, *name, node.place});
+    auto& zone = config_.zones.emplace_back();
+    zone.id = std::move(*name);
+    zone.file = file;
+    zone.source = node.place.source();
   }
 
   void include_file(const Node& node, const std::string& path) {

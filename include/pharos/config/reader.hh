@@ -59,6 +59,8 @@ struct Reader {
 
   // Reads what the value of an `include` key names.
   std::function<void(Reader&, const Node&)> include;
+  // Adds the zones whose files the value of a `zone_files` key names.
+  std::function<void(Reader&, const Node&)> zone_files;
 
   std::vector<Declaration> declarations;
   std::vector<Reference> references;

@@ -101,7 +101,7 @@ class Dump {
       return reader_.line("    as in segment {}, offset {}", segment_of(ref), offset_bytes_of(ref));
     }
     // Which names the pool answers for is the catalog's knowledge: "@" stands for each of them.
-    static constexpr std::string_view owner("\x01@", 3);
+    static constexpr std::string_view owner("\x01@\0", 3);
     for (const auto& record :
          answer_text(*reinterpret_cast<const Answer*>(at(ref)), as_bytes(owner))) {
       reader_.line("    {}", record);

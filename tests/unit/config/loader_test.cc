@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "small_config.hh"
 #include "temporary_files.hh"
@@ -258,6 +259,42 @@ TEST(LoaderTest, JoinsTheListsOfIncludedFiles) {
   EXPECT_EQ(config->files.size(), 4U);
 }
 
+TEST(LoaderTest, TakesEachFileOfAPatternOrDirectoryAsAZoneWithItsName) {
+  const TemporaryFiles files;
+  for (const char* name : {"many/a.example.zone", "many/B.example.zone", "many/notes.md",
+                           "some/c.example.db", "some/d.example", "e.example.txt"}) {
+    files.write(name, "");
+  }
+  const auto path =
+      files.write("pharos.yaml", small("zone_files: [many, 'some/*', e.example.txt]\n"));
+  const auto config = load(path);
+  ASSERT_TRUE(config) << config.error().text();
+  std::vector<std::string> zones;
+  for (const auto& zone : config->zones) {
+    const auto name = std::filesystem::path(zone.file).filename().string();
+    zones.push_back(zone.id + " " + name);
+  }
+  std::ranges::sort(zones);
+  EXPECT_EQ(zones,
+            (std::vector<std::string>{"a.example. a.example.zone", "b.example. B.example.zone",
+                                      "c.example. c.example.db", "d.example. d.example",
+                                      "e.example. e.example.txt", "example.com. "}));
+}
+
+TEST(LoaderTest, RefusesZoneFilesWithoutAZonesNameAndZonesThatStandTwice) {
+  const TemporaryFiles files;
+  for (const char* name : {"bad/a..b.zone", "twice/example.com.zone"}) files.write(name, "");
+  const auto path =
+      files.write("pharos.yaml", small("zone_files:\n  - bad\n  - twice\n  - absent.zone\n"));
+  const auto config = load(path);
+  ASSERT_FALSE(config);
+  const auto text = config.error().text();
+  EXPECT_TRUE(text.contains("a..b.zone' is not named like a zone")) << text;
+  EXPECT_TRUE(text.contains("example.com.")) << text;
+  EXPECT_TRUE(text.contains("absent.zone")) << text;
+  EXPECT_EQ(config.error().errors.size(), 3U) << text;
+}
+
 TEST(LoaderTest, RefusesIncludesThatAreAbsentRepeatedOrOfTheMainFilesKeys) {
   const TemporaryFiles files;
   files.write("a.yaml", "dataplane: {}\n");
@@ -269,7 +306,7 @@ TEST(LoaderTest, RefusesIncludesThatAreAbsentRepeatedOrOfTheMainFilesKeys) {
   EXPECT_EQ(config.error().text(),
             at +
                 "/a.yaml:1: unknown key 'dataplane' in an included file (known are: sites, "
-                "locales, zones, services, "
+                "locales, zones, zone_files, services, "
                 "include)\n" +
                 at + "/loop.yaml:1: file '" + at + "/pharos.yaml' is included a second time\n" +
                 path + ":1: include '" + at +

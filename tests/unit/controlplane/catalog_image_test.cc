@@ -126,7 +126,7 @@ TEST_F(CatalogImageTest, SaysWhatIsWrong) {
     std::function<void(TestCatalog&)> change;
     std::string expected;
   };
-  const auto node = [](std::string name, auto change) {
+  const auto node = [](const std::string& name, auto change) {
     return [=](TestCatalog& c) { change(mutable_node(c, name)); };
   };
   const auto slots = [](Node& n) {

@@ -46,6 +46,7 @@ struct NewImages {
 // Errors: conflict (`version` is not newer than `current`, or the delta is out of step with its ranking), invalid,
 // unsupported.
 [[nodiscard]] Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current,
-                                                                 Version version, NewImages images);
+                                                                 Version version,
+                                                                 const NewImages& images);
 
 }  // namespace pharos::dataplane

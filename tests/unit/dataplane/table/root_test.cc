@@ -18,7 +18,7 @@ NewImages all_of(Version v) {
 
 class RootTest : public testing::Test {
  protected:
-  std::string refusal_of(Version version, NewImages images) {
+  std::string refusal_of(Version version, const NewImages& images) {
     const auto next = make_root(root_.get(), version, std::move(images));
     return next ? "" : std::string(name_of(next.error().code));
   }
