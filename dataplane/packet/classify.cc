@@ -216,6 +216,8 @@ template <typename Ip>
   frame.ip_offset = sizeof(frame::Ethernet);
   const bool to_us = interface.any_mac || ethernet.destination == interface.mac.bytes;
   if (!to_us && (ethernet.destination[0] & 1) == 0) return Verdict::drop_not_ours;
+  // No station sends from a group; a reply to one would go to the whole link.
+  if ((ethernet.source[0] & 1) != 0) return Verdict::drop_martian;
   std::uint16_t type = ethernet.type;
   if (interface.vlan_only || (type != frame::ether_ipv4 && type != frame::ether_ipv6)) {
     if (!skip_tags(interface, frame, type)) return Verdict::drop_vlan;
