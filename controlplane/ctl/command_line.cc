@@ -53,6 +53,7 @@ class CommandLine {
     add_looks();
     add_endpoints();
     add_weights();
+    add_factors();
     add_explain();
     add_changes();
     add_zones();
@@ -231,6 +232,8 @@ class CommandLine {
         [this] { return show_both(Access::read, "status"); });
     add(&app_, "stats", "counters of both daemons",
         [this] { return show_both(Access::read, "stats"); });
+    add(&app_, "alarms", "what is wrong now",
+        [this] { return to_controlplane(Access::read, "alarms"); });
     add(&app_, "ports", "ports of the data plane",
         [this] { return show("dataplane", Access::read, "ports"); });
     add(&app_, "generations", "published tables and what became of them", [this] {
@@ -289,6 +292,23 @@ class CommandLine {
           if (text == "default" || (weight && *weight >= 0)) return "";
           return "'" + text + "' is no weight: write a number from 0, or 'default'";
         });
+  }
+
+  void add_factors() {
+    auto* factors = add_group("factors", "how much each factor counts in a score, tuned live");
+    add(factors, "get", "exponents in use, and who set them",
+        [this] { return to_controlplane(Access::read, "factors"); });
+    auto* set = add(factors, "set", "set a factor's exponent; it survives restarts", [this] {
+      return to_controlplane(Access::write, "factor-set",
+                             {{"factor", name_}, {"exponent", exponent_}});
+    });
+    set->add_option("factor", name_, "proximity, health, headroom, condition, version or risk")
+        ->required();
+    set->add_option("exponent", exponent_, "a number from 0 (does not count) to 16")->required();
+    add(factors, "reset", "return to the configuration's exponents", [this] {
+      return to_controlplane(Access::write, "factor-set",
+                             {{"factor", "all"}, {"exponent", json()}});
+    });
   }
 
   void add_explain() {
@@ -397,6 +417,7 @@ class CommandLine {
   Action action_;
   std::string name_, target_, weight_, client_, type_ = "A";
   std::vector<std::string> files_, words_;
+  double exponent_ = 1;
   unsigned key_id_ = 1;
   bool force_ = false, bare_ = false;
 };

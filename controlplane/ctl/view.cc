@@ -311,6 +311,29 @@ std::string weights_view(const json& weights, bool colours) {
       colours, "no endpoints");
 }
 
+std::string alarms_view(const json& alarms, bool colours) {
+  std::string out;
+  for (const auto& alarm : alarms) {
+    out += coloured(harmless(word(alarm)), Colour::warning, colours) + "\n";
+  }
+  return out.empty() ? "all is well\n" : out;
+}
+
+std::string factors_view(const json& factors, bool colours) {
+  auto rows = json::array();
+  for (const auto& [name, exponent] : at(factors, "exponents").items()) {
+    rows.push_back({{"factor", name}, {"exponent", exponent}});
+  }
+  const auto source = word(factors, "source");
+  const auto colour = source == "operator" ? Colour::warning : Colour::none;
+  return table(
+      rows, {"FACTOR", ">EXPONENT", "SOURCE"},
+      [&](const json& row) -> std::vector<Cell> {
+        return {word(row, "factor"), word(row, "exponent"), {source, colour}};
+      },
+      colours, "no factors");
+}
+
 std::string generations_view(const json& generations, bool colours) {
   return table(
       generations, {"VERSION", ">AGE", "OUTCOME", ">SIZE", "KINDS", "REASON"},
@@ -437,13 +460,16 @@ std::string log_level_view(const json& result, bool) {
 }
 
 using View = std::string (*)(const json&, bool);
-constexpr std::array<std::pair<std::string_view, View>, 17> views = {
+constexpr std::array<std::pair<std::string_view, View>, 20> views = {
     {{"status", status_view},
      {"stats", stats_view},
      {"sites", sites_view},
      {"services", services_view},
      {"endpoints", endpoints_view},
      {"endpoint-set", endpoints_view},
+     {"alarms", alarms_view},
+     {"factors", factors_view},
+     {"factor-set", factors_view},
      {"weights", weights_view},
      {"weight-set", weights_view},
      {"explain", explain_view},

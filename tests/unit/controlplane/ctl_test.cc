@@ -194,6 +194,25 @@ TEST_F(CtlTest, SetsWeightsAndGivesThemBack) {
   EXPECT_EQ(controlplane_.asked("weights"), (json{{"service", "www"}}));
 }
 
+TEST_F(CtlTest, TunesFactorsAndTellsAlarms) {
+  const auto exponents = [](double proximity, const char* source) {
+    return json{{"exponents", {{"proximity", proximity}, {"risk", 0.5}}}, {"source", source}};
+  };
+  controlplane_.answer("factors", control::Access::read, exponents(1, "configuration"));
+  controlplane_.answer("factor-set", control::Access::write, exponents(2, "operator"));
+  controlplane_.answer("alarms", control::Access::read, json::array({"zone a. is stale"}));
+  start();
+  EXPECT_EQ(ctl({"factors", "get"}).out,
+            "FACTOR     EXPONENT  SOURCE\n"
+            "proximity         1  configuration\n"
+            "risk            0.5  configuration\n");
+  EXPECT_EQ(ctl({"factors", "set", "proximity", "2"}).status, exit_worked);
+  EXPECT_EQ(controlplane_.asked("factor-set"), (json{{"factor", "proximity"}, {"exponent", 2.0}}));
+  EXPECT_EQ(ctl({"factors", "reset"}).status, exit_worked);
+  EXPECT_TRUE(controlplane_.asked("factor-set").at("exponent").is_null());
+  EXPECT_EQ(ctl({"alarms"}).out, "zone a. is stale\n");
+}
+
 TEST_F(CtlTest, ExplainsAnAnswerWithItsFactors) {
   controlplane_.answer(
       "explain", control::Access::read,
@@ -274,6 +293,8 @@ TEST(CtlUsageTest, RefusesAWrongCommandLineWithStatus2) {
       {"explain"},
       {"key"},
       {"weights", "set", "a/b", "-1"},
+      {"factors", "set", "risk"},
+      {"factors", "set", "risk", "much"},
       {"config"},
       {"log-level", "loud"},
       {"log-level", "moon", "info"},
@@ -382,9 +403,10 @@ TEST(CtlViewTest, ShowsResultsOfAnyShapeWithoutThrowing) {
       {{"ports", 5}, {"sites", "many"}, {"alarms", {{"a", 1}}}, {"version_in_use", {1, 2}}},
       json::array({{{"id", {1}}, {"metrics", 3}, {"names", {{"deep", 1}}}, {"ttl_s", "soon"}}})};
   for (const char* command :
-       {"status", "stats", "sites", "services", "endpoints", "endpoint-set", "weights",
-        "weight-set", "explain", "generations", "ports", "zones", "zone-show", "zone-reload",
-        "reload", "log-level", "commands", "another"}) {
+       {"status",      "stats",      "sites",   "services",   "endpoints",   "endpoint-set",
+        "weights",     "weight-set", "factors", "factor-set", "alarms",      "explain",
+        "generations", "ports",      "zones",   "zone-show",  "zone-reload", "reload",
+        "log-level",   "commands",   "another"}) {
     for (const auto& result : odd)
       EXPECT_FALSE(render(command, result, true).empty()) << command << result;
   }
