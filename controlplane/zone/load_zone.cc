@@ -38,7 +38,8 @@ struct CloseFile {
   }
   std::string text;
   std::array<char, 1U << 16> chunk;
-  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), file.get())) {
+  for (std::size_t got = chunk.size(); got == chunk.size();) {
+    got = std::fread(chunk.data(), 1, chunk.size(), file.get());
     text.append(chunk.data(), got);
     if (text.size() > file_bytes_max) {
       return fail(ErrorCode::exhausted, "the file is larger than 4 GiB", path,

@@ -142,6 +142,7 @@ using nlohmann::json;
     cores.push_back({{"core", worker->core()},
                      {"role", "worker"},
                      {"busy_ratio", busy_ratio(*worker)},
+                     {"busy_cycles", worker->busy_cycles()},
                      {"counters", counters_json(counters)}});
   }
   json port_list = json::array();

@@ -1,215 +1,198 @@
 #!/usr/bin/env python3
 """Lane L1: the whole packet path on a port without a kernel (net_pcap, replayed for ever, nothing sent).
 
-Runs pharos-dataplane and, as the floor, testpmd in 5tswap mode on the very same port arguments, in turns; prints
-answers per second, the floor and their ratio (medians over the turns), and writes the same as JSON. The
-tables come from a state directory as pharos-controlplane leaves it; nothing in it is changed.
+Each row replays queries of one kind at pharos-dataplane, and the very same frames at testpmd in 5tswap mode, which
+swaps addresses and does no DNS: the floor. Rows of one set of tables take turns with each other, so that rows may
+also be compared among themselves: a flood of random names beside hits.
 
-  perf/lanes/l1_pcap.py --build build --state /var/lib/pharos --queries queries.txt
-
-A query that is not answered (dropped, refused by the parser) is not counted as an answer; RCODEs are shown, so that
-a lane that measures REFUSED does not pass for one that measures answers.
+A query that is dropped is not counted as an answer, and each row checks that the RCODE is the one it is about.
 """
 import argparse
-import json
+import ipaddress
 import os
-import re
+import random
 import shutil
-import signal
-import socket
-import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import make_queries
+import frames
+import harness
+import programs
 
-ADDRESS = "192.0.2.53"
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "country-cidr"
 
 
-def control(path, command):
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(10)
-        peer.connect(str(path))
-        body = json.dumps({"protocol": 1, "command": command, "arguments": {}}).encode()
-        peer.sendall(struct.pack("!I", len(body)) + body)
-        reader = peer.makefile("rb")
-        response = json.loads(reader.read(struct.unpack("!I", reader.read(4))[0]))
-    if not response["ok"]:
-        sys.exit(f"{path}: {command}: {response['error']}")
-    return response["result"]
+@dataclass
+class Kind:
+    """One kind of query at one set of tables."""
+
+    name: str
+    rcode: str = "noerror"
+    edns: float = 1.0
+    subnets: float = 0.0
+    zipf: bool = False
+    clients: str = "198.18.0.0/16"
+    queries: object = None  # from the tables' own (name, type) and a random source to those asked
+
+    def asked(self, known, draw):
+        return self.queries(known, draw) if self.queries else known
+
+
+@dataclass
+class Tables:
+    title: str
+    arguments: list
+    kinds: list
+    frames: int = 16384
+    beside: list = field(default_factory=list)  # (kind, kind it is compared with)
+
+
+def of_type(number):
+    return lambda known, draw: [(name, number) for name, _ in known]
+
+
+def absent(known, draw):
+    """Names that are not there, beside those that are."""
+    return [(bytes([name[0] + 1]) + b"x" + name[1:], kind) for name, kind in known]
+
+
+def flood(known, draw):
+    """A random label of 8 to 16 letters each time, as an attack on resolvers has it."""
+    zone = b"\x05bench\0"
+    made = []
+    for _ in range(1 << 16):
+        label = bytes(draw.choice(b"abcdefghijklmnopqrstuvwxyz") for _ in range(draw.randint(8, 16)))
+        made.append((bytes([len(label)]) + label + zone, 1))
+    return made
+
+
+def table_sets(names):
+    """What is measured; `names`: a single number of names asked for on the command line, or nothing."""
+    if names:
+        return [Tables(f"{names:,} names", ["--names", str(names)], [Kind("A")],
+                       frames=min(max(16384, 1 << (names - 1).bit_length()), 1 << 18))]
+    small = ["--names", "10000"]
+    sets = [
+        Tables("10,000 names", [*small, "--ipv6"],
+               [Kind("A"), Kind("A, no EDNS", edns=0), Kind("AAAA", queries=of_type(28)),
+                Kind("NODATA", queries=of_type(16)), Kind("NXDOMAIN", "nxdomain", queries=absent),
+                Kind("random labels", "nxdomain", queries=flood)], frames=1 << 16,
+               beside=[("NODATA", "A"), ("NXDOMAIN", "A"), ("random labels", "A")]),
+        Tables("10,000 names of 4", [*small, "--addresses", "4"], [Kind("A")]),
+        Tables("10,000 names of 8", [*small, "--addresses", "8"], [Kind("A")]),
+        Tables("1,000,000 names", ["--names", "1000000"], [Kind("A"), Kind("A, Zipf", zipf=True)], frames=1 << 18),
+    ]
+    ranked = ["--names", "1000", "--services", "--addresses", "4"]
+    if SHARED_DATA.is_dir():
+        ranked += ["--countries", str(SHARED_DATA)]
+    else:
+        ranked += ["--locales", "200"]
+    sets.append(Tables("1,000 services by country" if SHARED_DATA.is_dir() else "1,000 services in 200 locales", ranked,
+                       [Kind("A, random sources", clients="128.0.0.0/2"),
+                        Kind("A, a tenth with ECS", clients="128.0.0.0/2", subnets=0.1)], frames=1 << 16))
+    return sets
 
 
 class Lane:
-    def __init__(self, options, work):
-        self.options = options
-        self.work = work
-        self.pcap = work / "queries.pcap"
-        self.device = f"net_pcap0,rx_pcap={self.pcap},infinite_rx=1"
-        self.rings = 1024
+    def __init__(self, options, tables, work):
+        self.options, self.tables, self.work = options, tables, work
+        work.mkdir()
+        subprocess.run([options.build / "perf/pharos-make-tables", "--state", work / "state", "--queries",
+                        work / "queries", *tables.arguments], check=True, stdout=subprocess.DEVNULL)
+        os.chmod(work / "state", 0o750)
+        self.known = frames.read_queries(work / "queries")
         # net_pcap keeps the whole file in mbufs of the queue's pool; the pool grows with the descriptors.
-        while 2 * self.rings < options.frames:
-            self.rings *= 2
-        self.memory_mib = 256 + options.frames * 3 // 1024
+        self.descriptors = 1024
+        while 2 * self.descriptors < tables.frames:
+            self.descriptors *= 2
+        self.memory_mib = 256 + tables.frames * 3 // 1024
+        self.details = {}
 
-    def prepare(self):
-        queries = make_queries.read_queries(self.options.queries)
-        make_queries.write_pcap(self.pcap, make_queries.make(
-            queries, self.options.frames, bytes.fromhex("02005e005335"), make_queries.ipaddress.ip_address(ADDRESS),
-            make_queries.ipaddress.ip_network(self.options.clients), self.options.edns, self.options.seed))
-        shutil.copytree(self.options.state, self.work / "state")
-        os.chmod(self.work / "state", 0o750)
-        (self.work / "pharos.yaml").write_text(f"""\
-run_directory: {self.work}/run
-state_directory: {self.work}/state
-log_level: warning
-dataplane:
-  huge_pages: {"automatic" if self.options.huge else "never"}
-  memory: {self.memory_mib}MiB
-  control_core: {self.options.control_core}
-  worker_cores: [{self.options.core}]
-  beacon_port: 0
-  ports:
-    - id: lane
-      device: "{self.device}"
-      addresses: [{ADDRESS}]
-      receive_descriptors: {self.rings}
-      transmit_descriptors: {self.rings}
-      promiscuous: true
-      idle: poll
-""")
+    def device(self, kind):
+        """A replay of `kind`, written when it is first asked for."""
+        pcap = self.work / f"{kind.name.replace(' ', '_')}.pcap"
+        if not pcap.exists():
+            asked = kind.asked(self.known, random.Random(self.options.seed))
+            frames.write_pcap(pcap, frames.make(
+                asked, self.tables.frames, bytes.fromhex(programs.MAC.replace(":", "")),
+                ipaddress.ip_address(programs.ADDRESS), ipaddress.ip_network(kind.clients), kind.edns,
+                self.options.seed, kind.subnets, kind.zipf))
+        return f"net_pcap0,rx_pcap={pcap},infinite_rx=1"
 
-    def run_pharos(self):
-        """One window. Returns answers per second and the counters that moved."""
-        daemon = subprocess.Popen([self.options.build / "dataplane/pharos-dataplane", "--config",
-                                   self.work / "pharos.yaml"])
-        read = self.work / "run/dataplane.read.sock"
-        try:
-            self._wait(daemon, lambda: read.exists() and control(read, "status")["state"] == "running")
-            time.sleep(self.options.settle)
-            first, first_at = control(read, "stats")["counters"], time.monotonic()
-            time.sleep(self.options.seconds)
-            last, last_at = control(read, "stats")["counters"], time.monotonic()
-        finally:
-            self._stop(daemon)
-        moved = {name: (last[name] - first[name]) / (last_at - first_at) for name in last if last[name] != first[name]}
-        return moved.get("answered", 0.0), moved
+    def ours(self, kind):
+        work = self.work / kind.name.replace(" ", "_")
+        extra = self.options.dataplane.replace("\\n", "\n") + "\n" if self.options.dataplane else ""
+        dataplane = programs.Dataplane(self.options, work, self.work / "state", self.device(kind), self.descriptors,
+                                       self.memory_mib, extra)
+        moved = dataplane.window(self.options.seconds)
+        answered = moved.get("answered", 0.0)
+        if moved.get(f"rcode_{kind.rcode}", 0.0) < 0.99 * answered or answered == 0:
+            sys.exit(f"{self.tables.title}, {kind.name}: not the answers that this row is about: {moved}")
+        self.details[kind.name] = moved
+        return answered
 
-    def run_floor(self):
-        """One window of testpmd. Returns frames per second, from its own statistics of one second."""
-        command = ["dpdk-testpmd", "--lcores", f"0@{self.options.control_core},1@{self.options.core}",
-                   "-m", str(self.memory_mib), "--file-prefix", f"pharos-lane-{os.getpid()}", "--no-pci",
-                   "--vdev", self.device, "--log-level", "error"]
-        command += ["--in-memory"] if self.options.huge else ["--no-huge", "--no-shconf"]
-        command += ["--", "--forward-mode=5tswap", "--burst=64", "--nb-cores=1", f"--rxd={self.rings}",
-                    f"--txd={self.rings}", f"--total-num-mbufs={8 * self.rings - 1}", "--no-flush-rx",
-                    "--stats-period=1"]
-        # testpmd ends at a line on stdin; it draws its statistics on stdout.
-        floor = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                 text=True, errors="replace")
-        rates = []
-        deadline = time.monotonic() + self.options.settle + self.options.seconds + 30
-        try:
-            for line in floor.stdout:
-                found = re.search(r"Rx-pps:\s+(\d+)", line)
-                if found and int(found[1]) > 0:
-                    rates.append(int(found[1]))
-                if len(rates) > self.options.seconds + 1 or time.monotonic() > deadline:
-                    break
-        finally:
-            self._stop(floor)
-        if len(rates) < 2:
-            sys.exit("testpmd said no rates; its command: " + " ".join(command))
-        return statistics.median(rates[1:])  # the first one holds the start
+    def floor(self, kind):
+        return programs.Testpmd(self.options, self.device(kind), descriptors=self.descriptors,
+                                memory_mib=self.memory_mib).window(self.options.seconds)
 
-    @staticmethod
-    def _wait(daemon, condition):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if daemon.poll() is not None:
-                sys.exit(f"pharos-dataplane ended with {daemon.returncode}")
-            try:
-                if condition():
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        daemon.kill()
-        sys.exit("pharos-dataplane has no tables after 30 s: is the state directory that of a control plane?")
-
-    @staticmethod
-    def _stop(process):
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def rows(self):
+        harness.say(f"{self.tables.title}: {len(self.known):,} names, replay of {self.tables.frames:,} frames")
+        contestants = {}
+        for kind in self.tables.kinds:
+            contestants[kind.name] = lambda kind=kind: self.ours(kind)
+            contestants[kind.name + " floor"] = lambda kind=kind: self.floor(kind)
+        figures = harness.take_turns(contestants, self.options.turns)
+        rows = [harness.Row(f"{self.tables.title}: {kind.name}", "answers/s", figures[kind.name], "5tswap",
+                            figures[kind.name + " floor"], details=self.details[kind.name])
+                for kind in self.tables.kinds]
+        for kind, other in self.tables.beside:
+            rows.append(harness.Row(f"{self.tables.title}: {kind}", "answers/s", figures[kind], other, figures[other]))
+        return rows
 
 
-def measure(lane, options):
-    turns = []
-    for turn in range(options.turns):
-        answers, moved = lane.run_pharos()
-        floor = lane.run_floor()
-        if answers == 0:
-            sys.exit("not one answer; counters a second: " + json.dumps(moved))
-        turns.append({"answers_per_s": answers, "floor_per_s": floor, "ratio": answers / floor, "counters": moved})
-        say(f"turn {turn + 1}/{options.turns}: {answers / 1e6:.2f} M answers/s, floor {floor / 1e6:.2f} M/s, "
-            f"ratio {answers / floor:.3f}")
-    median = {key: statistics.median(turn[key] for turn in turns) for key in ("answers_per_s", "floor_per_s", "ratio")}
-    rcodes = {name: rate for name, rate in turns[-1]["counters"].items() if name.startswith("rcode_")}
-    return {"lane": "l1_pcap", "median": median, "rcodes_per_s": rcodes, "turns": turns,
-            "frames": options.frames, "seconds": options.seconds, "core": options.core, "huge_pages": options.huge,
-            "edns_share": options.edns, "seed": options.seed, "cpu": cpu_model(), "unix_time": int(time.time())}
+def measure(options):
+    harness.machine_of_run()
+    rows = []
+    for number, tables in enumerate(table_sets(options.names)):
+        with tempfile.TemporaryDirectory(prefix="pharos-l1-") as work:
+            rows += Lane(options, tables, Path(work) / str(number)).rows()
+    return rows
 
 
-def cpu_model():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
+def add_options(parser, seconds, turns):
+    cores = os.sched_getaffinity(0)
+    parser.add_argument("--build", type=Path, default=Path("build"), help="build directory (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=seconds, help="of each window (default %(default)s)")
+    parser.add_argument("--turns", type=int, default=turns, help="windows of each contestant (default %(default)s)")
+    parser.add_argument("--core", type=int, default=max(cores), help="measured core (the last)")
+    parser.add_argument("--control-core", type=int, default=min(cores), help="the other (the first)")
+    parser.add_argument("--huge", action="store_true", help="huge pages for all programs")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="where the figures go (default perf/results/LANE.local.json)")
+
+
+def require(*tools):
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        sys.exit(f"not installed: {', '.join(missing)} (scripts/setup perf installs what lanes need)")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=Path, default=Path("build"), help="build directory (default %(default)s)")
-    parser.add_argument("--state", type=Path, required=True, help="state directory with tables/ in it")
-    parser.add_argument("--queries", type=Path, required=True, help="'name TYPE' a line, as for dnsperf")
-    parser.add_argument("--frames", type=int, default=4096, help="different queries in the replay (default %(default)s)")
-    parser.add_argument("--clients", default="198.18.0.0/16", help="prefix of the sources (default %(default)s)")
-    parser.add_argument("--edns", type=float, default=0.7, help="share with an OPT record (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each window (default %(default)s)")
-    parser.add_argument("--settle", type=float, default=1.0, help="seconds before each window (default %(default)s)")
-    parser.add_argument("--turns", type=int, default=3, help="windows of each program (default %(default)s)")
-    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="measured core (the last)")
-    parser.add_argument("--control-core", type=int, default=min(os.sched_getaffinity(0)), help="the other (the first)")
-    parser.add_argument("--huge", action="store_true", help="huge pages for both programs")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=Path("perf/results/l1_pcap.local.json"),
-                        help="where the figures go (default %(default)s)")
+    parser.add_argument("names", nargs="?", type=int, help="only A queries, for this many names")
+    parser.add_argument("--dataplane", default="", help="more lines for the configuration's section 'dataplane'")
+    add_options(parser, seconds=2.0, turns=5)
     options = parser.parse_args()
-    if shutil.which("dpdk-testpmd") is None:
-        sys.exit("dpdk-testpmd is missing: apt-get install dpdk-dev")
-    if not (options.state / "tables").is_dir():
-        sys.exit(f"{options.state} has no tables/: give the state directory of a pharos-controlplane's data plane")
-    with tempfile.TemporaryDirectory(prefix="pharos-l1-") as work:
-        lane = Lane(options, Path(work))
-        lane.prepare()
-        result = measure(lane, options)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    median = result["median"]
-    print(f"L1 pcap: {median['answers_per_s'] / 1e6:.2f} M answers/s, 5tswap floor {median['floor_per_s'] / 1e6:.2f} M/s,"
-          f" ratio {median['ratio']:.3f} (median of {options.turns})")
-    print("rcodes: " + ", ".join(f"{name[6:]} {rate / 1e6:.2f} M/s" for name, rate in result["rcodes_per_s"].items()))
+    options.build = options.build.resolve()
+    require("dpdk-testpmd")
+    rows = measure(options)
+    print(harness.describe(harness.machine_of_run()))
+    print(harness.table(rows))
+    shown = {key: str(value) for key, value in vars(options).items()}
+    harness.save(options.json or Path("perf/results/l1_pcap.local.json"), "L1 pcap", rows, shown)
 
 
 if __name__ == "__main__":

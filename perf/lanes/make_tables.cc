@@ -6,6 +6,7 @@
 #include "pharos/controlplane/image/catalog_builder.hh"
 #include "pharos/controlplane/image/locale_builder.hh"
 #include "pharos/controlplane/image/ranking_builder.hh"
+#include "pharos/controlplane/locale/csv_import.hh"
 #include "pharos/controlplane/zone/load_zone.hh"
 #include "pharos/dataplane/table/table_files.hh"
 
@@ -14,7 +15,9 @@
 #include <CLI/CLI.hpp>
 #include <spdlog/fmt/fmt.h>
 
+#include <array>
 #include <fstream>
+#include <map>
 #include <random>
 
 namespace {
@@ -32,8 +35,10 @@ struct Options {
   std::uint32_t names = 10000;
   unsigned addresses = 1;
   unsigned locales = 1;
+  std::string countries;
   std::uint64_t seed = 1;
   bool services = false;
+  bool ipv6 = false;
 };
 
 [[nodiscard]] std::string label_of(std::uint32_t i) {
@@ -66,6 +71,10 @@ Status fill_zone(const Options& options, ZoneData& zone) {
       const Be32 address(address_of(options, i, k));
       if (auto status = zone.add(name->view(), 1, ttl_s, object_bytes(address)); !status)
         return status;
+      if (!options.ipv6) continue;
+      const std::array<Be32, 4> wide{Be32(0x20010db8), Be32(0), Be32(0), address};
+      if (auto status = zone.add(name->view(), 28, ttl_s, object_bytes(wide)); !status)
+        return status;
     }
   }
   const ZoneReport report = zone.finish();
@@ -73,8 +82,26 @@ Status fill_zone(const Options& options, ZoneData& zone) {
   return {};
 }
 
+// A locale for each country of the files country-ipv4.csv.gz and country-ipv6.csv.gz.
+[[nodiscard]] Result<LocaleTable> read_countries(const std::string& folder) {
+  LocaleTable table{{"default"}, {}};
+  std::map<std::string, std::uint16_t> known;
+  for (const char* file : {"/country-ipv4.csv.gz", "/country-ipv6.csv.gz"}) {
+    const auto read = read_csv(folder + file, [&](const CsvLine& line, std::uint32_t) -> Status {
+      const auto next = static_cast<std::uint16_t>(table.names.size());
+      const auto [at, fresh] = known.emplace(std::string(line.value), next);
+      if (fresh) table.names.emplace_back(line.value);
+      for (const auto& prefix : line.prefixes) table.prefixes.push_back({prefix, at->second});
+      return {};
+    });
+    if (!read) return std::unexpected(read.error());
+  }
+  return table;
+}
+
 // Locale l takes 10.l.0.0/16, so that generated clients spread over all.
-[[nodiscard]] LocaleTable make_locales(const Options& options) {
+[[nodiscard]] Result<LocaleTable> make_locales(const Options& options) {
+  if (!options.countries.empty()) return read_countries(options.countries);
   LocaleTable table{{"default"}, {}};
   for (unsigned l = 1; l < options.locales; ++l) {
     table.names.push_back("locale" + std::to_string(l));
@@ -154,10 +181,11 @@ Status make(const Options& options) {
                                      pools_digest(pools), key, version);
   if (!catalog) return std::unexpected(catalog.error());
   steps.done("catalog", catalog->size());
-  const LocaleTable locales = make_locales(options);
-  const auto map = build_locale_image(locales, version);
+  const auto locales = make_locales(options);
+  if (!locales) return std::unexpected(locales.error());
+  const auto map = build_locale_image(*locales, version);
   if (!map) return std::unexpected(map.error());
-  const auto base = make_ranking(options, pools, locales, version);
+  const auto base = make_ranking(options, pools, *locales, version);
   if (!base) return std::unexpected(base.error());
   steps.done("locale map and ranking", map->size() + base->size());
 
@@ -202,6 +230,10 @@ int main(int argc, char** argv) {
   app.add_option("--locales", options.locales, "client locales, of 10.N.0.0/16 each")
       ->capture_default_str()
       ->check(CLI::Range(1U, 256U));
+  app.add_option(
+      "--countries", options.countries,
+      "folder of country-ipv4.csv.gz and country-ipv6.csv.gz: a locale for each country");
+  app.add_flag("--ipv6", options.ipv6, "an AAAA record beside each A");
   app.add_option("--seed", options.seed, "of the name table's hash key")->capture_default_str();
   app.add_flag("--services", options.services,
                "answer from the ranking, a pool a name, instead of from the zone");

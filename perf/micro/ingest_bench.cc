@@ -184,7 +184,8 @@ class SocketLoad {
     sockaddr_storage system{};
     const auto length = to_system(to, system);
     fd_ = UniqueFd(::socket(system.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&system), length) != 0) std::abort();
+    if (!fd_ || ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&system), length) != 0)
+      std::abort();
   }
   void fill() const {
     for (const auto& datagram : datagrams_)

@@ -39,7 +39,7 @@ constexpr auto start_limit = std::chrono::seconds(10);
     const UniqueFd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_in address = loopback(0);
     socklen_t bytes = sizeof address;
-    if (::bind(tcp.get(), reinterpret_cast<sockaddr*>(&address), bytes) != 0 ||
+    if (!tcp || !udp || ::bind(tcp.get(), reinterpret_cast<sockaddr*>(&address), bytes) != 0 ||
         ::getsockname(tcp.get(), reinterpret_cast<sockaddr*>(&address), &bytes) != 0) {
       return fail_errno("bind", "loopback");
     }
@@ -157,8 +157,7 @@ Status Peer::launch(const std::string& program, std::span<const ZoneFile> zones)
   if (pid_ == 0) {
     ::setpgid(0, 0);
     const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    ::dup2(out, 1);
-    ::dup2(out, 2);
+    if (out < 0 || ::dup2(out, 1) < 0 || ::dup2(out, 2) < 0) ::_exit(126);
     ::execv(program.c_str(), arguments.data());
     ::_exit(127);
   }

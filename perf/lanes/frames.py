@@ -6,6 +6,7 @@ order that the seed fixes, so that a lane asks the same questions in the same or
 """
 import argparse
 import ipaddress
+import itertools
 import random
 import struct
 import sys
@@ -56,10 +57,33 @@ def ones_sum(data):
     return total
 
 
-def message(ident, name, kind, edns):
+def message(ident, name, kind, edns, options=b""):
     flags = 0x0100 if ident % 2 else 0x0000  # RD in half of them, as resolvers and stubs do
     body = struct.pack("!6H", ident, flags, 1, 0, 0, 1 if edns else 0) + name + struct.pack("!2H", kind, 1)
-    return body + (b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0) if edns else b"")
+    return body + (b"\0" + struct.pack("!HHIH", 41, 1232, 0, len(options)) + options if edns else b"")
+
+
+def client_subnet(address):
+    """An ECS option (RFC 7871) of the /24 of an IPv4 address."""
+    return struct.pack("!HHHBB", 8, 7, 1, 24, 0) + address.packed[:3]
+
+
+def zipf_order(queries, count, draw, exponent=1.0):
+    """`count` queries, the k-th most popular one by 1/k^exponent; which one that is, is drawn."""
+    ranked = list(queries)
+    draw.shuffle(ranked)
+    weights = list(itertools.accumulate(1 / (k + 1) ** exponent for k in range(len(ranked))))
+    return draw.choices(ranked, cum_weights=weights, k=count)
+
+
+def uniform_order(queries, count, draw):
+    """`count` queries, each as often as any other, give or take one."""
+    order = []
+    while len(order) < count:
+        turn = list(queries)
+        draw.shuffle(turn)
+        order += turn[:count - len(order)]
+    return order
 
 
 def frame(mac, source, source_port, destination, payload):
@@ -86,17 +110,15 @@ def write_pcap(path, frames):
             out.write(struct.pack("<IIII", 0, number % 1_000_000, len(data), len(data)) + data)
 
 
-def make(queries, count, mac, destination, clients, edns_share, seed):
+def make(queries, count, mac, destination, clients, edns_share, seed, subnet_share=0.0, zipf=False):
     """Frames of `count` queries to `destination` from clients of the prefix `clients`."""
     draw = random.Random(seed)
     span = min(clients.num_addresses - 2, 1 << 32)
-    order = list(queries)
-    for number in range(count):
-        if number % len(order) == 0:
-            draw.shuffle(order)
-        name, kind = order[number % len(order)]
+    for name, kind in (zipf_order if zipf else uniform_order)(queries, count, draw):
         source = clients.network_address + 1 + draw.randrange(span)
-        payload = message(draw.randrange(65536), name, kind, draw.random() < edns_share)
+        subnet = client_subnet(ipaddress.ip_address(draw.randrange(1 << 24, 224 << 24))) \
+            if draw.random() < subnet_share else b""
+        payload = message(draw.randrange(65536), name, kind, subnet or draw.random() < edns_share, subnet)
         yield frame(mac, source, draw.randrange(1024, 65536), destination, payload)
 
 
@@ -109,6 +131,9 @@ def main():
     parser.add_argument("--destination", default="192.0.2.53", help="destination address (default %(default)s)")
     parser.add_argument("--clients", default="198.18.0.0/16", help="prefix of the sources (default %(default)s)")
     parser.add_argument("--edns", type=float, default=0.7, help="share with an OPT record (default %(default)s)")
+    parser.add_argument("--subnets", type=float, default=0.0,
+                        help="share with a client subnet of their own (default %(default)s)")
+    parser.add_argument("--zipf", action="store_true", help="the k-th name by 1/k instead of all alike")
     parser.add_argument("--seed", type=int, default=1, help="of every choice (default %(default)s)")
     options = parser.parse_args()
     destination = ipaddress.ip_address(options.destination)
@@ -117,7 +142,7 @@ def main():
         parser.error("--destination and --clients are of different families")
     mac = bytes.fromhex(options.mac.replace(":", ""))
     write_pcap(options.pcap, make(read_queries(options.queries), options.count, mac, destination, clients,
-                                  options.edns, options.seed))
+                                  options.edns, options.seed, options.subnets, options.zipf))
 
 
 if __name__ == "__main__":
