@@ -145,11 +145,10 @@ Result<Json> explain(const EngineSide& side, const Question& question) {
   const auto& source = world.service(world.pools[view.answered_by].service);
 
   const bool slotted = content.slots.size() > 1;
-  // The data plane's default key: the same on all responders, so that a client keeps its slot on
-  // any of them.
-  const auto slot = slotted ? ranking::client_hash(question.client, ranking::ClientHashKey{}) %
-                                  static_cast<std::uint32_t>(content.slots.size())
-                            : 0U;
+  const auto slot =
+      slotted ? ranking::client_hash(question.client, tables.catalog.summary().client_key) %
+                    static_cast<std::uint32_t>(content.slots.size())
+              : 0U;
   const unsigned slot_scope =
       question.client.is_ipv4() ? ranking::slot_prefix_ipv4_bits : ranking::slot_prefix_ipv6_bits;
   Json result = {{"name", question.name},

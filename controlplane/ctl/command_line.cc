@@ -394,12 +394,17 @@ class CommandLine {
     auto* check = add(config, "check", "check a configuration file, without a daemon",
                       [this] { return check_config(files_.at(0), options_.as_json, terminal_); });
     check->add_option("file", files_, "the configuration file")->required()->expected(1);
-    auto* key = add_group("key", "keys of beacons");
-    auto* generate =
-        add(key, "generate", "print a fresh key as a line of the configuration",
-            [this] { return generate_key(key_id_, bare_, options_.as_json, terminal_); });
+    auto* key = add_group("key", "keys of beacons and cookies");
+    auto* generate = add(
+        key, "generate", "print a fresh key as a line of the configuration",
+        [this] { return generate_key({key_id_, key_bytes_, bare_}, options_.as_json, terminal_); });
     generate->add_option("--id", key_id_, "id of the key")
         ->check(CLI::Range(0, 255))
+        ->capture_default_str();
+    generate
+        ->add_option("--bytes", key_bytes_,
+                     "length of the secret: 32 of beacons, 16 of cookies and of the client key")
+        ->check(CLI::IsMember({16U, 32U}))
         ->capture_default_str();
     generate->add_flag("--bare", bare_, "only the secret, for a key file");
     add(&app_, "version", "version of pharosctl",
@@ -418,7 +423,7 @@ class CommandLine {
   std::string name_, target_, weight_, client_, type_ = "A";
   std::vector<std::string> files_, words_;
   double exponent_ = 1;
-  unsigned key_id_ = 1;
+  unsigned key_id_ = 1, key_bytes_ = 32;
   bool force_ = false, bare_ = false;
 };
 

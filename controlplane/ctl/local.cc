@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sodium.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <optional>
@@ -158,20 +159,25 @@ Status check_zone_file(const std::string& origin, const std::string& file, bool 
   return {};
 }
 
-Status generate_key(unsigned id, bool bare, bool as_json, const Terminal& terminal) {
+Status generate_key(const NewKey& key, bool as_json, const Terminal& terminal) {
   if (sodium_init() < 0) {
     return fail(ErrorCode::unavailable, "the system gives no random numbers", "libsodium");
   }
   std::array<unsigned char, 32> secret{};
-  randombytes_buf(secret.data(), secret.size());
+  const std::size_t bytes = std::min<std::size_t>(key.bytes, secret.size());
+  randombytes_buf(secret.data(), bytes);
   std::array<char, 2 * secret.size() + 1> text{};
-  sodium_bin2hex(text.data(), text.size(), secret.data(), secret.size());
+  sodium_bin2hex(text.data(), text.size(), secret.data(), bytes);
+  const bool of_beacons = bytes == secret.size();  // others have no id
   if (as_json) {
-    print_json({{"id", id}, {"secret", text.data()}}, terminal);
-  } else if (bare) {
+    json line = {{"secret", text.data()}};
+    if (of_beacons) line["id"] = key.id;
+    print_json(line, terminal);
+  } else if (key.bare) {
     terminal.out << text.data() << "\n";
   } else {
-    terminal.out << "{id: " << id << ", secret: \"" << text.data() << "\"}\n";
+    terminal.out << "{" << (of_beacons ? "id: " + std::to_string(key.id) + ", " : "")
+                 << "secret: \"" << text.data() << "\"}\n";
   }
   sodium_memzero(secret.data(), secret.size());
   sodium_memzero(text.data(), text.size());

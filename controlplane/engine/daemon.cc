@@ -13,7 +13,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
+#include <span>
+#include <string_view>
 
 namespace pharos::controlplane {
 namespace {
@@ -21,18 +24,16 @@ namespace {
 constexpr Duration control_turn = milliseconds(200);
 constexpr std::chrono::milliseconds keeper_turn{250};
 
-Result<dns::NameHashKey> make_hash_key(std::uint64_t seed) {
-  dns::NameHashKey key;
-  if (seed != 0) {  // the same tables for the same seed
-    crypto_generichash(reinterpret_cast<unsigned char*>(key.bytes.data()), key.bytes.size(),
-                       reinterpret_cast<const unsigned char*>(&seed), sizeof seed, nullptr, 0);
-    return key;
+// A key that nobody can foresee; from a seed, the same key for the same purpose each time.
+Status make_key(std::span<std::byte> key, std::uint64_t seed, std::string_view purpose) {
+  if (seed != 0) {
+    crypto_generichash(reinterpret_cast<unsigned char*>(key.data()), key.size(),
+                       reinterpret_cast<const unsigned char*>(&seed), sizeof seed,
+                       reinterpret_cast<const unsigned char*>(purpose.data()), purpose.size());
+  } else if (::getrandom(key.data(), key.size(), 0) != static_cast<ssize_t>(key.size())) {
+    return fail_errno("getrandom", std::string(purpose));
   }
-  if (::getrandom(key.bytes.data(), key.bytes.size(), 0) !=
-      static_cast<ssize_t>(key.bytes.size())) {
-    return fail_errno("getrandom", "hash key");
-  }
-  return key;
+  return {};
 }
 
 std::string joined(const std::vector<std::string>& parts) {
@@ -93,7 +94,7 @@ Status Daemon::start_parts(bool force) {
   const Version first{std::max<std::uint64_t>(remembered.version.epoch, 1),
                       remembered.version.generation + 1};
   std::string broken_zone;
-  auto tables = build_tables(config_, hash_key_, first, {}, broken_zone);
+  auto tables = build_tables(config_, keys_for(*config_), first, {}, broken_zone);
   if (!tables) return std::unexpected(std::move(tables).error());
   if (!force) {
     auto checked =
@@ -116,15 +117,34 @@ Status Daemon::open_store() {
   store_ = std::move(*store);
   const auto& remembered = store_->remembered();
   if (!remembered.alarm.empty()) spdlog::error("{}", remembered.alarm);
-  if (remembered.hash_key && config_->controlplane.seed == 0) {
-    hash_key_ = *remembered.hash_key;
-    return {};
+  return make_keys();
+}
+
+// Kept from before, so that a restart deals no client anew.
+Status Daemon::make_keys() {
+  const auto& remembered = store_->remembered();
+  const auto seed = config_->controlplane.seed;
+  if (remembered.hash_key && seed == 0) {
+    keys_.names = *remembered.hash_key;
+  } else {
+    if (auto made = make_key(keys_.names.bytes, seed, "key of the name table"); !made) return made;
+    store_->save_hash_key(keys_.names);
   }
-  auto key = make_hash_key(config_->controlplane.seed);
-  if (!key) return std::unexpected(std::move(key).error());
-  hash_key_ = *key;
-  store_->save_hash_key(hash_key_);
+  if (remembered.client_key && seed == 0) {
+    keys_.clients = *remembered.client_key;
+  } else {
+    if (auto made = make_key(keys_.clients, seed, "key of the client slots"); !made) return made;
+    store_->save_client_key(keys_.clients);
+  }
   return {};
+}
+
+// The configured client key, a fleet's, beats our own.
+CatalogKeys Daemon::keys_for(const config::Config& config) const {
+  CatalogKeys keys = keys_;
+  if (config.controlplane.client_key)
+    keys.clients = std::bit_cast<ranking::ClientHashKey>(*config.controlplane.client_key);
+  return keys;
 }
 
 Status Daemon::start_ingest() {
@@ -287,8 +307,8 @@ Result<ReloadReport> Daemon::reload_locked(const ReloadRequest& request) {
   }
   const ZoneReuse reuse{former.get(), request.zone, request.every_zone};
   std::string broken_zone;
-  auto tables =
-      build_tables(*config, hash_key_, {version.epoch, version.generation + 1}, reuse, broken_zone);
+  auto tables = build_tables(*config, keys_for(**config), {version.epoch, version.generation + 1},
+                             reuse, broken_zone);
   if (!tables) {
     const std::lock_guard lock(state_mutex_);
     if (!broken_zone.empty()) stale_zones_[broken_zone] = tables.error().text();

@@ -128,6 +128,8 @@ std::vector<std::string> differences(const Tables& former, const Tables& next) {
         "directories, sockets, listening addresses or cores changed: they take effect after a "
         "restart");
   }
+  if (former.catalog.summary().client_key != next.catalog.summary().client_key)
+    changed.emplace_back("client key changed: clients are dealt to slots anew");
   if (!std::ranges::equal(behind_header(former.locale_image), behind_header(next.locale_image))) {
     changed.emplace_back("locale prefixes changed");
   }

@@ -57,13 +57,13 @@ Result<ZoneState> zone_of(const config::ZoneConfig& zone, const ZoneReuse& reuse
   return state;
 }
 
-Status add_catalog(Tables& tables, const dns::NameHashKey& key, Version version) {
+Status add_catalog(Tables& tables, const CatalogKeys& keys, Version version) {
   std::vector<const ZoneData*> zones;
   for (const auto& [id, state] : tables.zones) zones.push_back(&state.zone->data);
   const auto pools = pools_of(*tables.world->config);
   const auto bindings = bindings_of(*tables.world->config, pools);
   auto image = build_catalog(zones, bindings, static_cast<std::uint32_t>(pools.size()),
-                             pools_digest(pools), key, version);
+                             pools_digest(pools), keys, version);
   if (!image) return std::unexpected(std::move(image).error());
   auto sealed = SealedImage::seal(ImageKind::catalog, *image);
   if (!sealed) return std::unexpected(std::move(sealed).error());
@@ -131,7 +131,7 @@ Result<SealedImage> SealedImage::seal(ImageKind kind, ConstBytes bytes) {
 }
 
 Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config::Config> config,
-                                                   const dns::NameHashKey& key, Version version,
+                                                   const CatalogKeys& keys, Version version,
                                                    const ZoneReuse& reuse,
                                                    std::string& broken_zone) {
   auto tables = std::make_shared<Tables>();
@@ -148,7 +148,7 @@ Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config:
   auto world = make_world(std::move(config), locales->names);
   if (!world) return std::unexpected(std::move(world).error());
   tables->world = std::move(*world);
-  if (auto added = add_catalog(*tables, key, version); !added)
+  if (auto added = add_catalog(*tables, keys, version); !added)
     return std::unexpected(added.error());
   if (auto added = add_locales(*tables, *locales, version); !added)
     return std::unexpected(added.error());

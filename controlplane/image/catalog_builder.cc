@@ -40,8 +40,8 @@ namespace node_flag = catalog::node_flag;
 
 class Builder {
  public:
-  Builder(std::uint32_t pool_count, const dns::NameHashKey& key)
-      : pool_count_(pool_count), key_(key), records_(key) {}
+  Builder(std::uint32_t pool_count, const CatalogKeys& keys)
+      : pool_count_(pool_count), keys_(keys), records_(keys.names) {}
 
   Result<ImageBuffer> build(std::span<const ZoneData* const> zones,
                             std::span<const PoolBinding> bindings, std::uint64_t pools_id,
@@ -338,7 +338,8 @@ class Builder {
                   "use another hash key");
     }
     catalog::Summary summary{};
-    summary.hash_key = key_;
+    summary.hash_key = keys_.names;
+    summary.client_key = keys_.clients;
     summary.pool_count = pool_count_;
     summary.label_count_max = records_.label_count_max();
     summary.node_count = records_.node_count();
@@ -361,7 +362,7 @@ class Builder {
   }
 
   std::uint32_t pool_count_;
-  dns::NameHashKey key_;
+  CatalogKeys keys_;
   CatalogZones zones_;
   CatalogAnswers answers_{zones_};
   CatalogRecords records_;
@@ -389,9 +390,9 @@ std::vector<PoolBinding> bindings_of(const config::Config& config, std::span<con
 
 Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
                                   std::span<const PoolBinding> bindings, std::uint32_t pool_count,
-                                  std::uint64_t pools_id, const dns::NameHashKey& key,
+                                  std::uint64_t pools_id, const CatalogKeys& keys,
                                   Version version) {
-  return Builder(pool_count, key).build(zones, bindings, pools_id, version);
+  return Builder(pool_count, keys).build(zones, bindings, pools_id, version);
 }
 
 }  // namespace pharos::controlplane

@@ -51,6 +51,9 @@ void read_meta(Database& database, Remembered& into) {
     if (name == "hash_key" && rows.blob(1).size() == sizeof(dns::NameHashKey)) {
       into.hash_key = load<dns::NameHashKey>(rows.blob(1).data());
     }
+    if (name == "client_key" && rows.blob(1).size() == sizeof(ranking::ClientHashKey)) {
+      into.client_key = load<ranking::ClientHashKey>(rows.blob(1).data());
+    }
   }
 }
 
@@ -240,6 +243,14 @@ void Store::save_version(Version version) {
 void Store::save_hash_key(const dns::NameHashKey& key) {
   state_->add([key](Database& database) {
     return database.prepare("INSERT OR REPLACE INTO meta VALUES ('hash_key', ?1)")
+        .bind(1, object_bytes(key))
+        .run();
+  });
+}
+
+void Store::save_client_key(const ranking::ClientHashKey& key) {
+  state_->add([key](Database& database) {
+    return database.prepare("INSERT OR REPLACE INTO meta VALUES ('client_key', ?1)")
         .bind(1, object_bytes(key))
         .run();
   });

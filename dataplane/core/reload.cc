@@ -36,6 +36,8 @@ ConfigChanges compare(const config::Config& running, const config::Config& next)
   live("dataplane.nsid", was.nsid == is.nsid);
   live("dataplane.udp_payload_max", was.udp_payload_max_bytes == is.udp_payload_max_bytes);
   live("dataplane.ecs", was.ecs == is.ecs);
+  live("dataplane.rate_limit", was.rate_limit == is.rate_limit);
+  live("dataplane.cookies", was.cookies == is.cookies);
 
   restart("run_directory", running.run_directory == next.run_directory);
   restart("state_directory", running.state_directory == next.state_directory);
@@ -59,6 +61,8 @@ void apply_live(config::Config& running, const config::Config& next) {
   running.dataplane.nsid = next.dataplane.nsid;
   running.dataplane.udp_payload_max_bytes = next.dataplane.udp_payload_max_bytes;
   running.dataplane.ecs = next.dataplane.ecs;
+  running.dataplane.rate_limit = next.dataplane.rate_limit;
+  running.dataplane.cookies = next.dataplane.cookies;
 }
 
 ServeOptions serve_options(const config::Config& config) {

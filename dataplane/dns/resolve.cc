@@ -112,7 +112,7 @@ class Resolution {
   // Answers of pools point to their owner only, whatever its length.
   [[nodiscard]] Next answer_pool(const catalog::Node& node, std::uint32_t pool) noexcept {
     const IpAddress& client = client_of(query_, request_, options_);
-    const Steered steered = steer(root_, pool, client, state_.slot_key);
+    const Steered steered = steer(root_, pool, client);
     reply_.set_scope(steered.scope_length);
     if (steered.answer == nullptr) return deny(node, dns::Rcode::noerror);
     counters_.count(Counter::answers_ranked);

@@ -191,7 +191,7 @@ void parse_stage(Burst& burst) noexcept {
     Work& work = state.work[i];
     dns::FoldedName& name = state.names[i];
     work.careful = work.absent = false;
-    work.scope = 0;
+    work.scope = work.rate_class = 0;
     if (!parse_plain(query.message, query.length, work.request, state.options[i], name) &&
         !parse_carefully(burst, i)) {
       continue;
@@ -282,11 +282,12 @@ void locate_stage(Burst& burst) noexcept {
 }
 
 void cell_stage(Burst& burst) noexcept {
+  const auto& client_key = burst.root.catalog.summary().client_key;
   for (unsigned n = 0; n < burst.pool_count; ++n) {
     const std::uint8_t i = burst.pool[n];
     Work& work = burst.state.work[i];
     const IpAddress& client = client_of(burst.queries[i], work.request, burst.state.options[i]);
-    work.steering = read_cell(work.place, client, burst.state.slot_key);
+    work.steering = read_cell(work.place, client, client_key);
     work.scope = work.steering.scope_length;
     __builtin_prefetch(burst.root.ranking.at(work.steering.cell & ~ranking::slotted_bit));
   }
@@ -446,7 +447,6 @@ ServeState::ServeState(const ServeOptions& options) : impl_(std::make_unique<Imp
       std::max<std::uint16_t>(options.udp_payload_max_bytes, dns::udp_payload_min_bytes);
   if (!options.ecs_enabled) state.edns_heard = static_cast<std::uint8_t>(~edns_flag::client_subnet);
   state.cookie_secret = options.cookie_secret;
-  state.slot_key = options.slot_key;
   state.nsid = options.nsid.substr(0, nsid_bytes_max);
   state.version_text = options.version_text.substr(0, server_text_bytes_max);
   state.server_id = options.server_id.substr(0, server_text_bytes_max);
@@ -456,8 +456,9 @@ ServeState::ServeState(const ServeOptions& options) : impl_(std::make_unique<Imp
 
 ServeState::~ServeState() = default;
 
-void ServeState::set_time(std::uint32_t wall_s) noexcept {
+void ServeState::set_time(std::uint32_t wall_s, Instant now) noexcept {
   impl_->wall_s = wall_s;
+  impl_->now = now;
 }
 
 void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> queries,

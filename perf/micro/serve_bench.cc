@@ -159,7 +159,7 @@ void serve_queries(benchmark::State& state, Kind kind) {
   const TableRoot& root = tables(names);
   Ring ring(kind, names, false);
   ServeState serving{ServeOptions{}};
-  serving.set_time(1'700'000'000);
+  serving.set_time(1'700'000'000, {});
   CoreCounters counters;
   std::array<Query, burst> queries;
   for (unsigned i = 0; i < burst; ++i) {
@@ -190,7 +190,7 @@ void turn(benchmark::State& state, Kind kind) {
   const std::uint8_t flags =
       state.range(1) != 0 ? receive_flag::ipv4_checksum_good | receive_flag::udp_checksum_good : 0;
   ServeState serving{ServeOptions{}};
-  serving.set_time(1'700'000'000);
+  serving.set_time(1'700'000'000, {});
   CoreCounters counters;
   auto frames = std::make_unique<FrameBurst>();
   unsigned first = 0;

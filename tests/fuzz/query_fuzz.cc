@@ -42,7 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const auto root = packets::example_world();
   static ServeState with_subnets(options(true));
   static ServeState without_subnets(options(false));
-  with_subnets.set_time(1'700'000'000);
+  with_subnets.set_time(1'700'000'000, {});
 
   Query query;
   query.length = static_cast<std::uint16_t>(size - 2);

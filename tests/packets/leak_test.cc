@@ -106,7 +106,7 @@ TEST_P(LeakTest, NoReplyDependsOnWhatTheBufferHeldBefore) {
   std::mt19937 random(GetParam());
   const auto requests = all_requests();
   ServeState state(query_options());
-  state.set_time(wall_s);
+  state.set_time(wall_s, {});
   unsigned replies = 0;
   for (int i = 0; i < 4000; ++i) {
     const Octets message = mutated(requests[random() % requests.size()], requests, random);
@@ -135,7 +135,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, LeakTest, testing::Range(1U, 6U));
 // A row's request against every MTU: the reply is whole, or truncated, or none; and it says Don't Fragment.
 TEST(FragmentTest, NoReplyIsLongerThanTheMtuAndNoneMayBeFragmented) {
   ServeState state(query_options());
-  state.set_time(wall_s);
+  state.set_time(wall_s, {});
   const Edns large{.payload = 4096};
   for (const auto& message : {ask("big.example", type_a, large), ask("mxs.example", type_mx, large),
                               ask("huge.example", type_txt, large),
@@ -165,7 +165,7 @@ TEST(TwoServersTest, AReplyOfOneIsNoQueryToTheOther) {
   std::mt19937 random(7);
   const auto requests = all_requests();
   ServeState state(query_options());
-  state.set_time(wall_s);
+  state.set_time(wall_s, {});
   std::array<unsigned, 16> rcodes{};
   const auto exchange = [&](const Octets& message) {
     for (const bool ipv6 : {false, true}) {
@@ -191,7 +191,7 @@ TEST(TwoServersTest, AReplyOfOneIsNoQueryToTheOther) {
 // Whatever the other 15 header bits say: QR alone decides, and what has it is never answered.
 TEST(TwoServersTest, EveryHeaderWithQrIsDropped) {
   ServeState state(query_options());
-  state.set_time(wall_s);
+  state.set_time(wall_s, {});
   for (unsigned flags = 0; flags <= 0xffff; ++flags) {
     const Octets message = ask("www.example", type_a, 1, flags);
     const Passage passage(state, udp_frame(text_of(false), 53, 53, message), 600, Fill::ascending,

@@ -76,7 +76,7 @@ TEST(QueryBytesTest, ABurstAnswersAsItsQueriesWouldAlone) {
       rows.push_back(row);
   }
   ServeState state(query_options());
-  state.set_time(wall_s);
+  state.set_time(wall_s, {});
   for (const std::size_t burst : {2U, 7U, 32U, 64U}) {
     for (std::size_t first = 0; first < rows.size(); first += burst) {
       std::vector<Octets> buffers;

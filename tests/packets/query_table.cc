@@ -13,7 +13,7 @@ ServeOptions query_options() {
   ServeOptions o;
   o.nsid = "pop1";
   o.version_text = "pharos";
-  for (unsigned i = 0; i < 16; ++i) o.cookie_secret[i] = o.slot_key[i] = static_cast<std::byte>(i);
+  for (unsigned i = 0; i < 16; ++i) o.cookie_secret[i] = static_cast<std::byte>(i);
   return o;
 }
 
@@ -28,7 +28,7 @@ void PrintTo(const QueryRow& row, std::ostream* out) {
 
 QueryReply serve(const QueryRow& row) {
   ServeState state(row.options);
-  state.set_time(wall_s);
+  state.set_time(wall_s, {});
   const std::size_t bytes =
       std::max<std::size_t>(row.request.size(), row.capacity) + query_slack_bytes;
   const auto buffer = std::make_unique<std::byte[]>(bytes);

@@ -88,10 +88,14 @@ class World {
     for (unsigned i = 0; i < key.bytes.size(); ++i)
       key.bytes[i] = static_cast<std::byte>(i * 7 + 3);
 
+    ranking::ClientHashKey client_key;
+    for (unsigned i = 0; i < client_key.size(); ++i) client_key[i] = static_cast<std::byte>(i);
+
     auto pools = pools_;
     if (pools.empty()) pools.push_back("none");
-    auto catalog = controlplane::build_catalog(
-        zones, bindings_, static_cast<std::uint32_t>(pools.size()), pools_id, key, version);
+    auto catalog =
+        controlplane::build_catalog(zones, bindings_, static_cast<std::uint32_t>(pools.size()),
+                                    pools_id, {key, client_key}, version);
     auto map = controlplane::build_locale_image(locales, version);
     controlplane::RankingBuilder ranking(pools, locales.names, pools_id,
                                          controlplane::locales_id_of(locales.names));

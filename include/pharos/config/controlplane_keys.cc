@@ -105,6 +105,16 @@ const Table* table_of<ControlplaneConfig>() {
               "a reload that removes more of the names than this needs --force", "20%"),
           key("seed", &C::seed, whole(0, std::numeric_limits<std::uint64_t>::max()),
               "of every random choice; 0: from the system", "42"),
+          key_into<C>("client_key_file", file_path(),
+                      "a file whose first line is a secret of 16 bytes, closed to other users: it "
+                      "deals clients to the variants of answers, alike on all hosts that have the "
+                      "same; default: one made at the first start",
+                      "/etc/pharos/client.key",
+                      [](Reader& reader, const Node& node, C& to, const std::string& path) {
+                        std::array<std::uint8_t, 16> secret{};
+                        if (reader.secrets && read_secret_file(reader, node, path, secret))
+                          to.client_key = secret;
+                      }),
           key("health", &C::health, object<HealthConfig>(), "see below"),
           key("score", &C::score, object<ScoreConfig>(), "see below"),
       }};

@@ -174,9 +174,9 @@ const Table* table_of<DataplaneConfig>() {
   using C = DataplaneConfig;
   static const Table table{
       "dataplane",
-      "The packet process. `nsid`, `udp_payload_max` and `ecs` change with a reload (SIGHUP); all "
-      "else at a "
-      "restart of `pharos-dataplane`.",
+      "The packet process. `nsid`, `udp_payload_max`, `ecs`, `rate_limit` and `cookies` change "
+      "with a "
+      "reload (SIGHUP); all else at a restart of `pharos-dataplane`.",
       {
           key("huge_pages", &C::huge_pages,
               choice<HugePages>({{"automatic", HugePages::automatic},
@@ -199,6 +199,8 @@ const Table* table_of<DataplaneConfig>() {
               "answered to EDNS NSID (RFC 5001); default: none", "fra-1"),
           key("ecs", &C::ecs, boolean(),
               "use the client subnet of a query (RFC 7871) to find its locale", "false"),
+          key("rate_limit", &C::rate_limit, object<RateLimitConfig>(), "see below"),
+          key("cookies", &C::cookies, object<CookiesConfig>(), "see below"),
           key("beacon_port", &C::beacon_port, as<std::uint16_t>(whole(0, 65535)),
               "UDP port whose datagrams go to the control plane as beacons; 0: none", "0"),
           key("beacon_ring", &C::beacon_ring_bytes, size(4096, 1U << 30),

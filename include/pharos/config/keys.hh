@@ -13,6 +13,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,6 +74,14 @@ const Table* table_of<DataplaneConfig>();
 template <>
 const Table* table_of<PortConfig>();
 template <>
+const Table* table_of<RateLimitConfig>();
+template <>
+const Table* table_of<RateClassConfig>();
+template <>
+const Table* table_of<CookiesConfig>();
+template <>
+const Table* table_of<CookieSecretConfig>();
+template <>
 const Table* table_of<ControlplaneConfig>();
 template <>
 const Table* table_of<HealthConfig>();
@@ -98,6 +107,20 @@ const Table* table_of<EndpointConfig>();
 // Reports where `node` is not a scalar; null then.
 [[nodiscard]] const std::string* scalar_of(Reader& reader, const Node& node, std::string_view word);
 [[nodiscard]] bool is_list(Reader& reader, const Node& node, std::string_view word);
+
+// ---- secrets ----
+
+// Whether the process that reads is the one that uses the secret. Of another's, a file that may not be opened is
+// left to the other.
+enum class SecretOwner { this_process, other_process };
+
+// The secret that is `text`, into all of `to`. False: reported, and `to` is unspecified.
+[[nodiscard]] bool read_secret(Reader& reader, const Node& node, std::string_view text,
+                               std::span<std::uint8_t> to);
+// The secret on the first line of a file that is closed to other users. False as above, or another's.
+[[nodiscard]] bool read_secret_file(Reader& reader, const Node& node, const std::string& path,
+                                    std::span<std::uint8_t> to,
+                                    SecretOwner owner = SecretOwner::this_process);
 
 // ---- single values ----
 

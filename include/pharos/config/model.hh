@@ -53,6 +53,46 @@ struct PortConfig {
   Source source;
 };
 
+// A rate that name policies refer to by its id.
+struct RateClassConfig {
+  std::string id;
+  double responses_per_second = 0;
+  friend bool operator==(const RateClassConfig&, const RateClassConfig&) = default;
+};
+
+// Response rate limiting (dataplane/match/README.md). Rates are of each worker, client prefix and class of answer.
+struct RateLimitConfig {
+  std::optional<double>
+      responses_per_second;  // of classes without a rate of their own; empty: no limit
+  std::optional<double> nxdomains_per_second;
+  std::optional<double> nodata_per_second;
+  std::optional<double> referrals_per_second;
+  std::optional<double> errors_per_second;
+  std::optional<double> all_per_second;  // of a client prefix, all classes together
+  Duration window = seconds(1);          // as many replies as this long earns may come at once
+  unsigned slip = 2;                     // every n-th reply above the limit is cut to TC; 0: none
+  bool dry_run = false;                  // count, but limit nothing
+  unsigned ipv4_prefix = 24;
+  unsigned ipv6_prefix = 56;
+  std::uint64_t memory_bytes = 1U << 20;  // of each worker, a power of two
+  std::vector<IpPrefix> exempt;
+  std::vector<RateClassConfig> classes;  // `rate_class` of the packet path is the index here plus 1
+  friend bool operator==(const RateLimitConfig&, const RateLimitConfig&) = default;
+};
+
+struct CookieSecretConfig {
+  std::array<std::uint8_t, 16> secret{};
+  friend bool operator==(const CookieSecretConfig&, const CookieSecretConfig&) = default;
+};
+
+// Server cookies (RFC 7873, 9018).
+struct CookiesConfig {
+  // The first makes cookies, all are accepted; empty: a random one at every start.
+  std::vector<CookieSecretConfig> secrets;
+  bool badcookie = true;  // above the limit, BADCOOKIE instead of TC for clients that sent a cookie
+  friend bool operator==(const CookiesConfig&, const CookiesConfig&) = default;
+};
+
 struct DataplaneConfig {
   HugePages huge_pages = HugePages::automatic;
   std::uint64_t memory_bytes = 256U << 20;  // for DPDK: mbufs and ports
@@ -64,6 +104,8 @@ struct DataplaneConfig {
   std::uint16_t udp_payload_max_bytes = 1232;
   std::string nsid;  // empty: not answered
   bool ecs = true;
+  RateLimitConfig rate_limit;
+  CookiesConfig cookies;
   std::uint16_t beacon_port = 5380;            // 0: none
   std::uint64_t beacon_ring_bytes = 1U << 20;  // per worker, a power of two
   std::optional<unsigned> allowed_uid;         // user of the control plane beside root and ours
@@ -102,6 +144,8 @@ struct ControlplaneConfig {
   unsigned delta_segments_max = 24;     // compaction after this many deltas
   double shrink_limit = 0.5;  // a reload that removes more of the names than this needs force
   std::uint64_t seed = 0;     // of every random choice; 0: from the system
+  // Deals clients to the slots of answers; shared by a fleet. Empty: made once and kept in the state directory.
+  std::optional<std::array<std::uint8_t, 16>> client_key;
   HealthConfig health;
   ScoreConfig score;
 };
@@ -217,8 +261,8 @@ struct Mistakes {
   [[nodiscard]] std::string text() const;  // one a line
 };
 
-// What the caller is: the packet process holds no secrets and opens no key, zone or geography
-// files. All the rest is read and checked for both.
+// What the caller is: the packet process holds no secrets but those of its cookies, and opens no
+// other key, zone or geography files. All the rest is read and checked for both.
 enum class Reading { everything, without_secrets };
 
 // Reads the file and its includes. Never throws; cost is bounded by limits on file size, depth and

@@ -257,28 +257,40 @@ Result<SocketAddress> parse_socket_address(std::string_view text) {
   return SocketAddress{*address, port};
 }
 
-Result<std::array<std::uint8_t, 32>> parse_secret(std::string_view text) {
-  std::array<std::uint8_t, 32> secret{};
+Status parse_secret(std::string_view text, std::span<std::uint8_t> to) {
   std::size_t length = 0;
   const char* end = nullptr;
-  const bool hex = text.size() == 2 * secret.size() &&
-                   sodium_hex2bin(secret.data(), secret.size(), text.data(), text.size(), nullptr,
-                                  &length, &end) == 0 &&
-                   length == secret.size() && end == text.data() + text.size();
+  const auto whole = [&] { return length == to.size() && end == text.data() + text.size(); };
+  const bool hex =
+      text.size() == 2 * to.size() &&
+      sodium_hex2bin(to.data(), to.size(), text.data(), text.size(), nullptr, &length, &end) == 0 &&
+      whole();
   const bool base64 =
-      !hex && text.size() == 44 &&
-      sodium_base642bin(secret.data(), secret.size(), text.data(), text.size(), nullptr, &length,
-                        &end, sodium_base64_VARIANT_ORIGINAL) == 0 &&
-      length == secret.size() && end == text.data() + text.size();
+      !hex &&
+      text.size() == sodium_base64_encoded_len(to.size(), sodium_base64_VARIANT_ORIGINAL) - 1 &&
+      sodium_base642bin(to.data(), to.size(), text.data(), text.size(), nullptr, &length, &end,
+                        sodium_base64_VARIANT_ORIGINAL) == 0 &&
+      whole();
+  const std::string hint = to.size() == 32 ? "pharosctl key generate makes one"
+                                           : "pharosctl key generate --bytes " +
+                                                 std::to_string(to.size()) + " makes one";
   if (!hex && !base64) {
     // Never with the text: messages end up in logs.
-    return fail(ErrorCode::invalid, "the secret is not 32 bytes in hexadecimal or base64", {},
-                "pharosctl key generate makes one");
+    return fail(
+        ErrorCode::invalid,
+        "the secret is not " + std::to_string(to.size()) + " bytes in hexadecimal or base64", {},
+        hint);
   }
-  if (std::ranges::all_of(secret, [](std::uint8_t byte) { return byte == 0; })) {
-    return fail(ErrorCode::invalid, "the secret is all zeros", {},
-                "pharosctl key generate makes one");
+  if (std::ranges::all_of(to, [](std::uint8_t byte) { return byte == 0; })) {
+    return fail(ErrorCode::invalid, "the secret is all zeros", {}, hint);
   }
+  return {};
+}
+
+Result<std::array<std::uint8_t, 32>> parse_secret(std::string_view text) {
+  std::array<std::uint8_t, 32> secret{};
+  if (auto parsed = parse_secret(text, secret); !parsed)
+    return std::unexpected(std::move(parsed).error());
   return secret;
 }
 

@@ -40,7 +40,8 @@ namespace pharos::config {
 // "192.0.2.1:5380" or "[2001:db8::1]:5380".
 [[nodiscard]] Result<SocketAddress> parse_socket_address(std::string_view text);
 
-// 32 bytes as 64 hexadecimal digits or in base64.
+// A secret of 16 or 32 bytes, all of `to`, as hexadecimal digits or in base64. Errors: invalid.
+[[nodiscard]] Status parse_secret(std::string_view text, std::span<std::uint8_t> to);
 [[nodiscard]] Result<std::array<std::uint8_t, 32>> parse_secret(std::string_view text);
 
 // A domain name, folded to lower case, with its trailing dot: labels of 1-63 letters, digits, '-',

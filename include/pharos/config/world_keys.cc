@@ -58,38 +58,6 @@ Key location_key() {
 
 // ---- keys of sites ----
 
-void read_secret(Reader& reader, const Node& node, std::string_view text, KeyConfig& to) {
-  const auto secret = parse_secret(text);
-  if (!secret) return reader.mistake(node, secret.error());
-  if (reader.secrets) to.secret = *secret;
-}
-
-// The first line of a key file that its owner keeps to themselves.
-void read_secret_file(Reader& reader, const Node& node, const std::string& path, KeyConfig& to) {
-  if (!reader.secrets) return;
-  struct stat info{};
-  if (::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && (info.st_mode & S_IRWXO) != 0) {
-    return reader.mistake(node, "key file '" + path + "' is open to every user",
-                          "chmod o= " + path);
-  }
-  std::ifstream file(path);
-  std::string line;
-  constexpr std::size_t line_bytes_max = 256;
-  line.resize(line_bytes_max);
-  if (!S_ISREG(info.st_mode) || !file || !file.getline(line.data(), line_bytes_max)) {
-    return reader.mistake(
-        node, "key file '" + path + "' cannot be read",
-        "pharosctl key generate makes a key; one line of it belongs into the file");
-  }
-  line.resize(line.find('\0'));
-  line.erase(line.find_last_not_of(" \t\r") + 1);
-  const auto secret = parse_secret(line);
-  if (!secret)
-    return reader.mistake(node, "key file '" + path + "': " + secret.error().what,
-                          secret.error().hint);
-  to.secret = *secret;
-}
-
 void check_key(Reader& reader, const Node& node, void*) {
   const bool secret = node.find("secret") != nullptr, file = node.find("file") != nullptr;
   if (secret == file) {
@@ -267,13 +235,15 @@ const Table* table_of<KeyConfig>() {
           key_into<C>("secret", text("secret", 128), "32 bytes, hexadecimal or base64",
                       "\"<64 hexadecimal digits>\"",
                       [](Reader& reader, const Node& node, C& to, const std::string& text) {
-                        read_secret(reader, node, text, to);
+                        std::array<std::uint8_t, 32> secret{};
+                        if (read_secret(reader, node, text, secret) && reader.secrets)
+                          to.secret = secret;
                       }),
           key_into<C>("file", file_path(),
                       "a file whose first line is the secret, closed to other users",
                       "/etc/pharos/fra.key",
                       [](Reader& reader, const Node& node, C& to, const std::string& path) {
-                        read_secret_file(reader, node, path, to);
+                        if (reader.secrets) (void)read_secret_file(reader, node, path, to.secret);
                       }),
       },
       check_key};

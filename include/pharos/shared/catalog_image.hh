@@ -28,6 +28,7 @@
 #pragma once
 
 #include "pharos/shared/answer.hh"
+#include "pharos/shared/client_hash.hh"
 #include "pharos/shared/image.hh"
 #include "pharos/wire/name.hh"
 
@@ -138,13 +139,15 @@ static_assert(sizeof(Zone) == 24);
 
 struct Summary {  // exactly one
   dns::NameHashKey hash_key;
+  // Deals clients to the slots of answers: all responders of a fleet have the same, nobody else does.
+  ranking::ClientHashKey client_key;
   std::uint32_t pool_count;       // pool slots name indices below this
   std::uint32_t label_count_max;  // of any node
   std::uint64_t node_count;
   Ref root;  // node of the root name: closest encloser of last resort
   std::uint32_t reserved;
 };
-static_assert(sizeof(Summary) == 56);
+static_assert(sizeof(Summary) == 72);
 
 enum class Section : std::uint32_t {
   summary = 1,

@@ -49,7 +49,7 @@ struct Version {
 };
 
 inline constexpr std::uint64_t image_magic = 0x4547414d49524850;  // "PHRIMAGE"
-inline constexpr std::uint32_t image_format_version = 1;
+inline constexpr std::uint32_t image_format_version = 2;
 inline constexpr std::uint64_t image_bytes_max = std::uint64_t{1} << 36;  // 64 GiB
 inline constexpr unsigned image_alignment_bytes = 64;
 inline constexpr unsigned image_tail_bytes = 64;

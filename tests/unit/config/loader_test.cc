@@ -325,6 +325,54 @@ TEST(LoaderTest, KeepsSecretsFromAProgramThatNeedsNone) {
     EXPECT_TRUE(std::ranges::all_of(key.secret, [](auto b) { return b == 0; }));
 }
 
+TEST(LoaderTest, ReadsRateLimitsCookieSecretsAndTheClientKey) {
+  const TemporaryFiles files;
+  files.write("cookie.key", "e5e973e5a6b2a43f48e7dc849e37bfcf\n");
+  files.write("client.key", "445536bcd2513298075a5d379663c962\n");
+  const auto path = files.write(
+      "pharos.yaml",
+      "controlplane: {client_key_file: client.key}\n"
+      "dataplane:\n"
+      "  cookies: {secrets: [{file: cookie.key}, {secret: '5eXzc+WmsqQ/SOfchJ43vw=='}], badcookie: "
+      "false}\n"
+      "  rate_limit:\n"
+      "    {responses_per_second: 200, nxdomains_per_second: 50, nodata_per_second: 60,\n"
+      "     referrals_per_second: 70, errors_per_second: 10, all_per_second: 1k, window: 500ms,\n"
+      "     slip: 3, dry_run: true, ipv4_prefix: 28, ipv6_prefix: 48, memory: 64KiB,\n"
+      "     exempt: [192.0.2.0/24, '2001:db8::/32'],\n"
+      "     classes: [{id: slow, responses_per_second: 0.5}]}\n");
+  const auto config = load(path, Reading::without_secrets);
+  ASSERT_TRUE(config) << config.error().text();
+  EXPECT_FALSE(config->controlplane.client_key) << "the control plane's secret";
+  const auto& cookies = config->dataplane.cookies;
+  ASSERT_EQ(cookies.secrets.size(), 2U);
+  EXPECT_EQ(cookies.secrets[0].secret[0], 0xe5);
+  EXPECT_EQ(cookies.secrets[1].secret[15], 0xbf);
+  EXPECT_FALSE(cookies.badcookie);
+  const auto& limit = config->dataplane.rate_limit;
+  EXPECT_EQ(limit.responses_per_second, 200);
+  EXPECT_EQ(limit.nxdomains_per_second, 50);
+  EXPECT_EQ(limit.nodata_per_second, 60);
+  EXPECT_EQ(limit.referrals_per_second, 70);
+  EXPECT_EQ(limit.errors_per_second, 10);
+  EXPECT_EQ(limit.all_per_second, 1000);
+  EXPECT_EQ(limit.window, milliseconds(500));
+  EXPECT_EQ(limit.slip, 3U);
+  EXPECT_TRUE(limit.dry_run);
+  EXPECT_EQ(limit.ipv4_prefix, 28U);
+  EXPECT_EQ(limit.ipv6_prefix, 48U);
+  EXPECT_EQ(limit.memory_bytes, 65536U);
+  EXPECT_EQ(limit.exempt.size(), 2U);
+  ASSERT_EQ(limit.classes.size(), 1U);
+  EXPECT_EQ(limit.classes[0].id, "slow");
+  EXPECT_EQ(limit.classes[0].responses_per_second, 0.5);
+
+  const auto all = load(path);
+  ASSERT_TRUE(all) << all.error().text();
+  ASSERT_TRUE(all->controlplane.client_key);
+  EXPECT_EQ((*all->controlplane.client_key)[1], 0x55);
+}
+
 TEST(LoaderTest, RefusesKeyFilesThatOthersMayReadOrThatHoldNoKey) {
   const TemporaryFiles files;
   files.write("open.key", std::string(secret) + "\n", 0644);

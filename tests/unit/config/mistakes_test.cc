@@ -34,6 +34,43 @@ TEST(MistakesTest, NamesWrongTypes) {
   expect_mistake("[]\n", "test.yaml:1: the configuration takes keys and values, not a list");
 }
 
+TEST(MistakesTest, NamesWhatIsWrongWithRateLimits) {
+  const auto limit = [](const std::string& keys) {
+    return "dataplane: {rate_limit: {" + keys + "}}\n";
+  };
+  expect_mistake(limit("responses_per_second: 2M"),
+                 "test.yaml:1: rate 2M is out of range (write one from 0.01 to 1M)");
+  expect_mistake(limit("memory: 5000"),
+                 "test.yaml:1: memory 5000 is not a power of two (write 8KiB)");
+  expect_mistake(limit("ipv4_prefix: 33"),
+                 "test.yaml:1: number 33 is out of range (write one from 8 to 32)");
+  expect_mistake(limit("classes: [{id: a, responses_per_second: 1}, {id: a, "
+                       "responses_per_second: 2}]"),
+                 "test.yaml:1: two rate classes are called 'a' (give each an id of its own)");
+  expect_mistake(limit("classes: [{id: a}]"),
+                 "test.yaml:1: dataplane.rate_limit.classes[] needs the key "
+                 "'responses_per_second' (responses_per_second: 5)");
+}
+
+TEST(MistakesTest, NamesWhatIsWrongWithCookieSecretsButNeverTheSecret) {
+  const auto secrets = [](const std::string& one) {
+    return "dataplane: {cookies: {secrets: [{" + one + "}]}}\n";
+  };
+  EXPECT_EQ(mistakes_of(secrets("secret: e5e973e5a6b2a43f48e7dc849e37bfcf")), "");
+  expect_mistake(secrets("secret: e5e973e5a6b2a43f48e7dc849e37bf"),
+                 "test.yaml:1: the secret is not 16 bytes in hexadecimal or base64 (pharosctl key "
+                 "generate --bytes 16 makes one)");
+  expect_mistake(secrets("secret: \"00000000000000000000000000000000\""),
+                 "test.yaml:1: the secret is all zeros (pharosctl key generate --bytes 16 makes "
+                 "one)");
+  expect_mistake(secrets(""),
+                 "test.yaml:1: a cookie secret has neither 'secret' nor 'file' (give one of them: "
+                 "{file: /etc/pharos/cookie.key})");
+  expect_mistake(secrets("file: /nonexistent"),
+                 "test.yaml:1: key file '/nonexistent' cannot be read (pharosctl key generate "
+                 "--bytes 16 --bare makes one)");
+}
+
 TEST(MistakesTest, NamesValuesOutOfRange) {
   expect_mistake("dataplane: {dns_port: 65536}\n",
                  "test.yaml:1: number 65536 is out of range (write one from 1 to 65535)");

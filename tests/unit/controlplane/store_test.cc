@@ -38,12 +38,15 @@ TEST_F(StoreTest, ANewDatabaseRemembersNothing) {
 TEST_F(StoreTest, EverythingComesBackAfterARestart) {
   dns::NameHashKey key;
   key.bytes[7] = std::byte{9};
+  ranking::ClientHashKey client_key{};
+  client_key[3] = std::byte{5};
   config::ScoreConfig exponents;
   exponents.proximity = 2.5;
   {
     const auto store = open();
     store->save_version({3, 0xfedcba9876543210});
     store->save_hash_key(key);
+    store->save_client_key(client_key);
     store->save_name_count(77);
     store->save_override("web", "fra", config::Override::drain);
     store->save_override("web", "sin", config::Override::up);
@@ -66,6 +69,8 @@ TEST_F(StoreTest, EverythingComesBackAfterARestart) {
   EXPECT_EQ(all.version, (Version{3, 0xfedcba9876543210}));
   ASSERT_TRUE(all.hash_key);
   EXPECT_EQ(all.hash_key->bytes, key.bytes);
+  ASSERT_TRUE(all.client_key);
+  EXPECT_EQ(*all.client_key, client_key);
   EXPECT_EQ(all.name_count, 77U);
   EXPECT_EQ(all.overrides.at({"web", "fra"}), config::Override::drain);
   EXPECT_EQ(all.overrides.at({"web", "sin"}), config::Override::automatic);

@@ -63,8 +63,9 @@ class CatalogWriter {
       const catalog::RrsetSlot slot[] = {{1, catalog::SlotKind::pool, pool}};
       add_node(service_name(pool), catalog::node_flag::service, 1, slot);
     }
-    summary_ = {key_,       pool_count, pool_count == 0 ? 0U : 1U, pool_count + std::uint64_t{1},
-                zone_.apex, 0};
+    summary_ = {
+        key_,       {}, pool_count, pool_count == 0 ? 0U : 1U, pool_count + std::uint64_t{1},
+        zone_.apex, 0};
   }
 
   [[nodiscard]] ImageBuffer image(Version version, std::uint64_t content_id) const {

@@ -23,7 +23,12 @@ namespace pharos::controlplane::ctl {
 [[nodiscard]] Status check_zone_file(const std::string& origin, const std::string& file, bool json,
                                      const Terminal& terminal);
 
-// A fresh key of 32 bytes: a line of YAML, or the bare secret for a key file.
-[[nodiscard]] Status generate_key(unsigned id, bool bare, bool json, const Terminal& terminal);
+struct NewKey {
+  unsigned id = 1;      // of a key of beacons
+  unsigned bytes = 32;  // 32: of beacons; 16: of cookies, or the client key
+  bool bare = false;    // only the secret, for a key file
+};
+// A fresh key: a line of YAML, or the bare secret.
+[[nodiscard]] Status generate_key(const NewKey& key, bool json, const Terminal& terminal);
 
 }  // namespace pharos::controlplane::ctl

@@ -72,6 +72,8 @@ class Daemon {
   explicit Daemon(config::Config config);
   [[nodiscard]] Status start_parts(bool force);
   [[nodiscard]] Status open_store();
+  [[nodiscard]] Status make_keys();
+  [[nodiscard]] CatalogKeys keys_for(const config::Config& config) const;
   [[nodiscard]] Status start_ingest();
   [[nodiscard]] Status start_loop(std::shared_ptr<const Tables> tables);
   [[nodiscard]] Status start_control();
@@ -85,7 +87,7 @@ class Daemon {
 
   std::shared_ptr<const config::Config> config_;  // of the start; that in force is in the tables
   Instant started_;
-  dns::NameHashKey hash_key_;
+  CatalogKeys keys_;  // of the store
   std::optional<control::Server> server_;
   std::unique_ptr<Store> store_;
   std::optional<Ingest> ingest_;

@@ -6,6 +6,7 @@
 
 #include "pharos/base/fd.hh"
 #include "pharos/controlplane/engine/world.hh"
+#include "pharos/controlplane/image/catalog_builder.hh"
 #include "pharos/controlplane/zone/load_zone.hh"
 #include "pharos/shared/catalog_image.hh"
 #include "pharos/shared/locale_image.hh"
@@ -54,7 +55,7 @@ struct ZoneReuse {
 // Reads zones, locales and prefixes, and builds both images under `version`. `broken_zone` gets the
 // id of the zone that failed, if one did. Errors: as of what it calls, each with file and line.
 [[nodiscard]] Result<std::shared_ptr<const Tables>> build_tables(
-    std::shared_ptr<const config::Config> config, const dns::NameHashKey& key, Version version,
+    std::shared_ptr<const config::Config> config, const CatalogKeys& keys, Version version,
     const ZoneReuse& reuse, std::string& broken_zone);
 
 // Names with data or services in the catalog: not empty non-terminals, not names above the zones.

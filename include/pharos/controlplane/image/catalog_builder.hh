@@ -6,6 +6,7 @@
 
 #include "pharos/controlplane/rank/pool.hh"
 #include "pharos/controlplane/zone/zone_data.hh"
+#include "pharos/shared/client_hash.hh"
 #include "pharos/shared/image.hh"
 #include "pharos/wire/name.hh"
 
@@ -23,6 +24,16 @@ struct PoolBinding {
   std::uint32_t pool = 0;  // index into the pool list
 };
 
+// The keys that a catalog carries: of the name table, whose bucket an attacker must not foresee, and of
+// the hash that deals clients to slots. The first may be any host's own, the second is a fleet's.
+struct CatalogKeys {
+  CatalogKeys(const dns::NameHashKey& name_key = {},  // NOLINT(google-explicit-constructor)
+              const ranking::ClientHashKey& client_key = {}) noexcept
+      : names(name_key), clients(client_key) {}
+  dns::NameHashKey names;
+  ranking::ClientHashKey clients;
+};
+
 // The bindings of all service names to the pools of the configuration that answer them.
 [[nodiscard]] std::vector<PoolBinding> bindings_of(const config::Config& config,
                                                    std::span<const Pool> pools);
@@ -36,6 +47,6 @@ struct PoolBinding {
 [[nodiscard]] Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
                                                 std::span<const PoolBinding> bindings,
                                                 std::uint32_t pool_count, std::uint64_t pools_id,
-                                                const dns::NameHashKey& key, Version version);
+                                                const CatalogKeys& keys, Version version);
 
 }  // namespace pharos::controlplane

@@ -13,6 +13,7 @@
 #include "pharos/base/error.hh"
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/ingest/beacon_gate.hh"
+#include "pharos/shared/client_hash.hh"
 #include "pharos/shared/image.hh"
 #include "pharos/wire/name.hh"
 
@@ -32,6 +33,7 @@ struct Remembered {
   std::string alarm;  // what happened to a damaged one; empty otherwise
   Version version;    // of the newest publish; 0.0: none
   std::optional<dns::NameHashKey> hash_key;
+  std::optional<ranking::ClientHashKey> client_key;
   std::uint64_t name_count = 0;  // of the catalog published last
   // By service, endpoint.
   std::map<std::pair<std::string, std::string>, config::Override> overrides;
@@ -55,6 +57,7 @@ class Store {
 
   void save_version(Version version);
   void save_hash_key(const dns::NameHashKey& key);
+  void save_client_key(const ranking::ClientHashKey& key);
   void save_name_count(std::uint64_t count);
   void save_override(const std::string& service, const std::string& endpoint,
                      config::Override value);

@@ -95,6 +95,7 @@ class Worker {
   // Constant after start.
   WorkerSettings settings_;  // but for the ring producer, which is the worker's own
   const Published& published_;
+  double ns_per_cycle_;
   bool may_sleep_;
   std::vector<pollfd> doorbells_;  // of all queues, or of none
 

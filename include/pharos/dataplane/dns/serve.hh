@@ -7,6 +7,7 @@
 #pragma once
 
 #include "pharos/base/bytes.hh"
+#include "pharos/base/clock.hh"
 #include "pharos/base/ip_address.hh"
 #include "pharos/dataplane/core/counters.hh"
 #include "pharos/dataplane/table/root.hh"
@@ -55,7 +56,6 @@ struct ServeOptions {
   std::string server_id;     // id.server and hostname.bind (RFC 4892); empty: REFUSED
   bool ecs_enabled = true;
   std::array<std::byte, 16> cookie_secret{};
-  std::array<std::byte, 16> slot_key{};  // keys the client-prefix hash; the same on all cores
 };
 
 // Working memory of one core: folded names, stage arrays. About 40 KiB; made once at start-up.
@@ -66,9 +66,9 @@ class ServeState {
   ServeState(const ServeState&) = delete;
   ServeState& operator=(const ServeState&) = delete;
 
-  // Wall time for server cookies (RFC 9018), in seconds since 1970. Cheap: once a turn, or once a
-  // second.
-  void set_time(std::uint32_t wall_s) noexcept;
+  // Wall time for server cookies (RFC 9018), in seconds since 1970, and the time that rate limits
+  // run by: any clock that never goes back and starts anywhere. Cheap: before every burst.
+  void set_time(std::uint32_t wall_s, Instant now) noexcept;
 
   struct Impl;
   [[nodiscard]] Impl& impl() noexcept { return *impl_; }

@@ -26,6 +26,8 @@ struct Work {
   bool careful = false;    // parsed by parse_request, not only by parse_plain
   bool absent = false;     // no node has the name: no need to look again
   std::uint8_t scope = 0;  // of ECS
+  // Rate class that a name policy put the query in: index of dataplane.rate_limit.classes plus 1; 0: none.
+  std::uint8_t rate_class = 0;
   std::uint32_t pool = 0;
   std::uint64_t hash = 0;               // of the folded name
   const catalog::Node* node = nullptr;  // a candidate, then the proven one
@@ -40,7 +42,6 @@ struct ServeState::Impl {
   // Bits of Request::edns that count: client subnets only where enabled.
   std::uint8_t edns_heard = 0xff;
   CookieSecret cookie_secret{};
-  ranking::ClientHashKey slot_key{};
   std::string nsid;
   std::string version_text;
   std::string server_id;
@@ -48,6 +49,7 @@ struct ServeState::Impl {
 
   // Owned by the core:
   std::uint32_t wall_s = 0;
+  Instant now;
   std::array<Work, burst_queries_max> work;
   std::array<dns::FoldedName, burst_queries_max> names;
   std::array<EdnsOptions, burst_queries_max> options;

@@ -48,9 +48,9 @@ struct Steered {
   std::uint8_t scope_length = 0;
 };
 [[nodiscard]] inline Steered steer(const TableRoot& root, std::uint32_t pool,
-                                   const IpAddress& client,
-                                   const ranking::ClientHashKey& key) noexcept {
-  const Steering steering = read_cell(locate(root, pool, client), client, key);
+                                   const IpAddress& client) noexcept {
+  const Steering steering =
+      read_cell(locate(root, pool, client), client, root.catalog.summary().client_key);
   return {root.ranking.answer(steering.cell, steering.client_hash), steering.scope_length};
 }
 
