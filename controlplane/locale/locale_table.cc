@@ -15,12 +15,22 @@ namespace {
 constexpr std::size_t prefixes_max = 16'000'000;
 
 // Which source wins where several name the very same prefix: the lowest.
-enum class Closeness : std::uint8_t { configuration, csv, asn, subdivision, country, continent };
+enum class Closeness : std::uint8_t {
+  configuration,
+  csv,
+  asn,
+  nearest_site,
+  subdivision,
+  country,
+  continent
+};
 
 [[nodiscard]] constexpr Closeness closeness_of(MmdbField field) {
   switch (field) {
     case MmdbField::asn:
       return Closeness::asn;
+    case MmdbField::nearest_site:
+      return Closeness::nearest_site;
     case MmdbField::subdivision:
       return Closeness::subdivision;
     case MmdbField::country:
@@ -72,6 +82,8 @@ struct Selection {
 class Loader {
  public:
   [[nodiscard]] Result<LocaleTable> load(const config::Config& config) {
+    for (const auto& site : config.sites)
+      places_.push_back({site.id, {site.latitude, site.longitude}});
     if (auto status = number_locales(config); !status) return std::unexpected(status.error());
     for (std::size_t i = 0; i < config.locales.size(); ++i) {
       if (auto status = add(config.locales[i], indices_[i]); !status) {
@@ -142,10 +154,11 @@ class Loader {
   [[nodiscard]] Status load_mmdb(const std::string& file, MmdbField field, Selection& selection) {
     const auto name = std::string(name_of(field));
     origins_.push_back(file + ", " + name);
-    auto status = walk_mmdb(file, field, [&](const IpPrefix& prefix, const std::string& value) {
+    const auto take = [&](const IpPrefix& prefix, const std::string& value) {
       return add_wanted(selection, normal_value(value, field == MmdbField::asn),
                         std::span(&prefix, 1), closeness_of(field), 0);
-    });
+    };
+    auto status = walk_mmdb(file, field, take, places_);
     return status ? check_met(selection, file, name) : status;
   }
 
@@ -222,6 +235,7 @@ class Loader {
   }
 
   LocaleTable table_;
+  std::vector<MmdbPlace> places_;       // the sites
   std::vector<std::uint16_t> indices_;  // of config.locales
   std::vector<std::string> origins_;
   std::vector<Found> found_;

@@ -4,7 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <numbers>
+#include <numeric>
+#include <optional>
 #include <unordered_map>
+#include <vector>
 
 namespace pharos::controlplane {
 namespace {
@@ -13,10 +18,42 @@ struct FieldName {
   MmdbField field;
   std::string_view name;
 };
-constexpr std::array<FieldName, 4> field_names = {{{MmdbField::asn, "asn"},
+constexpr std::array<FieldName, 5> field_names = {{{MmdbField::asn, "asn"},
                                                    {MmdbField::subdivision, "subdivision"},
                                                    {MmdbField::country, "country"},
-                                                   {MmdbField::continent, "continent"}}};
+                                                   {MmdbField::continent, "continent"},
+                                                   {MmdbField::nearest_site, "nearest_site"}}};
+
+// Directions from the centre of the Earth: the nearest place has the largest inner product.
+class Places {
+ public:
+  explicit Places(std::span<const MmdbPlace> places) {
+    for (const auto& place : places) named_.push_back({place.id, direction(place.at)});
+  }
+  [[nodiscard]] std::string nearest(Position at) const {
+    const auto from = direction(at);
+    const auto nearness = [&](const Named& place) {
+      return std::inner_product(from.begin(), from.end(), place.direction.begin(), 0.0);
+    };
+    const auto best = std::ranges::max_element(named_, {}, nearness);
+    return best == named_.end() ? std::string{} : best->id;
+  }
+
+ private:
+  using Direction = std::array<double, 3>;
+  struct Named {
+    std::string id;
+    Direction direction;
+  };
+  [[nodiscard]] static Direction direction(Position at) noexcept {
+    constexpr double radians = std::numbers::pi / 180;
+    const double latitude = at.latitude * radians;
+    const double longitude = at.longitude * radians;
+    return {std::cos(latitude) * std::cos(longitude), std::cos(latitude) * std::sin(longitude),
+            std::sin(latitude)};
+  }
+  std::vector<Named> named_;
+};
 
 class Database {
  public:
@@ -67,10 +104,11 @@ struct Block {
 // times: visits are counted.
 class Walk {
  public:
-  Walk(const MMDB_s& mmdb, MmdbField field, const MmdbSink& sink)
+  Walk(const MMDB_s& mmdb, MmdbField field, const MmdbSink& sink, std::span<const MmdbPlace> places)
       : mmdb_(mmdb),
         field_(field),
         sink_(sink),
+        places_(places),
         is_ipv4_file_(mmdb.metadata.ip_version == 4),
         visits_left_(std::uint64_t{4} * mmdb.metadata.node_count) {}
 
@@ -151,6 +189,8 @@ class Walk {
         return text_at(entry, {"country", "iso_code", nullptr});
       case MmdbField::continent:
         return text_at(entry, {"continent", "code", nullptr});
+      case MmdbField::nearest_site:
+        return nearest_to(entry);
       case MmdbField::subdivision:
         break;
     }
@@ -159,6 +199,28 @@ class Walk {
     auto subdivision = text_at(entry, {"subdivisions", "0", "iso_code", nullptr});
     if (!subdivision || subdivision->empty()) return subdivision;
     return *country + "-" + *subdivision;
+  }
+
+  [[nodiscard]] Result<std::string> nearest_to(MMDB_entry_s entry) const {
+    const auto latitude = degrees_at(entry, {"location", "latitude", nullptr});
+    if (!latitude) return std::unexpected(latitude.error());
+    const auto longitude = degrees_at(entry, {"location", "longitude", nullptr});
+    if (!longitude) return std::unexpected(longitude.error());
+    if (!*latitude || !*longitude) return std::string{};
+    return places_.nearest({**latitude, **longitude});
+  }
+
+  [[nodiscard]] static Result<std::optional<double>> degrees_at(
+      MMDB_entry_s entry, const std::array<const char*, 3>& path) {
+    MMDB_entry_data_s data{};
+    const int code = MMDB_aget_value(&entry, &data, path.data());
+    if (code == MMDB_LOOKUP_PATH_DOES_NOT_MATCH_DATA_ERROR) return std::nullopt;
+    if (code != MMDB_SUCCESS) return fail(ErrorCode::invalid, MMDB_strerror(code));
+    if (!data.has_data) return std::nullopt;
+    if (data.type == MMDB_DATA_TYPE_DOUBLE && std::abs(data.double_value) <= 360) {
+      return data.double_value;
+    }
+    return fail(ErrorCode::invalid, std::string("'") + path[1] + "' holds no degrees");
   }
 
   [[nodiscard]] static Result<std::string> text_at(MMDB_entry_s entry,
@@ -178,6 +240,7 @@ class Walk {
   const MMDB_s& mmdb_;
   MmdbField field_;
   const MmdbSink& sink_;
+  Places places_;
   bool is_ipv4_file_;
   std::uint64_t visits_left_;
   std::unordered_map<std::uint32_t, std::string> values_;  // by offset: networks share records
@@ -194,13 +257,14 @@ Result<MmdbField> mmdb_field(std::string_view name) {
   if (found != field_names.end()) return found->field;
   return fail(ErrorCode::invalid,
               "'" + std::string(name) + "' is no field that we take from a MaxMind DB", {},
-              "write asn, subdivision, country or continent");
+              "write asn, subdivision, country, continent or nearest_site");
 }
 
-Status walk_mmdb(const std::string& file, MmdbField field, const MmdbSink& sink) {
+Status walk_mmdb(const std::string& file, MmdbField field, const MmdbSink& sink,
+                 std::span<const MmdbPlace> places) {
   Database database;
   auto status = database.open(file);
-  if (status) status = Walk(*database, field, sink).run();
+  if (status) status = Walk(*database, field, sink, places).run();
   if (!status) return std::unexpected(std::move(status).error().in(file));
   return {};
 }

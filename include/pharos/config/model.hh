@@ -167,8 +167,8 @@ struct SiteConfig {
 
 struct MmdbSelect {
   std::string file;
-  std::string field;                // "country", "continent", "subdivision", "asn"
-  std::vector<std::string> values;  // "DE"; "EU"; "US-CA"; "64500"
+  std::string field;                // "country", "continent", "subdivision", "asn", "nearest_site"
+  std::vector<std::string> values;  // "DE"; "EU"; "US-CA"; "64500"; id of a site
 };
 struct CsvSelect {
   std::string file;  // lines "prefix,value" or "first,last,value", '#' comments, .gz taken

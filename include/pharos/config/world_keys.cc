@@ -145,6 +145,15 @@ void store_data_file(Reader& reader, const Node& node, std::string& to, std::str
   to = std::move(path);
 }
 
+void check_mmdb(Reader& reader, const Node& node, void* object) {
+  const auto& select = *static_cast<MmdbSelect*>(object);
+  if (select.field != "nearest_site") return;
+  for (const auto& site : select.values) {
+    reader.references.push_back(
+        {Thing::site, site, "nearest_site of locale '" + reader.locale + "'", node.place});
+  }
+}
+
 void check_locale(Reader& reader, const Node& node, void* object) {
   const auto& locale = *static_cast<LocaleConfig*>(object);
   if (node.find("prefixes") == nullptr && locale.csv.empty() && locale.mmdb.empty()) {
@@ -311,12 +320,15 @@ const Table* table_of<MmdbSelect>() {
                        choice<std::string>({{"country", "country"},
                                             {"continent", "continent"},
                                             {"subdivision", "subdivision"},
-                                            {"asn", "asn"}}),
+                                            {"asn", "asn"},
+                                            {"nearest_site", "nearest_site"}}),
                        "what the values are", "country")),
           required(key("values", &C::values, one_or_more(text("value")),
-                       "`DE` (country), `EU` (continent), `US-CA` (subdivision), `64500` (asn)",
+                       "`DE` (country), `EU` (continent), `US-CA` (subdivision), `64500` (asn), or "
+                       "ids of sites (nearest_site): networks placed nearer to them than to others",
                        "[DE, AT, CH]")),
-      }};
+      },
+      check_mmdb};
   return &table;
 }
 

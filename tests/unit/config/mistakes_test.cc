@@ -132,6 +132,9 @@ TEST(MistakesTest, NamesReferencesToWhatIsNotThere) {
   expect_mistake(
       small("locales: [{id: eu, prefixes: 192.0.2.0/24, latency: {nyc: 1ms}}]\n"),
       "test.yaml:10: latency of locale 'eu' names the unknown site 'nyc' (add it to 'sites')");
+  expect_mistake(
+      small("locales: [{id: eu, mmdb: [{file: c.mmdb, field: nearest_site, values: [nyc]}]}]\n"),
+      "test.yaml:10: nearest_site of locale 'eu' names the unknown site 'nyc' (add it to 'sites')");
   expect_mistake(small("  - {id: b, names: www.exmple.com, endpoints: [{id: a, site: fra, address: "
                        "192.0.2.1}]}\n"),
                  "test.yaml:10: service name 'www.exmple.com.' lies in no zone of ours (did you "

@@ -17,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <tuple>
 
 namespace pharos {
 namespace {
@@ -368,6 +369,30 @@ TEST_F(MmdbTest, ACountryAndOneOfItsSubdivisionsStandSideBySide) {
   EXPECT_EQ(name("149.101.100.1"), "us");
   EXPECT_EQ(name("81.2.69.142"), "default");
   EXPECT_EQ(name("1.128.0.1"), "level3");
+}
+
+TEST_F(MmdbTest, NetworksGoToTheLocaleOfTheSiteNearestToThem) {
+  config::Config config;
+  const auto file = (data_ / "GeoIP2-City-Test.mmdb").string();
+  for (const auto& [id, latitude, longitude] :
+       {std::tuple("ldn", 51.5, -0.1), {"sea", 47.6, -122.3}, {"tyo", 35.7, 139.8}}) {
+    config.sites.emplace_back();
+    config.sites.back().id = id;
+    config.sites.back().latitude = latitude;
+    config.sites.back().longitude = longitude;
+    config.locales.push_back(locale(std::string("near-") + id));
+    config.locales.back().mmdb = {{file, "nearest_site", {id}}};
+  }
+  const auto table = load_locales(config);
+  ASSERT_TRUE(table) << table.error().text();
+  const auto image = build_locale_image(*table, {1, 1}).value();
+  const auto view = locale_map::View::prove(image).value();
+  const auto name = [&](const char* text) { return view.names()[view.find(address(text)).index]; };
+  EXPECT_EQ(name("81.2.69.142"), "near-ldn");
+  EXPECT_EQ(name("216.160.83.57"), "near-sea");
+  EXPECT_EQ(name("2001:218::1"), "near-tyo");
+  EXPECT_EQ(name("175.16.199.1"), "near-tyo");  // Changchun
+  EXPECT_EQ(name("203.0.113.1"), "default");
 }
 
 TEST(CountryMapTest, TheRealCountryMapAgreesWithItsPrefixes) {
