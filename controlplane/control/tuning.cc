@@ -81,18 +81,10 @@ Result<Json> set_weight(Daemon& daemon, const Json& arguments) {
   return row;
 }
 
-constexpr std::array<std::pair<const char*, double config::ScoreConfig::*>, 6> factors = {{
-    {"proximity", &config::ScoreConfig::proximity},
-    {"health", &config::ScoreConfig::health},
-    {"headroom", &config::ScoreConfig::headroom},
-    {"condition", &config::ScoreConfig::condition},
-    {"version", &config::ScoreConfig::version},
-    {"risk", &config::ScoreConfig::risk},
-}};
-
 Json exponents_of(const EngineSide& side) {
   Json exponents = Json::object();
-  for (const auto& [name, member] : factors) exponents[name] = side.engine.exponents().*member;
+  for (const auto& [name, member] : exponents_by_name)
+    exponents[name] = side.engine.exponents().*member;
   return {{"exponents", std::move(exponents)},
           {"source", side.engine.decisions().exponents ? "operator" : "configuration"}};
 }
@@ -113,7 +105,7 @@ Result<Json> set_exponent(Daemon& daemon, const Json& arguments) {
         if (!reset) {
           next = side.engine.exponents();
           bool known = false;
-          for (const auto& [name, member] : factors) {
+          for (const auto& [name, member] : exponents_by_name) {
             if (*factor != name) continue;
             (*next).*member = exponent;
             known = true;

@@ -1,5 +1,7 @@
 #include "pharos/controlplane/store/store.hh"
 
+#include "pharos/controlplane/score/score.hh"
+
 #include <sys/stat.h>
 
 #include <array>
@@ -23,15 +25,6 @@ constexpr std::size_t queue_writes_max = 100'000;
 std::int64_t as_stored(std::uint64_t value) noexcept {
   return std::bit_cast<std::int64_t>(value);
 }
-
-constexpr std::array<std::pair<const char*, double config::ScoreConfig::*>, 6> exponent_names = {{
-    {"proximity", &config::ScoreConfig::proximity},
-    {"health", &config::ScoreConfig::health},
-    {"headroom", &config::ScoreConfig::headroom},
-    {"condition", &config::ScoreConfig::condition},
-    {"version", &config::ScoreConfig::version},
-    {"risk", &config::ScoreConfig::risk},
-}};
 
 std::optional<config::Override> parse_override(const std::string& text) {
   for (const auto value : {config::Override::automatic, config::Override::up,
@@ -84,7 +77,7 @@ void read_decisions(Database& database, Remembered& into) {
   auto exponents = database.prepare("SELECT factor, exponent FROM exponents");
   while (exponents.row()) {
     if (!into.exponents) into.exponents.emplace();
-    for (const auto& [name, member] : exponent_names) {
+    for (const auto& [name, member] : exponents_by_name) {
       if (exponents.text(0) == name) (*into.exponents).*member = exponents.real(1);
     }
   }
@@ -293,7 +286,7 @@ void Store::save_exponents(const std::optional<config::ScoreConfig>& exponents) 
   state_->add([=](Database& database) {
     if (!database.prepare("DELETE FROM exponents").run()) return false;
     if (!exponents) return true;
-    for (const auto& [name, member] : exponent_names) {
+    for (const auto& [name, member] : exponents_by_name) {
       if (!database.prepare("INSERT INTO exponents VALUES (?1, ?2)")
                .bind(1, std::string_view(name))
                .bind(2, (*exponents).*member)

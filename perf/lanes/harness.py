@@ -146,10 +146,14 @@ def table(rows):
     return "\n".join(text + notes)
 
 
-def save(path, lane, rows, options):
-    """The run as JSON; the plot beside it."""
+def finish(lane, rows, options):
+    """Prints the table; writes the run as JSON, and the plot beside it."""
+    print(describe(machine_of_run()))
+    print(table(rows))
+    path = options.json or Path(f"perf/results/{lane}.local.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    run = {"format": FORMAT, "lane": lane, "machine": machine_of_run(), "options": options,
+    run = {"format": FORMAT, "lane": lane, "machine": machine_of_run(),
+           "options": {key: str(value) for key, value in vars(options).items()},
            "unix_time": int(time.time()), "rows": [row.to_json() for row in rows]}
     path.write_text(json.dumps(run, indent=1) + "\n")
     path.with_suffix(".svg").write_text(plot(lane, rows))

@@ -188,11 +188,7 @@ def main():
     options = parser.parse_args()
     options.build = options.build.resolve()
     require("dpdk-testpmd")
-    rows = measure(options)
-    print(harness.describe(harness.machine_of_run()))
-    print(harness.table(rows))
-    shown = {key: str(value) for key, value in vars(options).items()}
-    harness.save(options.json or Path("perf/results/l1_pcap.local.json"), "L1 pcap", rows, shown)
+    harness.finish("l1_pcap", measure(options), options)
 
 
 if __name__ == "__main__":

@@ -158,10 +158,7 @@ def main():
     harness.machine_of_run()
     with HugePages(), tempfile.TemporaryDirectory(prefix="pharos-virtio-") as work:
         rows = Lane(options, Path(work)).rows()
-    print(harness.describe(harness.machine_of_run()))
-    print(harness.table(rows))
-    shown = {key: str(value) for key, value in vars(options).items()}
-    harness.save(options.json or Path("perf/results/l1_virtio.local.json"), "L1 virtio-user", rows, shown)
+    harness.finish("l1_virtio", rows, options)
 
 
 if __name__ == "__main__":

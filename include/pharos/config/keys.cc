@@ -209,6 +209,14 @@ Type<std::string> text(const std::string& word, std::size_t bytes_max) {
       [](const std::string& value) { return value; });
 }
 
+Type<std::string> log_level() {
+  return choice<std::string>({{"trace", "trace"},
+                              {"debug", "debug"},
+                              {"info", "info"},
+                              {"warning", "warning"},
+                              {"error", "error"}});
+}
+
 Type<std::string> identifier(const std::string& word) {
   return parsed<std::string>(
       text_shape(word, identifier_pattern),

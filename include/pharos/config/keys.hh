@@ -142,6 +142,7 @@ enum class SecretOwner { this_process, other_process };
 [[nodiscard]] Type<IpPrefix> ip_prefix();
 [[nodiscard]] Type<SocketAddress> socket_address();
 [[nodiscard]] Type<unsigned> user();  // a number, or a name of the system
+[[nodiscard]] Type<std::string> log_level();
 
 // Calls `each(member)` for the keys of a map that are sound identifiers or names themselves.
 template <typename Each>

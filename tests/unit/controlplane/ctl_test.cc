@@ -19,30 +19,12 @@
 #include <thread>
 
 #include "image_seeds.hh"
+#include "temporary_files.hh"
 
 namespace pharos::controlplane::ctl {
 namespace {
 
 using nlohmann::json;
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pharos-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] const std::string& path() const { return path_; }
-  std::string write(const std::string& name, ConstBytes bytes) const {
-    std::ofstream(path_ + "/" + name, std::ios::binary) << as_text(bytes);
-    return path_ + "/" + name;
-  }
-
- private:
-  std::string path_;
-};
 
 // A daemon that gives one answer to each command, and keeps what it was asked.
 class FakeDaemon {
@@ -107,11 +89,11 @@ class CtlTest : public testing::Test {
     dataplane_.start();
     controlplane_.start();
   }
-  Outcome ctl(std::vector<std::string> words) { return run(std::move(words), directory_.path()); }
+  Outcome ctl(std::vector<std::string> words) { return run(std::move(words), files_.directory()); }
 
-  TemporaryDirectory directory_;
-  FakeDaemon dataplane_{directory_.path(), "dataplane"};
-  FakeDaemon controlplane_{directory_.path(), "controlplane"};
+  TemporaryFiles files_;
+  FakeDaemon dataplane_{files_.directory(), "dataplane"};
+  FakeDaemon controlplane_{files_.directory(), "controlplane"};
 };
 
 const json endpoint = {{"service", "www"},   {"id", "fra-1"},  {"site", "fra"},
@@ -149,18 +131,18 @@ TEST_F(CtlTest, ShowsTheStatusOfBothDaemons) {
 }
 
 TEST(CtlAloneTest, ShowsOneDaemonAndFailsWhereTheOtherIsAbsent) {
-  const TemporaryDirectory directory;
-  FakeDaemon dataplane(directory.path(), "dataplane");
+  const TemporaryFiles files;
+  FakeDaemon dataplane(files.directory(), "dataplane");
   dataplane.answer(
       "stats", control::Access::read,
       json{{"daemon", "dataplane"}, {"counters", {{"answered", 1234567}, {"refused", 0}}}});
   dataplane.start();
-  const auto shown = run({"stats"}, directory.path());
+  const auto shown = run({"stats"}, files.directory());
   EXPECT_EQ(shown.status, exit_failed);
   EXPECT_NE(shown.out.find("answered  1 234 567"), std::string::npos) << shown.out;
   EXPECT_NE(shown.error.find("no daemon listens there"), std::string::npos) << shown.error;
-  EXPECT_EQ(run({"stats", "--dataplane"}, directory.path()).status, exit_worked);
-  EXPECT_EQ(run({"stats", "--controlplane"}, directory.path()).status, exit_failed);
+  EXPECT_EQ(run({"stats", "--dataplane"}, files.directory()).status, exit_worked);
+  EXPECT_EQ(run({"stats", "--controlplane"}, files.directory()).status, exit_failed);
 }
 
 TEST_F(CtlTest, ListsEndpointsAndChangesThem) {
@@ -325,20 +307,20 @@ TEST(CtlLocalTest, MakesKeysThatTheConfigurationTakes) {
   EXPECT_NE(first.out, second.out);
   EXPECT_EQ(run({"key", "generate", "--bare"}).out.size(), 65U);
 
-  const TemporaryDirectory directory;
+  const TemporaryFiles files;
   const auto text =
       "controlplane: {beacon_listen: '127.0.0.1:5380'}\nsites: [{id: fra, location: [0, 0], keys: "
       "[" +
       run({"key", "generate"}).out + "]}]\n";
-  const auto file = directory.write("pharos.yaml", as_bytes(text));
+  const auto file = files.write("pharos.yaml", text);
   const auto checked = run({"config", "check", file});
   EXPECT_EQ(checked.status, exit_worked) << checked.error;
   EXPECT_NE(checked.out.find("1 sites"), std::string::npos) << checked.out;
 }
 
 TEST(CtlLocalTest, ListsEveryMistakeOfAConfiguration) {
-  const TemporaryDirectory directory;
-  const auto file = directory.write("bad.yaml", as_bytes("a: 1\nlog_level: loud\n"));
+  const TemporaryFiles files;
+  const auto file = files.write("bad.yaml", "a: 1\nlog_level: loud\n");
   const auto checked = run({"config", "check", file});
   EXPECT_EQ(checked.status, exit_failed);
   EXPECT_NE(checked.error.find(file + ":1: "), std::string::npos) << checked.error;
@@ -349,11 +331,11 @@ TEST(CtlLocalTest, ListsEveryMistakeOfAConfiguration) {
 }
 
 TEST(CtlLocalTest, ChecksZoneFiles) {
-  const TemporaryDirectory directory;
-  const auto good = directory.write(
-      "good.zone", as_bytes("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n"));
-  const auto bad = directory.write(
-      "bad.zone", as_bytes("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.999\n"));
+  const TemporaryFiles files;
+  const auto good =
+      files.write("good.zone", "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n");
+  const auto bad =
+      files.write("bad.zone", "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.999\n");
   EXPECT_EQ(run({"zone", "check", "example.com", good}).status, exit_worked);
   const auto refused = run({"zone", "check", "example.com", bad});
   EXPECT_EQ(refused.status, exit_failed);
@@ -362,16 +344,17 @@ TEST(CtlLocalTest, ChecksZoneFiles) {
 }
 
 TEST(CtlLocalTest, ProvesImagesAndDeltasOnTheirBase) {
-  const TemporaryDirectory directory;
-  std::vector<std::string> files;
-  for (const auto& seed : fuzz::seeds()) files.push_back(directory.write(seed.name, seed.image));
+  const TemporaryFiles files;
+  std::vector<std::string> images;
+  for (const auto& seed : fuzz::seeds())
+    images.push_back(files.write(seed.name, as_text(seed.image)));
   for (std::size_t i = 0; i <= fuzz::base_seed; ++i) {
-    const auto checked = run({"image", "check", files[i]});
+    const auto checked = run({"image", "check", images[i]});
     EXPECT_EQ(checked.status, exit_worked) << checked.error;
-    EXPECT_FALSE(run({"image", "dump", files[i]}).out.empty());
+    EXPECT_FALSE(run({"image", "dump", images[i]}).out.empty());
   }
-  const auto& base = files[fuzz::base_seed];
-  const auto& delta = files[fuzz::base_seed + 1];
+  const auto& base = images[fuzz::base_seed];
+  const auto& delta = images[fuzz::base_seed + 1];
   EXPECT_EQ(run({"image", "check", base, delta}).status, exit_worked);
   const auto alone = run({"image", "check", delta});
   EXPECT_EQ(alone.status, exit_failed);

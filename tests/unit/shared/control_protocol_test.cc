@@ -15,32 +15,18 @@
 #include <stdexcept>
 #include <thread>
 
+#include "temporary_files.hh"
+
 namespace pharos::control {
 namespace {
 
 using nlohmann::json;
 
-// A directory of our own under the temporary one, removed at the end.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pharos-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 // A server with a few commands, polled by a thread until the end.
 class ControlTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto opened = Server::open(directory_.path(), "daemon", ::geteuid());
+    auto opened = Server::open(files_.directory(), "daemon", ::geteuid());
     ASSERT_TRUE(opened) << opened.error().text();
     server_ = std::make_unique<Server>(std::move(*opened));
     server_->add({"echo", Access::read, "gives back what it got",
@@ -71,10 +57,10 @@ class ControlTest : public testing::Test {
     if (thread_.joinable()) thread_.join();
   }
   [[nodiscard]] std::string path(Access access) const {
-    return socket_path(directory_.path(), "daemon", access);
+    return socket_path(files_.directory(), "daemon", access);
   }
 
-  TemporaryDirectory directory_;
+  TemporaryFiles files_;
   std::unique_ptr<Server> server_;
   std::atomic<int> value_{0};
   std::atomic<bool> stopping_{false};
@@ -310,10 +296,10 @@ TEST_F(ControlTest, GivesItsSocketsTheirModes) {
 }
 
 TEST_F(ControlTest, KeepsASecondDaemonOutAndReplacesADeadOne) {
-  const auto second = Server::open(directory_.path(), "daemon", ::geteuid());
+  const auto second = Server::open(files_.directory(), "daemon", ::geteuid());
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::conflict);
-  EXPECT_TRUE(Server::open(directory_.path(), "other", ::geteuid()));
+  EXPECT_TRUE(Server::open(files_.directory(), "other", ::geteuid()));
 
   server_.reset();
   EXPECT_FALSE(std::filesystem::exists(path(Access::read)));
@@ -324,13 +310,13 @@ TEST_F(ControlTest, KeepsASecondDaemonOutAndReplacesADeadOne) {
     std::ranges::copy(path(Access::read), address.sun_path);
     ASSERT_EQ(::bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   }
-  EXPECT_TRUE(Server::open(directory_.path(), "daemon", ::geteuid()));
+  EXPECT_TRUE(Server::open(files_.directory(), "daemon", ::geteuid()));
 }
 
 TEST_F(ControlTest, LeavesAFileInItsWayAlone) {
-  const auto blocked = directory_.path() + "/third.read.sock";
+  const auto blocked = files_.directory() + "/third.read.sock";
   std::ofstream(blocked) << "precious";
-  const auto opened = Server::open(directory_.path(), "third", ::geteuid());
+  const auto opened = Server::open(files_.directory(), "third", ::geteuid());
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::conflict);
   EXPECT_EQ(std::filesystem::file_size(blocked), 8U);
@@ -338,7 +324,7 @@ TEST_F(ControlTest, LeavesAFileInItsWayAlone) {
 
 TEST_F(ControlTest, RefusesARunDirectoryThatIsTooLong) {
   const auto opened =
-      Server::open(directory_.path() + "/" + std::string(100, 'd'), "daemon", ::geteuid());
+      Server::open(files_.directory() + "/" + std::string(100, 'd'), "daemon", ::geteuid());
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::invalid);
 }
@@ -346,14 +332,14 @@ TEST_F(ControlTest, RefusesARunDirectoryThatIsTooLong) {
 TEST_F(ControlTest, TurnsAwayAUserWithoutTheRightToWrite) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root to become another user";
   constexpr uid_t stranger = 65534, operator_uid = 54321;
-  auto opened = Server::open(directory_.path(), "shared", operator_uid);
+  auto opened = Server::open(files_.directory(), "shared", operator_uid);
   ASSERT_TRUE(opened) << opened.error().text();
-  ::chmod(directory_.path().c_str(), 0755);
+  ::chmod(files_.directory().c_str(), 0755);
   std::atomic<bool> stop{false};
   std::thread poller([&] {
     while (!stop) opened->poll_once(milliseconds(5));
   });
-  const auto where = socket_path(directory_.path(), "shared", Access::write);
+  const auto where = socket_path(files_.directory(), "shared", Access::write);
   // Credentials are those at connect(2); setfsuid would not do, seteuid of one thread does.
   const auto call_as = [&](uid_t uid) {
     Result<json> result;
@@ -373,8 +359,8 @@ TEST_F(ControlTest, TurnsAwayAUserWithoutTheRightToWrite) {
 }
 
 TEST(ControlCallTest, SaysThatNoDaemonIsThere) {
-  const TemporaryDirectory directory;
-  const auto result = call(directory.path() + "/none.sock", "status", json::object());
+  const TemporaryFiles files;
+  const auto result = call(files.directory() + "/none.sock", "status", json::object());
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::unavailable);
   EXPECT_EQ(result.error().what, "no daemon listens there");
@@ -382,10 +368,11 @@ TEST(ControlCallTest, SaysThatNoDaemonIsThere) {
 }
 
 TEST(ControlCallTest, GivesUpOnADaemonThatDoesNotAnswer) {
-  const TemporaryDirectory directory;
-  auto server = Server::open(directory.path(), "stopped", ::geteuid());  // listens, is never polled
+  const TemporaryFiles files;
+  auto server =
+      Server::open(files.directory(), "stopped", ::geteuid());  // listens, is never polled
   ASSERT_TRUE(server);
-  const auto result = call(socket_path(directory.path(), "stopped", Access::read), "status",
+  const auto result = call(socket_path(files.directory(), "stopped", Access::read), "status",
                            json::object(), milliseconds(20));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().what, "the daemon did not answer in time");

@@ -10,8 +10,10 @@
 #include "pharos/config/model.hh"
 #include "pharos/wire/site_report.hh"
 
+#include <array>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace pharos::controlplane {
 
@@ -33,6 +35,17 @@ struct Factors {
   double version = 1;
   double risk = 1;
 };
+
+// The exponent of each factor by the factor's name, as stored and as operators type it.
+inline constexpr std::array<std::pair<const char*, double config::ScoreConfig::*>, 6>
+    exponents_by_name = {{
+        {"proximity", &config::ScoreConfig::proximity},
+        {"health", &config::ScoreConfig::health},
+        {"headroom", &config::ScoreConfig::headroom},
+        {"condition", &config::ScoreConfig::condition},
+        {"version", &config::ScoreConfig::version},
+        {"risk", &config::ScoreConfig::risk},
+    }};
 
 // What goes into health, kept apart for `explain`: health is the least of them.
 struct HealthParts {

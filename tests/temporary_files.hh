@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace pharos::config {
+namespace pharos {
 
 class TemporaryFiles {
  public:
@@ -34,4 +34,4 @@ class TemporaryFiles {
   std::string directory_;
 };
 
-}  // namespace pharos::config
+}  // namespace pharos
