@@ -145,8 +145,7 @@ Result<Daemon::Reloaded> Daemon::reload() {
   if (std::ranges::count(changes.live, "log_level") != 0) {
     if (auto ok = set_log_level(config_.log_level); !ok) return std::unexpected(ok.error());
   }
-  auto options = serve_options(config_);
-  options.cookie_secret = cookie_secret_;
+  const auto options = options_of(config_);
   std::vector<std::unique_ptr<ServeState>> former;
   for (auto& worker : workers_) former.push_back(worker->exchange_options(options));
   synchronize_rcu();  // then no worker uses the former states, which end here

@@ -92,11 +92,20 @@ Status Daemon::make_directories() {
   auto lock = lock_instance(config_.run_directory);
   if (!lock) return std::unexpected(lock.error());
   lock_ = std::move(*lock);
-  if (::getrandom(cookie_secret_.data(), cookie_secret_.size(), 0) !=
-      static_cast<ssize_t>(cookie_secret_.size())) {
-    return fail_errno("getrandom");
+  for (const auto secret :
+       {std::span<std::byte>(cookie_secret_), std::span<std::byte>(limit_key_)}) {
+    if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size()))
+      return fail_errno("getrandom");
   }
   return {};
+}
+
+// Secrets that are not configured are ours, made at the start.
+ServeOptions Daemon::options_of(const config::Config& config) const {
+  auto options = serve_options(config);
+  options.rate_limit.key = limit_key_;
+  if (options.cookie_secrets.empty()) options.cookie_secrets.push_back(cookie_secret_);
+  return options;
 }
 
 Status Daemon::start_eal() {
@@ -146,8 +155,7 @@ Status Daemon::make_workers() {
           served_queue(config_.dataplane.ports[i], ports_[i], interfaces_[i], queue));
     }
   }
-  auto options = serve_options(config_);
-  options.cookie_secret = cookie_secret_;
+  const auto options = options_of(config_);
   const auto cycles_per_us = measure_cycles_per_us();
   for (unsigned index = 0; index < settings.size(); ++index) {
     settings[index].index = index;

@@ -1,5 +1,6 @@
 #include "pharos/dataplane/core/reload.hh"
 
+#include <bit>
 #include <tuple>
 
 namespace pharos::dataplane {
@@ -17,6 +18,34 @@ namespace {
                               const std::vector<config::PortConfig>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const auto& x, const auto& y) { return fields_of(x) == fields_of(y); });
+}
+
+// Classes without a rate of their own have the general one.
+[[nodiscard]] RateLimitOptions rate_limit_options(const config::DataplaneConfig& dataplane) {
+  const auto& limit = dataplane.rate_limit;
+  const double general = limit.responses_per_second.value_or(0);
+  RateLimitOptions options;
+  const auto set = [&](AnswerClass answer_class, double per_second) {
+    options.per_second[static_cast<std::size_t>(answer_class)] = per_second;
+  };
+  set(AnswerClass::positive, general);
+  set(AnswerClass::wildcard, general);
+  set(AnswerClass::nodata, limit.nodata_per_second.value_or(general));
+  set(AnswerClass::nxdomain, limit.nxdomains_per_second.value_or(general));
+  set(AnswerClass::referral, limit.referrals_per_second.value_or(general));
+  set(AnswerClass::error, limit.errors_per_second.value_or(general));
+  options.all_per_second = limit.all_per_second.value_or(0);
+  for (const auto& rate_class : limit.classes)
+    options.classes.push_back(rate_class.responses_per_second);
+  options.window = limit.window;
+  options.slip = limit.slip;
+  options.dry_run = limit.dry_run;
+  options.badcookie = dataplane.cookies.badcookie;
+  options.ipv4_prefix_bits = limit.ipv4_prefix;
+  options.ipv6_prefix_bits = limit.ipv6_prefix;
+  options.memory_bytes = limit.memory_bytes;
+  options.exempt = limit.exempt;
+  return options;
 }
 
 }  // namespace
@@ -72,6 +101,9 @@ ServeOptions serve_options(const config::Config& config) {
   options.version_text = "pharos " PHAROS_VERSION;
   options.server_id = config.server_name;
   options.ecs_enabled = config.dataplane.ecs;
+  options.rate_limit = rate_limit_options(config.dataplane);
+  for (const auto& configured : config.dataplane.cookies.secrets)
+    options.cookie_secrets.push_back(std::bit_cast<CookieSecret>(configured.secret));
   return options;
 }
 

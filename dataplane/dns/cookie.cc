@@ -88,4 +88,15 @@ CookieState check_server_cookie(ConstBytes server_cookie, const std::byte* clien
   return !future && age > cookie_renew_s ? CookieState::ageing : CookieState::good;
 }
 
+CookieState check_server_cookie_of_any(ConstBytes server_cookie, const std::byte* client_cookie,
+                                       const IpAddress& client, std::uint32_t wall_s,
+                                       std::span<const CookieSecret> secrets) noexcept {
+  if (server_cookie.empty()) return CookieState::absent;
+  for (const auto& secret : secrets) {
+    const auto state = check_server_cookie(server_cookie, client_cookie, client, wall_s, secret);
+    if (state != CookieState::bad) return &secret == secrets.data() ? state : CookieState::ageing;
+  }
+  return CookieState::bad;
+}
+
 }  // namespace pharos::dataplane

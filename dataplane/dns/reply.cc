@@ -34,6 +34,12 @@ constexpr unsigned extended_error_bytes = option_header_bytes + 2;
   return bytes;
 }
 
+void count_cookie(CookieState state, CoreCounters& counters) noexcept {
+  if (state == CookieState::bad) counters.count(Counter::queries_cookie_invalid);
+  if (state == CookieState::good || state == CookieState::ageing)
+    counters.count(Counter::queries_cookie_valid);
+}
+
 // Adds to the pointers of a body that was copied to `body` how far their bases have moved.
 void relocate(const Answer& answer, std::byte* body, unsigned body_bytes, unsigned owner_delta,
               unsigned body_delta) noexcept {
@@ -135,27 +141,21 @@ void ReplyBuilder::write_subnet() noexcept {
   put(options_.subnet.bytes.data() + (ipv6 ? 0 : 12), subnet_address_bytes(options_));
 }
 
-void ReplyBuilder::write_cookie(CoreCounters& counters) noexcept {
+void ReplyBuilder::write_cookie() noexcept {
   const auto* client_cookie = options_.client_cookie.data();
-  const ConstBytes theirs(options_.server_cookie.data(), options_.server_cookie_bytes);
-  const CookieState known = check_server_cookie(theirs, client_cookie, query_.source, state_.wall_s,
-                                                state_.cookie_secret);
-  if (known == CookieState::bad) counters.count(Counter::queries_cookie_invalid);
-  if (known == CookieState::good || known == CookieState::ageing)
-    counters.count(Counter::queries_cookie_valid);
   put16(dns::option::cookie);
   put16(client_cookie_bytes + server_cookie_bytes);
   put(client_cookie, client_cookie_bytes);
-  if (known == CookieState::good) {
-    put(theirs.data(), server_cookie_bytes);
+  if (options_.cookie_state == CookieState::good) {
+    put(options_.server_cookie.data(), server_cookie_bytes);
   } else {
-    const auto fresh =
-        make_server_cookie(client_cookie, query_.source, state_.wall_s, state_.cookie_secret);
+    const auto fresh = make_server_cookie(client_cookie, query_.source, state_.wall_s,
+                                          state_.cookie_secrets.front());
     put(fresh.data(), server_cookie_bytes);
   }
 }
 
-void ReplyBuilder::write_opt(dns::Rcode rcode, CoreCounters& counters) noexcept {
+void ReplyBuilder::write_opt(dns::Rcode rcode) noexcept {
   const unsigned begin = end_;
   const bool dnssec_ok = (request_.edns & edns_flag::dnssec_ok) != 0;
   put(state_.plain_opt[dnssec_ok ? 1 : 0].bytes.data(), opt_fixed_bytes);
@@ -166,7 +166,7 @@ void ReplyBuilder::write_opt(dns::Rcode rcode, CoreCounters& counters) noexcept 
     put(state_.nsid.data(), static_cast<unsigned>(state_.nsid.size()));
   }
   if ((request_.edns & edns_flag::client_subnet) != 0) write_subnet();
-  if ((request_.edns & edns_flag::cookie) != 0) write_cookie(counters);
+  if ((request_.edns & edns_flag::cookie) != 0) write_cookie();
   ASSERT(end_ == begin + opt_bytes_);
   if (info_code_ != extended_error::none && end_ + extended_error_bytes <= limit_) {
     put16(dns::option::extended_error);
@@ -178,13 +178,8 @@ void ReplyBuilder::write_opt(dns::Rcode rcode, CoreCounters& counters) noexcept 
   ++additional_count_;
 }
 
-void ReplyBuilder::finish(dns::Rcode rcode, bool authoritative, CoreCounters& counters) noexcept {
-  if (!fits_) {
-    query_.verdict = Verdict::drop_no_room;
-    counters.count(query_.verdict);
-    return;
-  }
-  if (request_.edns != 0) write_opt(rcode, counters);
+void ReplyBuilder::close(dns::Rcode rcode, bool authoritative) noexcept {
+  if (request_.edns != 0) write_opt(rcode);
   auto header = load<dns::Header>(query_.message);
   const unsigned kept = header.flags & (dns::flag::opcode_mask | dns::flag::rd);
   header.flags = static_cast<std::uint16_t>(
@@ -200,9 +195,24 @@ void ReplyBuilder::finish(dns::Rcode rcode, bool authoritative, CoreCounters& co
   query_.verdict = Verdict::answered;
   query_.reply_bytes = static_cast<std::uint16_t>(end_);
   query_.reply_checksum = checksum::fold(checksum::sum(query_.message, end_));
+}
+
+void ReplyBuilder::finish(dns::Rcode rcode, bool authoritative, CoreCounters& counters) noexcept {
+  if (!fits_) {
+    query_.verdict = Verdict::drop_no_room;
+    counters.count(query_.verdict);
+    return;
+  }
+  close(rcode, authoritative);
   count_request(query_, request_, counters);
+  if ((request_.edns & edns_flag::cookie) != 0) count_cookie(options_.cookie_state, counters);
   counters.count(counter_of(rcode));
   if (truncated_) counters.count(Counter::answers_truncated);
+}
+
+void ReplyBuilder::finish_cut(dns::Rcode rcode) noexcept {
+  truncated_ = rcode == dns::Rcode::noerror;
+  close(rcode, false);
 }
 
 void reply_error(const ServeState::Impl& state, Query& query, const Request& request,
@@ -211,6 +221,15 @@ void reply_error(const ServeState::Impl& state, Query& query, const Request& req
   ReplyBuilder reply(state, query, request, options);
   reply.explain(info_code);
   reply.finish(rcode, false, counters);
+}
+
+// An error that has no question is no longer than its request, and has nothing that could be cut.
+void cut_reply(const ServeState::Impl& state, Query& query, const Request& request,
+               const EdnsOptions& options, dns::Rcode rcode) noexcept {
+  if (request.question_end == dns::header_bytes) return;
+  Request brief = request;
+  brief.edns &= static_cast<std::uint8_t>(~edns_flag::nsid);
+  ReplyBuilder(state, query, brief, options).finish_cut(rcode);
 }
 
 void count_request(const Query& query, const Request& request, CoreCounters& counters) noexcept {

@@ -32,12 +32,13 @@ struct FirstRecord {
 // `name_offset_`, folded in `name_`; a chain moves both on.
 class Resolution {
  public:
-  Resolution(const ServeState::Impl& state, const TableRoot& root, Query& query, const Work& work,
+  Resolution(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
              const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept
       : state_(state),
         root_(root),
         catalog_(root.catalog),
         query_(query),
+        work_(work),
         request_(work.request),
         options_(options),
         name_(name),
@@ -93,6 +94,7 @@ class Resolution {
     if ((encloser.flags & catalog::node_flag::dname) != 0) return follow_dname(encloser, offset);
     if (encloser.wildcard_child == 0) return deny(encloser, dns::Rcode::nxdomain);
     counters_.count(Counter::answers_wildcard);
+    count_as(AnswerClass::wildcard, encloser.zone);
     const auto& wildcard = *catalog_.node(encloser.wildcard_child);
     if (const auto* slot = find_slot(wildcard, request_.type)) return answer_slot(wildcard, *slot);
     if ((wildcard.flags & catalog::node_flag::cname) != 0) return follow_cname(wildcard);
@@ -126,6 +128,7 @@ class Resolution {
     const unsigned apex_bytes = catalog_.node(zone.apex)->name_bytes;
     authoritative_ = true;
     rcode_ = rcode;
+    count_as(rcode == dns::Rcode::noerror ? AnswerClass::nodata : AnswerClass::nxdomain, node.zone);
     if (rcode == dns::Rcode::noerror) counters_.count(Counter::answers_nodata);
     reply_.append(*catalog_.answer(zone.negative), suffix_offset(apex_bytes), apex_bytes);
     return Next::done;
@@ -134,6 +137,7 @@ class Resolution {
   // A referral is not authoritative, unless it ends a chain that was (RFC 1034, 4.3.1; RFC 6604, 2.1).
   [[nodiscard]] Next refer(const catalog::Node& cut) noexcept {
     counters_.count(Counter::answers_referral);
+    count_as(AnswerClass::referral, cut.zone);
     reply_.append(*catalog_.answer(cut.referral), suffix_offset(cut.name_bytes), cut.name_bytes);
     return Next::done;
   }
@@ -142,6 +146,7 @@ class Resolution {
   [[nodiscard]] Next leave() noexcept {
     if (steps_ > 0) return Next::done;
     rcode_ = dns::Rcode::refused;
+    count_as(AnswerClass::error, 0);
     reply_.explain(extended_error::not_authoritative);
     return Next::done;
   }
@@ -163,6 +168,7 @@ class Resolution {
     ASSERT(slot != nullptr && slot->kind == catalog::SlotKind::fixed);
     const Answer& answer = *catalog_.answer(slot->value);
     authoritative_ = true;
+    count_as(AnswerClass::wildcard, node.zone);
     // A DNAME that the chain passes again stands in the answer already.
     if (!passed(node) && !reply_.append(answer, name_offset_ + offset, node.name_bytes)) {
       return Next::done;
@@ -180,6 +186,12 @@ class Resolution {
     if (request_.type == type_cname || request_.type == type_any) return Next::done;
     move_on(node, record_offset + 12, offset + record.data_bytes);
     return Next::follow;
+  }
+
+  // Until something says otherwise, a reply counts for the first name.
+  void count_as(AnswerClass answer_class, std::uint32_t zone) noexcept {
+    work_.answer_class = answer_class;
+    work_.hash = zone;
   }
 
   // Below a cut, or the cut itself. An apex is not: there, `covering` only says who is asked for its DS.
@@ -224,6 +236,7 @@ class Resolution {
   const TableRoot& root_;
   const catalog::View& catalog_;
   Query& query_;
+  Work& work_;
   const Request& request_;
   const EdnsOptions& options_;
   dns::FoldedName& name_;
@@ -248,7 +261,7 @@ class Resolution {
 
 }  // namespace
 
-void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, const Work& work,
+void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
              const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept {
   Resolution(state, root, query, work, options, name, counters).run(work.node, work.absent);
 }

@@ -3,12 +3,17 @@
 //
 //   parse -> fold, hash -> bucket line -> tags -> node lines -> name, slot -> answer lines -> reply
 //               prefetch ^       prefetch ^              prefetch ^ (pools: locale, cell, slot before)
+//   A name or type that is not there takes the stages of deny.cc.
 //
 // All queries of the burst take one stage before any takes the next, so that each line that was asked for has the
 // rest of the burst to arrive.
 #include "pharos/dataplane/dns/serve.hh"
 
 #include "pharos/base/assert.hh"
+#include "pharos/dataplane/dns/burst.hh"
+#include "pharos/dataplane/dns/deny.hh"
+#include "pharos/dataplane/dns/limit.hh"
+#include "pharos/dataplane/dns/plain_reply.hh"
 #include "pharos/dataplane/dns/reply.hh"
 #include "pharos/dataplane/dns/resolve.hh"
 #include "pharos/dataplane/dns/serve_state.hh"
@@ -22,36 +27,6 @@
 namespace pharos::dataplane {
 
 namespace {
-
-using List = std::array<std::uint8_t, burst_queries_max>;
-
-// What a burst works with. Lists hold indices of queries that wait for the stage of that name.
-struct Burst {
-  Burst(ServeState::Impl& s, const TableRoot& r, std::span<Query> q, CoreCounters& c) noexcept
-      : state(s), root(r), queries(q), counters(c) {}
-
-  ServeState::Impl& state;
-  const TableRoot& root;
-  std::span<Query> queries;
-  CoreCounters& counters;
-
-  unsigned match_count = 0;
-  unsigned node_count = 0;
-  unsigned pool_count = 0;
-  unsigned reply_count = 0;
-  unsigned ranked_count = 0;  // of them, answered from the ranking
-  unsigned resolve_count = 0;
-  List match;
-  List node;
-  List pool;
-  List reply;
-  List resolve;
-};
-
-// Counted in registers, added once a burst.
-struct Tally {
-  std::uint32_t edns = 0, tcp = 0, a = 0, aaaa = 0, replies = 0;
-};
 
 // ---- parse ----
 
@@ -137,6 +112,17 @@ void drop(Burst& burst, unsigned index, Verdict verdict) noexcept {
   burst.counters.count(verdict);
 }
 
+// Says of a cookie whether it is ours. Most requests have none.
+[[gnu::always_inline]] inline void judge_cookie(Burst& burst, unsigned index) noexcept {
+  const ServeState::Impl& state = burst.state;
+  if ((state.work[index].request.edns & edns_flag::cookie) == 0) [[likely]]
+    return;
+  EdnsOptions& options = burst.state.options[index];
+  options.cookie_state = check_server_cookie_of_any(
+      {options.server_cookie.data(), options.server_cookie_bytes}, options.client_cookie.data(),
+      burst.queries[index].source, state.wall_s, std::span(state.cookie_secrets));
+}
+
 // Replies to what is no plain question. True: it is one after all, with its name folded.
 [[nodiscard, gnu::cold, gnu::noinline]] bool parse_carefully(Burst& burst,
                                                              unsigned index) noexcept {
@@ -149,11 +135,16 @@ void drop(Burst& burst, unsigned index, Verdict verdict) noexcept {
     reply_error(state, query, request, options, rcode, info_code, burst.counters);
   };
   work.careful = true;
+  work.answer_class = AnswerClass::error;
+  work.hash = 0;
   const Parsed parsed = parse_request(query.message, query.length, request, options);
   request.edns &= state.edns_heard;
+  judge_cookie(burst, index);
   switch (parsed) {
     case Parsed::lookup:
       dns::fold_name(query.message + dns::header_bytes, request.name_bytes, state.names[index]);
+      work.answer_class = AnswerClass::positive;
+      work.hash = dns::hash_name(state.names[index], burst.root.catalog.summary().hash_key);
       return true;
     case Parsed::chaos:
       answer_chaos(state, query, request, options, burst.counters);
@@ -192,29 +183,20 @@ void parse_stage(Burst& burst) noexcept {
     dns::FoldedName& name = state.names[i];
     work.careful = work.absent = false;
     work.scope = work.rate_class = 0;
-    if (!parse_plain(query.message, query.length, work.request, state.options[i], name) &&
-        !parse_carefully(burst, i)) {
+    if (parse_plain(query.message, query.length, work.request, state.options[i], name)) [[likely]] {
+      work.answer_class = AnswerClass::positive;
+      work.request.edns &= state.edns_heard;
+      work.hash = dns::hash_name(name, key);
+      judge_cookie(burst, i);
+    } else if (!parse_carefully(burst, i)) {
       continue;
     }
-    work.request.edns &= state.edns_heard;
-    work.hash = dns::hash_name(name, key);
     __builtin_prefetch(&buckets[catalog::bucket_of(work.hash, bucket_count)]);
     burst.match[burst.match_count++] = static_cast<std::uint8_t>(i);
   }
 }
 
 // ---- look up ----
-
-// A name that is absent is looked for by its parent next.
-void prefetch_parent(const catalog::View& catalog, const dns::FoldedName& name) noexcept {
-  const unsigned parent = 1 + std::to_integer<unsigned>(name.bytes[0]);
-  if (parent >= name.length) return;
-  const auto hash =
-      dns::hash_name(name.bytes.data() + parent, name.length - parent, catalog.summary().hash_key);
-  const auto buckets = catalog.buckets();
-  __builtin_prefetch(
-      &buckets[catalog::bucket_of(hash, static_cast<std::uint32_t>(buckets.size()))]);
-}
 
 // The first slot whose tag is right is the candidate. A bucket that has none and does not overflow proves the name absent.
 void match_stage(Burst& burst) noexcept {
@@ -229,8 +211,11 @@ void match_stage(Burst& burst) noexcept {
     if (matches == 0) {
       work.absent = bucket.overflow == 0;
       work.node = nullptr;
-      prefetch_parent(catalog, burst.state.names[i]);
-      burst.resolve[burst.resolve_count++] = i;
+      if (work.absent) {
+        burst.miss[burst.miss_count++] = i;
+      } else {
+        burst.resolve[burst.resolve_count++] = i;
+      }
       continue;
     }
     work.node = catalog.node(first_match(bucket, matches));
@@ -254,7 +239,7 @@ void node_stage(Burst& burst) noexcept {
     }
     const auto* slot = find_slot(*work.node, work.request.type);
     if (slot == nullptr) {
-      burst.resolve[burst.resolve_count++] = i;
+      deny_type(burst, i);
     } else if (slot->kind == catalog::SlotKind::fixed) {
       work.answer = catalog.answer(slot->value);
       __builtin_prefetch(work.answer);
@@ -311,17 +296,6 @@ void slot_stage(Burst& burst) noexcept {
 
 // ---- reply ----
 
-// In whole vectors: reads into the image's tail or next record, writes into the buffer's slack.
-[[gnu::always_inline]] inline void copy_body(std::byte* to, const std::byte* from,
-                                             unsigned bytes) noexcept {
-  unsigned at = 0;
-  do {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at),
-                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at)));
-    at += 32;
-  } while (at < bytes);
-}
-
 // An answer with EDNS options, or one that does not fit whole. The owner is the QNAME, right where it was built for.
 [[gnu::noinline]] void write_with_care(Burst& burst, unsigned index) noexcept {
   const ServeState::Impl& state = burst.state;
@@ -332,63 +306,17 @@ void slot_stage(Burst& burst) noexcept {
   reply.finish(dns::Rcode::noerror, true, burst.counters);
 }
 
-// The plain hit: the body behind the question, a plain OPT, the header, and the sum of all from the sums of its parts.
-// False where it needs care.
+// The plain hit: the body behind the question, a plain OPT, the header. False where it needs care.
 [[nodiscard, gnu::always_inline]] inline bool write_plain(const ServeState::Impl& state,
                                                           Query& query, const Work& work,
                                                           Tally& tally) noexcept {
   const Request& request = work.request;
   const Answer& answer = *work.answer;
-  const bool edns = request.edns != 0;
-  const unsigned body_at = request.question_end;
-  const unsigned opt_at = body_at + answer.body_bytes;
-  const unsigned end = opt_at + (edns ? opt_fixed_bytes : 0);
-  if ((request.edns & edns_flag::options) != 0 || end > reply_limit(state, query, request))
-    return false;
-
-  std::byte* message = query.message;
-  copy_body(message + body_at, answer.body(), answer.body_bytes);
-  std::uint64_t sum =
-      std::uint64_t{request.question_sum} + checksum::at_offset(answer.checksum, body_at);
-  if (edns) {
-    const PlainOpt& opt = state.plain_opt[(request.edns & edns_flag::dnssec_ok) != 0 ? 1 : 0];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(message + opt_at),
-                     _mm_load_si128(reinterpret_cast<const __m128i*>(opt.bytes.data())));
-    sum += checksum::at_offset(opt.sum, opt_at);
-  }
-  // As they stand in memory: QR and AA, RD as it came; all else 0, RCODE NOERROR.
-  const auto id = load<std::uint16_t>(message);
-  const auto rd = static_cast<std::uint16_t>(std::to_integer<unsigned>(message[2]) & 0x01);
-  const auto flags = static_cast<std::uint16_t>(0x0084 | rd);
-  const auto counts = load<std::uint32_t>(&answer.answer_count);
-  const auto additional =
-      byte_swap(static_cast<std::uint16_t>(answer.additional_count + (edns ? 1U : 0U)));
-  store(message + 2, flags);
-  store(message + 6, counts);
-  store(message + 10, additional);
-  constexpr std::uint16_t one_question = 0x0100;
-  sum += std::uint64_t{id} + flags + one_question + counts + additional;
-
-  query.verdict = Verdict::answered;
-  query.reply_bytes = static_cast<std::uint16_t>(end);
-  query.reply_checksum = checksum::fold(sum);
-  ASSERT(checksum::same(query.reply_checksum, checksum::fold(checksum::scalar::sum(message, end))));
-
-  tally.edns += edns ? 1 : 0;
-  tally.tcp += query.transport == Transport::tcp ? 1 : 0;
-  tally.a += request.type == static_cast<std::uint16_t>(dns::Type::a) ? 1 : 0;
-  tally.aaaa += request.type == static_cast<std::uint16_t>(dns::Type::aaaa) ? 1 : 0;
-  ++tally.replies;
+  if (!is_plain(state, query, request, answer)) return false;
+  copy_body(query.message + request.question_end, answer.body(), answer.body_bytes);
+  close_plain(state, query, request, answer, dns::Rcode::noerror, 0);
+  tally.add(query, request);
   return true;
-}
-
-void add(const Tally& tally, CoreCounters& counters) noexcept {
-  counters.count(Counter::queries_edns, tally.edns);
-  counters.count(Counter::queries_tcp, tally.tcp);
-  counters.count(Counter::type_a, tally.a);
-  counters.count(Counter::type_aaaa, tally.aaaa);
-  counters.count(Counter::type_other, tally.replies - tally.a - tally.aaaa);
-  counters.count(Counter::rcode_noerror, tally.replies);
 }
 
 void reply_stage(Burst& burst) noexcept {
@@ -402,7 +330,7 @@ void reply_stage(Burst& burst) noexcept {
                   : 0;  // a denial that stands in for an RRset: DS at an apex
     if (!write_plain(burst.state, burst.queries[i], work, tally)) write_with_care(burst, i);
   }
-  add(tally, burst.counters);
+  tally.count(Counter::rcode_noerror, burst.counters);
   burst.counters.count(Counter::answers_nodata, nodata);
   burst.counters.count(Counter::answers_ranked, burst.ranked_count);
   burst.counters.count(Counter::answers_static, burst.reply_count - burst.ranked_count - nodata);
@@ -410,18 +338,13 @@ void reply_stage(Burst& burst) noexcept {
 
 // ---- resolve ----
 
-// Whether the labels of a name that parse_plain took end where it said.
-[[nodiscard]] bool name_is_whole(const Query& query, const Request& request) noexcept {
-  return name_bytes_at(query.message + dns::header_bytes, request.name_bytes) == request.name_bytes;
-}
-
 // A name that was found is a valid one. One that was not may be anything: only now are its labels walked.
 [[gnu::noinline]] void resolve_stage(Burst& burst) noexcept {
   ServeState::Impl& state = burst.state;
   for (unsigned n = 0; n < burst.resolve_count; ++n) {
     const std::uint8_t i = burst.resolve[n];
     Work& work = state.work[i];
-    if (work.node == nullptr && !work.careful && !name_is_whole(burst.queries[i], work.request)) {
+    if (work.node == nullptr && !is_whole(burst.queries[i], work)) {
       if (!parse_carefully(burst, i)) continue;
       work.absent = false;
     }
@@ -441,12 +364,14 @@ void reply_stage(Burst& burst) noexcept {
 
 }  // namespace
 
-ServeState::ServeState(const ServeOptions& options) : impl_(std::make_unique<Impl>()) {
+ServeState::ServeState(const ServeOptions& options)
+    : impl_(std::make_unique<Impl>(options.rate_limit)) {
   Impl& state = *impl_;
   state.udp_payload_max_bytes =
       std::max<std::uint16_t>(options.udp_payload_max_bytes, dns::udp_payload_min_bytes);
   if (!options.ecs_enabled) state.edns_heard = static_cast<std::uint8_t>(~edns_flag::client_subnet);
-  state.cookie_secret = options.cookie_secret;
+  state.cookie_secrets = options.cookie_secrets;
+  if (state.cookie_secrets.empty()) state.cookie_secrets.emplace_back();
   state.nsid = options.nsid.substr(0, nsid_bytes_max);
   state.version_text = options.version_text.substr(0, server_text_bytes_max);
   state.server_id = options.server_id.substr(0, server_text_bytes_max);
@@ -474,7 +399,10 @@ void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> quer
     slot_stage(burst);
   }
   reply_stage(burst);
+  if (burst.miss_count != 0) enclose_stages(burst);
+  if (burst.deny_count != 0) deny_stage(burst);
   if (burst.resolve_count != 0) resolve_stage(burst);
+  if (burst.state.limit.enabled()) limit_stage(burst.state, queries, counters);
 }
 
 }  // namespace pharos::dataplane

@@ -99,6 +99,8 @@ class MessageText {
         return "REFUSED";
       case 6:
         return "YXDOMAIN";
+      case 23:
+        return "BADCOOKIE";
       case 16:
         return "BADVERS";
       default:

@@ -13,7 +13,8 @@ ServeOptions query_options() {
   ServeOptions o;
   o.nsid = "pop1";
   o.version_text = "pharos";
-  for (unsigned i = 0; i < 16; ++i) o.cookie_secret[i] = static_cast<std::byte>(i);
+  o.cookie_secrets.resize(1);
+  for (unsigned i = 0; i < 16; ++i) o.cookie_secrets[0][i] = static_cast<std::byte>(i);
   return o;
 }
 

@@ -73,6 +73,17 @@
   C(rcode_badvers, "replies BADVERS")                                     \
   C(rcode_badcookie, "replies BADCOOKIE")                                 \
   C(slipped, "replies cut to TC by rate limiting")                        \
+  C(badcookies, "replies cut to BADCOOKIE by rate limiting")              \
+  C(limited_positive, "answers above the limit of their name")            \
+  C(limited_wildcard, "wildcard answers above the limit of their zone")   \
+  C(limited_nodata, "NODATA above the limit of its zone")                 \
+  C(limited_nxdomain, "NXDOMAIN above the limit of its zone")             \
+  C(limited_referral, "referrals above the limit of their zone")          \
+  C(limited_error, "errors above their limit")                            \
+  C(limited_class, "replies above the limit of a policy's rate class")    \
+  C(limit_dry_run, "replies above a limit that were sent: a dry run")     \
+  C(limit_exempt, "replies to clients that are never limited")            \
+  C(limit_exempt_cookie, "replies not limited for their valid cookie")    \
   C(loops, "turns of the poll loop")                                      \
   C(loops_empty, "turns that received nothing")                           \
   C(sleeps, "times the core went to sleep on an idle port")

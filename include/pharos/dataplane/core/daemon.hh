@@ -81,6 +81,8 @@ class Daemon {
   [[nodiscard]] Status launch_workers();
   [[nodiscard]] Status open_events();
 
+  [[nodiscard]] ServeOptions options_of(const config::Config& config) const;
+
   // The loop.
   [[nodiscard]] bool handle_signals();  // false: stop
   void tick();
@@ -90,7 +92,8 @@ class Daemon {
   void stop() noexcept;
 
   config::Config config_;
-  std::array<std::byte, 16> cookie_secret_{};
+  CookieSecret cookie_secret_{};           // where none is configured
+  std::array<std::byte, 32> limit_key_{};  // of the rate limit's accounts
   Instant started_at_ = monotonic_now();
   ServiceManager service_manager_;
   UniqueFd lock_;

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 namespace pharos::dataplane {
 
@@ -40,5 +41,10 @@ enum class CookieState : std::uint8_t {
                                               const std::byte* client_cookie,
                                               const IpAddress& client, std::uint32_t wall_s,
                                               const CookieSecret& secret) noexcept;
+// The same with several secrets. Cookies of the first are good; of the others, ageing: so a secret is rolled without
+// a cookie lost (RFC 9018, 5).
+[[nodiscard]] CookieState check_server_cookie_of_any(
+    ConstBytes server_cookie, const std::byte* client_cookie, const IpAddress& client,
+    std::uint32_t wall_s, std::span<const CookieSecret> secrets) noexcept;
 
 }  // namespace pharos::dataplane

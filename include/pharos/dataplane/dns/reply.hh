@@ -39,10 +39,15 @@ class ReplyBuilder {
   // Closes the reply. Sets verdict, reply_bytes and reply_checksum of the query.
   void finish(dns::Rcode rcode, bool authoritative, CoreCounters& counters) noexcept;
 
+  // Closes a reply that is written a second time, over the first: without records, with TC where `rcode` is NOERROR.
+  // Counts nothing again.
+  void finish_cut(dns::Rcode rcode) noexcept;
+
  private:
   void truncate() noexcept;
-  void write_opt(dns::Rcode rcode, CoreCounters& counters) noexcept;
-  void write_cookie(CoreCounters& counters) noexcept;
+  void close(dns::Rcode rcode, bool authoritative) noexcept;
+  void write_opt(dns::Rcode rcode) noexcept;
+  void write_cookie() noexcept;
   void write_subnet() noexcept;
   void put(const void* bytes, unsigned count) noexcept;
   void put16(std::uint16_t value) noexcept;
@@ -67,6 +72,10 @@ class ReplyBuilder {
 void reply_error(const ServeState::Impl& state, Query& query, const Request& request,
                  const EdnsOptions& options, dns::Rcode rcode, std::uint16_t info_code,
                  CoreCounters& counters) noexcept;
+
+// Makes the reply that stands in `query` a short one: question, and OPT with all but NSID. TC, or BADCOOKIE.
+void cut_reply(const ServeState::Impl& state, Query& query, const Request& request,
+               const EdnsOptions& options, dns::Rcode rcode) noexcept;
 
 // What every request with a reply counts: type, transport, EDNS.
 void count_request(const Query& query, const Request& request, CoreCounters& counters) noexcept;

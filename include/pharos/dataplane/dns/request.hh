@@ -6,6 +6,7 @@
 
 #include "pharos/base/bytes.hh"
 #include "pharos/base/ip_address.hh"
+#include "pharos/dataplane/dns/cookie.hh"
 #include "pharos/wire/dns.hh"
 
 #include <array>
@@ -45,6 +46,8 @@ struct EdnsOptions {
   std::uint16_t subnet_family = 0;  // as received: 0, 1 or 2
   std::uint8_t subnet_length = 0;   // SOURCE PREFIX-LENGTH
   std::uint8_t server_cookie_bytes = 0;
+  CookieState cookie_state =
+      CookieState::absent;  // set by whoever parsed the cookie, before a reply
   std::array<std::byte, client_cookie_bytes> client_cookie{};
   std::array<std::byte, server_cookie_bytes_max> server_cookie{};
 };

@@ -10,11 +10,15 @@
 #include "pharos/base/clock.hh"
 #include "pharos/base/ip_address.hh"
 #include "pharos/dataplane/core/counters.hh"
+#include "pharos/dataplane/dns/cookie.hh"
+#include "pharos/dataplane/match/rate_limit.hh"
 #include "pharos/dataplane/table/root.hh"
 
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 namespace pharos::dataplane {
 
@@ -55,7 +59,9 @@ struct ServeOptions {
   std::string version_text;  // version.bind and version.server, class CH; empty: REFUSED
   std::string server_id;     // id.server and hostname.bind (RFC 4892); empty: REFUSED
   bool ecs_enabled = true;
-  std::array<std::byte, 16> cookie_secret{};
+  std::vector<CookieSecret>
+      cookie_secrets;  // the first makes cookies, all are accepted; none: zeros
+  RateLimitOptions rate_limit;
 };
 
 // Working memory of one core: folded names, stage arrays. About 40 KiB; made once at start-up.

@@ -28,8 +28,11 @@ struct Work {
   std::uint8_t scope = 0;  // of ECS
   // Rate class that a name policy put the query in: index of dataplane.rate_limit.classes plus 1; 0: none.
   std::uint8_t rate_class = 0;
+  // What the reply counts as, and for what: see AnswerClass.
+  AnswerClass answer_class = AnswerClass::positive;
   std::uint32_t pool = 0;
-  std::uint64_t hash = 0;               // of the folded name
+  std::uint64_t hash =
+      0;  // of the folded name; behind `resolve`, of what the limit of the reply is for
   const catalog::Node* node = nullptr;  // a candidate, then the proven one
   const Answer* answer = nullptr;
   CellPlace place;
@@ -37,11 +40,13 @@ struct Work {
 };
 
 struct ServeState::Impl {
+  explicit Impl(const RateLimitOptions& limits) : limit(limits) {}
+
   // Constant after start:
   std::uint16_t udp_payload_max_bytes = 0;
   // Bits of Request::edns that count: client subnets only where enabled.
   std::uint8_t edns_heard = 0xff;
-  CookieSecret cookie_secret{};
+  std::vector<CookieSecret> cookie_secrets;  // at least one
   std::string nsid;
   std::string version_text;
   std::string server_id;
@@ -50,6 +55,7 @@ struct ServeState::Impl {
   // Owned by the core:
   std::uint32_t wall_s = 0;
   Instant now;
+  RateLimit limit;
   std::array<Work, burst_queries_max> work;
   std::array<dns::FoldedName, burst_queries_max> names;
   std::array<EdnsOptions, burst_queries_max> options;

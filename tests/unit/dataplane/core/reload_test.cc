@@ -57,5 +57,30 @@ TEST(ReloadTest, AppliesTheLivePartOnlySoThatTheRestIsReportedAgain) {
   EXPECT_THAT(changes.restart, ElementsAre("dataplane.dns_port"));
 }
 
+TEST(ReloadTest, RateLimitsAndCookieSecretsChangeLive) {
+  auto next = running();
+  next.dataplane.rate_limit.responses_per_second = 100;
+  next.dataplane.rate_limit.errors_per_second = 5;
+  next.dataplane.rate_limit.classes = {{"slow", 2}};
+  next.dataplane.cookies.secrets.resize(2);
+  next.dataplane.cookies.secrets[1].secret[3] = 9;
+  auto config = running();
+  EXPECT_FALSE(serve_options(config).rate_limit.enabled());
+  EXPECT_THAT(compare(config, next).live, ElementsAre("dataplane.rate_limit", "dataplane.cookies"));
+  EXPECT_THAT(compare(config, next).restart, IsEmpty());
+  apply_live(config, next);
+  EXPECT_THAT(compare(config, next).live, IsEmpty());
+  const auto options = serve_options(config);
+  const auto rate = [&](AnswerClass answer_class) {
+    return options.rate_limit.per_second[static_cast<std::size_t>(answer_class)];
+  };
+  EXPECT_EQ(rate(AnswerClass::positive), 100);
+  EXPECT_EQ(rate(AnswerClass::nxdomain), 100) << "no rate of its own";
+  EXPECT_EQ(rate(AnswerClass::error), 5);
+  EXPECT_THAT(options.rate_limit.classes, ElementsAre(2));
+  ASSERT_EQ(options.cookie_secrets.size(), 2U);
+  EXPECT_EQ(options.cookie_secrets[1][3], std::byte{9});
+}
+
 }  // namespace
 }  // namespace pharos::dataplane

@@ -42,6 +42,8 @@ constexpr Vector vectors[] = {
      "e5e973e5a6b2a43f48e7dc849e37bfcf", "010000005cf79f111f8130c3eee29480"},
     {"A.2 the same client learning a renewed cookie", "2464c4abcf10c957", "198.51.100.100",
      1559734385, "e5e973e5a6b2a43f48e7dc849e37bfcf", "010000005cf7a871d4a564a1442aca77"},
+    {"A.3 another client learning a renewed cookie", "fc93fc62807ddb86", "203.0.113.203",
+     1559734700, "e5e973e5a6b2a43f48e7dc849e37bfcf", "010000005cf7a9acf73a7810aca2381e"},
     {"A.4 IPv6 query for a new cookie", "22681ab97d52c298", "2001:db8:220:1:59de:d0f4:8769:82b8",
      1559741961, "445536bcd2513298075a5d379663c962", "010000005cf7c609a6bb79d16625507a"},
 };
@@ -60,6 +62,20 @@ TEST(ServerCookieTest, TakesACookieWhoseReservedBitsWereSetByAnotherServer) {
                                 bytes_of("fc93fc62807ddb86").data(), address_of("203.0.113.203"),
                                 1559727985 + 60, secret_of("e5e973e5a6b2a43f48e7dc849e37bfcf")),
             CookieState::good);
+}
+
+TEST(ServerCookieTest, TakesACookieOfTheFormerSecretAndMakesOneOfTheNew) {
+  // RFC 9018, A.4: the secret was rolled between the two.
+  const auto former = secret_of("dd3bdf9344b678b185a6f5cb60fca715");
+  const auto next = secret_of("445536bcd2513298075a5d379663c962");
+  const auto check = [&](const std::vector<CookieSecret>& secrets) {
+    return check_server_cookie_of_any(
+        bytes_of("010000005cf7c57926556bd0934c72f8"), bytes_of("22681ab97d52c298").data(),
+        address_of("2001:db8:220:1:59de:d0f4:8769:82b8"), 1559741961, std::span(secrets));
+  };
+  EXPECT_EQ(check({former, next}), CookieState::good) << "stage 1: the new one is known everywhere";
+  EXPECT_EQ(check({next, former}), CookieState::ageing) << "stage 2: the new one makes cookies";
+  EXPECT_EQ(check({next}), CookieState::bad) << "stage 3: the former one is gone";
 }
 
 class ServerCookieStateTest : public testing::Test {

@@ -1,0 +1,62 @@
+// What the stages of one serve_burst share. Not for callers.
+#pragma once
+
+#include "pharos/dataplane/dns/serve_state.hh"
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+namespace pharos::dataplane {
+
+// Indices of queries that wait for the stage of that name.
+using List = std::array<std::uint8_t, burst_queries_max>;
+
+struct Burst {
+  Burst(ServeState::Impl& s, const TableRoot& r, std::span<Query> q, CoreCounters& c) noexcept
+      : state(s), root(r), queries(q), counters(c) {}
+
+  ServeState::Impl& state;
+  const TableRoot& root;
+  std::span<Query> queries;
+  CoreCounters& counters;
+
+  unsigned match_count = 0;
+  unsigned node_count = 0;
+  unsigned pool_count = 0;
+  unsigned reply_count = 0;
+  unsigned ranked_count = 0;  // of them, answered from the ranking
+  unsigned miss_count = 0;
+  unsigned deny_count = 0;
+  unsigned resolve_count = 0;
+  List match;
+  List node;
+  List pool;
+  List reply;
+  List miss;
+  List deny;
+  List resolve;
+};
+
+// What replies of one kind count, in registers; added once a burst.
+struct Tally {
+  std::uint32_t edns = 0, tcp = 0, a = 0, aaaa = 0, replies = 0;
+
+  [[gnu::always_inline]] void add(const Query& query, const Request& request) noexcept {
+    edns += request.edns != 0 ? 1 : 0;
+    tcp += query.transport == Transport::tcp ? 1 : 0;
+    a += request.type == static_cast<std::uint16_t>(dns::Type::a) ? 1 : 0;
+    aaaa += request.type == static_cast<std::uint16_t>(dns::Type::aaaa) ? 1 : 0;
+    ++replies;
+  }
+  void count(Counter rcode, CoreCounters& counters) const noexcept {
+    counters.count(Counter::queries_edns, edns);
+    counters.count(Counter::queries_tcp, tcp);
+    counters.count(Counter::type_a, a);
+    counters.count(Counter::type_aaaa, aaaa);
+    counters.count(Counter::type_other, replies - a - aaaa);
+    counters.count(rcode, replies);
+  }
+};
+
+}  // namespace pharos::dataplane
