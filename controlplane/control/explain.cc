@@ -1,7 +1,9 @@
+#include "pharos/config/service_records.hh"
 #include "pharos/shared/client_hash.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <algorithm>
+#include <cctype>
 
 #include "handlers.hh"
 
@@ -27,14 +29,18 @@ Result<Question> question_of(const Json& arguments) {
   auto prefix = IpPrefix::parse(*client);
   if (!prefix) return std::unexpected(std::move(prefix).error().in("client"));
   question.client = prefix->address;
-  const auto type = optional_text(arguments, "type");
-  if (type == "AAAA" || type == "aaaa")
-    question.type = dns::Type::aaaa;
-  else if (!type.empty() && type != "A" && type != "a") {
-    return fail(ErrorCode::invalid, "'" + type + "' is not answered from the ranking", "type",
-                "A or AAAA");
+  std::string type = optional_text(arguments, "type");
+  if (type.empty()) return question;
+  std::ranges::transform(type, type.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  for (const auto ranked :
+       {dns::Type::a, dns::Type::aaaa, dns::Type::srv, dns::Type::svcb, dns::Type::https}) {
+    if (type != dns::type_text(static_cast<std::uint16_t>(ranked))) continue;
+    question.type = ranked;
+    return question;
   }
-  return question;
+  return fail(ErrorCode::invalid, "'" + type + "' is not answered from the ranking", "type",
+              "A, AAAA, SRV, SVCB or HTTPS");
 }
 
 // The node that answers a name: its own, or the wildcard below its closest encloser (RFC 4592).
@@ -71,9 +77,31 @@ Result<std::uint32_t> pool_of(const Tables& tables, const Question& question) {
               {}, "static records are shown by `pharosctl zone show`");
 }
 
+// Records that name endpoints, in the order in which clients try them.
+Json records_of(const EngineSide& side, std::uint32_t pool, std::uint16_t locale, unsigned slot) {
+  const auto& world = side.engine.world();
+  const auto content = side.engine.content(pool, locale);
+  const auto& source = world.pools[side.engine.view_pool(pool).answered_by];
+  Json answers = Json::array();
+  if (content.records.empty()) return answers;
+  for (const auto& record : content.records[slot % content.records.size()]) {
+    const auto& endpoint = world.endpoint(source.members[record.target]);
+    answers.push_back({{"address", endpoint.addresses.front().text()},
+                       {"endpoint", endpoint.id},
+                       {"ttl_s", content.ttl_s},
+                       {"rank", answers.size() + 1},
+                       {"priority", record.priority},
+                       {"weight", record.weight},
+                       {"port", endpoint.port},
+                       {"target", config::target_of(world.service(source.service), endpoint)}});
+  }
+  return answers;
+}
+
 Json answers_of(const EngineSide& side, std::uint32_t pool, std::uint16_t locale, unsigned slot,
                 std::uint32_t ttl_s) {
   const auto& world = side.engine.world();
+  if (!world.pools[pool].pool.holds_addresses()) return records_of(side, pool, locale, slot);
   const auto family = world.pools[pool].pool.type == dns::Type::aaaa ? Family::ipv6 : Family::ipv4;
   const auto content = side.engine.content(pool, locale);
   std::size_t left = content.slots.empty() ? 0 : content.slots[slot % content.slots.size()].size();
@@ -144,10 +172,11 @@ Result<Json> explain(const EngineSide& side, const Question& question) {
   const auto& service = world.service(world.pools[*pool].service);
   const auto& source = world.service(world.pools[view.answered_by].service);
 
-  const bool slotted = content.slots.size() > 1;
+  const auto slot_count = std::max(content.slots.size(), content.records.size());
+  const bool slotted = slot_count > 1;
   const auto slot =
       slotted ? ranking::client_hash(question.client, tables.catalog.summary().client_key) %
-                    static_cast<std::uint32_t>(content.slots.size())
+                    static_cast<std::uint32_t>(slot_count)
               : 0U;
   const unsigned slot_scope =
       question.client.is_ipv4() ? ranking::slot_prefix_ipv4_bits : ranking::slot_prefix_ipv6_bits;

@@ -1,3 +1,6 @@
+#include "pharos/config/service_records.hh"
+#include "pharos/wire/name_text.hh"
+
 #include <algorithm>
 
 #include "handlers.hh"
@@ -66,6 +69,12 @@ Result<Json> sites(Daemon& daemon, const Json& arguments) {
   return rows;
 }
 
+// The endpoint's name in SRV, SVCB and HTTPS records; empty where the service answers none.
+std::string target_text(const config::ServiceConfig& service,
+                        const config::EndpointConfig& endpoint) {
+  return config::record_types_of(service).empty() ? "" : config::target_of(service, endpoint);
+}
+
 // The pools of a service, as indices.
 std::vector<std::uint32_t> pools_of_service(const World& world, std::uint32_t service) {
   std::vector<std::uint32_t> pools;
@@ -73,6 +82,15 @@ std::vector<std::uint32_t> pools_of_service(const World& world, std::uint32_t se
     if (world.pools[p].service == service) pools.push_back(p);
   }
   return pools;
+}
+
+// "_https._tcp.www.example.org. SRV": where it answers other records than addresses.
+Json record_names(const config::ServiceConfig& service) {
+  Json names = Json::array();
+  for (const auto& [name, type] : config::record_names_of(service)) {
+    names.push_back(name + " " + dns::type_text(static_cast<std::uint16_t>(type)));
+  }
+  return names;
 }
 
 Json service_row(const EngineSide& side, std::uint32_t index) {
@@ -86,10 +104,12 @@ Json service_row(const EngineSide& side, std::uint32_t index) {
   bool panic = false;
   std::uint32_t ttl_s = 0;
   Json pools = Json::array();
+  Json types = Json::array();
   for (const auto p : pools_of_service(world, index)) {
     const auto view = side.engine.view_pool(p);
     panic = panic || view.panic;
     ttl_s = pools.empty() ? view.ttl_s : std::min(ttl_s, view.ttl_s);
+    types.push_back(dns::type_text(static_cast<std::uint16_t>(world.pools[p].pool.type)));
     pools.push_back({{"pool", world.pools[p].pool.name()},
                      {"healthy", view.healthy},
                      {"total", view.total},
@@ -100,6 +120,9 @@ Json service_row(const EngineSide& side, std::uint32_t index) {
   }
   return {{"id", config.id},
           {"names", config.names},
+          {"alias_names", config.alias_names},
+          {"record_names", record_names(config)},
+          {"types", std::move(types)},
           {"policy", config::name_of(config.policy)},
           {"healthy", healthy},
           {"total", config.endpoints.size()},
@@ -157,6 +180,7 @@ Json endpoint_row(const EngineSide& side, std::uint32_t endpoint) {
           {"version", config.version},
           {"addresses", std::move(addresses)},
           {"port", config.port},
+          {"target", target_text(world.service(fixed.service), config)},
           {"state", view.state},
           {"override", config::name_of(view.override)},
           {"weight", view.weight},

@@ -318,8 +318,8 @@ class CommandLine {
     });
     explain->add_option("--name", name_, "name of a service")->required();
     explain->add_option("--client", client_, "address or prefix of the client")->required();
-    explain->add_option("--type", type_, "A or AAAA")
-        ->transform(CLI::IsMember({"A", "AAAA"}, CLI::ignore_case))
+    explain->add_option("--type", type_, "A, AAAA, SRV, SVCB or HTTPS")
+        ->transform(CLI::IsMember({"A", "AAAA", "SRV", "SVCB", "HTTPS"}, CLI::ignore_case))
         ->capture_default_str();
   }
 

@@ -261,7 +261,7 @@ std::string sites_view(const json& sites, bool colours) {
 
 std::string services_view(const json& services, bool colours) {
   return table(
-      services, {"SERVICE", "POLICY", ">HEALTHY", ">TTL", "PANIC", "FAIL", "NAMES"},
+      services, {"SERVICE", "POLICY", ">HEALTHY", ">TTL", "PANIC", "FAIL", "TYPES", "NAMES"},
       [](const json& service) -> std::vector<Cell> {
         const auto& panic = at(service, "panic");
         const bool panicking = panic.is_boolean() && panic.get<bool>();
@@ -271,6 +271,7 @@ std::string services_view(const json& services, bool colours) {
                 ttl_text(service, "ttl_s"),
                 {panicking ? "PANIC" : "no", panicking ? Colour::bad : Colour::none},
                 word(service, "fail"),
+                joined(at(service, "types")),
                 joined(at(service, "names"))};
       },
       colours, "no services");
@@ -397,6 +398,28 @@ std::string commands_view(const json& commands, bool colours) {
 
 // ---- explain and the answers to changes ----
 
+// Addresses, or the records of SRV, SVCB and HTTPS.
+std::string answers_view(const json& answers, bool colours) {
+  const bool records = answers.is_array() && !answers.empty() && answers[0].contains("target");
+  if (!records) {
+    return table(
+        answers, {">RANK", "ADDRESS", "ENDPOINT", ">TTL"},
+        [](const json& answer) -> std::vector<Cell> {
+          return {word(answer, "rank"), word(answer, "address"), word(answer, "endpoint"),
+                  ttl_text(answer, "ttl_s")};
+        },
+        colours, "no answers");
+  }
+  return table(
+      answers, {">RANK", ">PRIORITY", ">WEIGHT", "TARGET", ">PORT", "ADDRESS", "ENDPOINT", ">TTL"},
+      [](const json& answer) -> std::vector<Cell> {
+        return {word(answer, "rank"),     word(answer, "priority"), word(answer, "weight"),
+                word(answer, "target"),   word(answer, "port"),     word(answer, "address"),
+                word(answer, "endpoint"), ttl_text(answer, "ttl_s")};
+      },
+      colours, "no answers");
+}
+
 std::string explain_view(const json& told, bool colours) {
   Facts facts(colours);
   facts.add("name", word(told, "name") + " " + word(told, "type"));
@@ -410,13 +433,7 @@ std::string explain_view(const json& told, bool colours) {
     facts.add("panic", {"too little is healthy: see 'fail' of the service", Colour::bad});
   }
   auto out = facts.take();
-  out += "\n" + table(
-                    at(told, "answers"), {">RANK", "ADDRESS", "ENDPOINT", ">TTL"},
-                    [](const json& answer) -> std::vector<Cell> {
-                      return {word(answer, "rank"), word(answer, "address"),
-                              word(answer, "endpoint"), ttl_text(answer, "ttl_s")};
-                    },
-                    colours, "no answers");
+  out += "\n" + answers_view(at(told, "answers"), colours);
   out += "\n" + table(
                     at(told, "factors"),
                     {"ENDPOINT", "SITE", "STATE", ">SCORE", ">PROXIMITY", ">HEALTH", ">HEADROOM",

@@ -1,3 +1,4 @@
+#include "pharos/config/service_records.hh"
 #include "pharos/controlplane/engine/tables.hh"
 
 #include <spdlog/fmt/fmt.h>
@@ -11,13 +12,17 @@ namespace {
 
 using Described = std::map<std::string, std::string>;
 
+std::string text_of(const dns::SvcParams& params) {
+  return dns::svc_params_text(dns::svc_params_wire(params));
+}
+
 std::string text_of(const config::EndpointConfig& e) {
   std::string text =
       fmt::format("{} {} {} {} {} {} {} {} {}[", e.id, e.site, e.port, e.weight, e.priority,
                   e.capacity_rps.value_or(-1), e.ttl_max.value_or(Duration{-1}).ns, e.version,
                   static_cast<int>(e.state));
   for (const auto& address : e.addresses) text += address.text() + ",";
-  return text + "]";
+  return text + "]" + e.target + text_of(e.parameters);
 }
 
 std::string text_of(const config::ServiceConfig& s) {
@@ -25,6 +30,10 @@ std::string text_of(const config::ServiceConfig& s) {
                                  s.answers_max, s.ttl_floor.ns, s.ttl_ceiling.ns, s.panic_threshold,
                                  static_cast<int>(s.fail), s.fail_to, s.slots);
   for (const auto& name : s.names) text += name + " ";
+  for (const auto& [name, type] : config::record_names_of(s))
+    text += fmt::format("{}={} ", name, static_cast<unsigned>(type));
+  for (const auto& name : s.alias_names) text += "alias=" + name + " ";
+  text += fmt::format("{} {}{}|", s.target_domain, s.address_hints, text_of(s.parameters));
   for (const auto& [version, preference] : s.versions)
     text += fmt::format("{}={} ", version, preference);
   for (const auto& endpoint : s.endpoints) text += text_of(endpoint);

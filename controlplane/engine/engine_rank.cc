@@ -15,6 +15,12 @@ class Digest {
   void add(const IpAddress& address) noexcept {
     for (const auto byte : address.bytes) add(byte);
   }
+  void add(const RankedRecord& record) noexcept {
+    for (const auto number : {record.target, record.priority, record.weight}) {
+      add(static_cast<std::uint8_t>(number >> 8));
+      add(static_cast<std::uint8_t>(number));
+    }
+  }
   void add(std::uint8_t byte) noexcept { value_ = (value_ ^ byte) * 0x100000001b3; }
   [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
 
@@ -22,11 +28,19 @@ class Digest {
   std::uint64_t value_ = 0xcbf29ce484222325;
 };
 
-std::uint64_t digest_of(const std::vector<std::vector<IpAddress>>& slots) noexcept {
+// Of what is answered, the TTL aside. Targets are told apart by whose they are.
+std::uint64_t digest_of(const CellContent& content, std::uint32_t answered_by) noexcept {
   Digest digest;
-  for (const auto& slot : slots) {
-    for (const auto& address : slot) digest.add(address);
-    digest.add(std::uint8_t{0xff});
+  const auto add_slots = [&](const auto& slots) {
+    for (const auto& slot : slots) {
+      for (const auto& part : slot) digest.add(part);
+      digest.add(std::uint8_t{0xff});
+    }
+  };
+  add_slots(content.slots);
+  add_slots(content.records);
+  for (unsigned shift = 0; !content.records.empty() && shift < 32; shift += 8) {
+    digest.add(static_cast<std::uint8_t>(answered_by >> shift));
   }
   return digest.value();
 }
@@ -131,21 +145,7 @@ double Engine::score_in(std::uint32_t pool, std::uint16_t member, std::uint16_t 
   return base * proximity_score(world_->rtt(locale, world_->endpoints[e].site), exponents_);
 }
 
-std::vector<IpAddress> Engine::addresses_of(std::uint32_t pool,
-                                            const std::vector<std::uint16_t>& order) const {
-  const std::size_t answers_max = world_->service(world_->pools[pool].service).answers_max;
-  const auto& source = world_->pools[pools_[pool].answered_by];
-  std::vector<IpAddress> addresses;
-  for (const auto member : order) {
-    for (const auto& address : source.addresses[member]) {
-      if (addresses.size() == answers_max) return addresses;
-      addresses.push_back(address);
-    }
-  }
-  return addresses;
-}
-
-// True when the addresses of the cell are others now.
+// True when the answers of the cell are others now.
 bool Engine::rank_cell(std::uint32_t pool, std::uint16_t locale, bool from_another) {
   auto& cell = pools_[pool].cells[locale];
   const auto source = pools_[pool].answered_by;
@@ -154,7 +154,7 @@ bool Engine::rank_cell(std::uint32_t pool, std::uint16_t locale, bool from_anoth
   for (const auto member : members) scores[member] = score_in(source, member, locale);
   if (from_another) cell.order.clear();
   cell.order = steady_order(members, scores, cell.order);
-  const auto digest = digest_of({addresses_of(pool, cell.order)});
+  const auto digest = digest_of(content(pool, locale), source);
   return std::exchange(cell.digest, digest) != digest;
 }
 
@@ -172,12 +172,7 @@ std::uint32_t Engine::ttl_of(std::uint32_t pool, std::uint16_t locale) const {
     std::ranges::for_each(pools_[state.answered_by].membership.members, limit);
     return ttl_s;
   }
-  std::size_t room = world_->service(world_->pools[pool].service).answers_max;
-  for (const auto member : state.cells[locale].order) {
-    if (room == 0) break;
-    limit(member);
-    room -= std::min(room, source.addresses[member].size());
-  }
+  std::ranges::for_each(answered_of(pool, state.cells[locale].order), limit);
   return ttl_s;
 }
 
@@ -190,9 +185,7 @@ void Engine::rank_pool(std::uint32_t pool, Instant now, Round& round) {
 
   std::vector<bool> changed(locale_count, false);
   if (by_slot) {
-    std::vector<std::vector<IpAddress>> slots;
-    for (const auto& order : pools_[source].slots) slots.push_back(addresses_of(pool, order));
-    const auto digest = digest_of(slots);
+    const auto digest = digest_of(content(pool, 0), source);
     for (std::uint16_t l = 0; l < locale_count; ++l) {
       state.cells[l].order.clear();
       changed[l] = std::exchange(state.cells[l].digest, digest) != digest;

@@ -8,39 +8,14 @@
 
 namespace pharos::controlplane {
 
-CellContent Engine::content(std::uint32_t pool, std::uint16_t locale) const {
-  const auto& state = pools_[pool];
-  const auto& cell = state.cells[locale];
-  CellContent content;
-  content.type = static_cast<std::uint16_t>(world_->pools[pool].pool.type);
-  content.ttl_s = cell.ttl_s;
-  if (dealt_by_slot(state.answered_by)) {
-    for (const auto& order : pools_[state.answered_by].slots) {
-      content.slots.push_back(addresses_of(pool, order));
-    }
-  } else {
-    content.slots.push_back(addresses_of(pool, cell.order));
-  }
-  if (std::ranges::all_of(content.slots, [](const auto& slot) { return slot.empty(); })) {
-    content.slots.clear();
-  }
-  return content;
-}
-
 std::vector<std::uint32_t> Engine::answered(std::uint32_t pool, std::uint16_t locale,
                                             unsigned slot) const {
-  const auto& state = pools_[pool];
-  const auto& source = world_->pools[state.answered_by];
-  const auto& slots = pools_[state.answered_by].slots;
-  const auto& order = dealt_by_slot(state.answered_by) && !slots.empty()
-                          ? slots[slot % slots.size()]
-                          : state.cells[locale].order;
-  std::size_t room = world_->service(world_->pools[pool].service).answers_max;
+  const auto& source = world_->pools[pools_[pool].answered_by];
+  const auto orders = orders_of(pool, locale);
   std::vector<std::uint32_t> endpoints;
-  for (const auto member : order) {
-    if (room == 0) break;
+  if (orders.empty()) return endpoints;
+  for (const auto member : answered_of(pool, orders[slot % orders.size()])) {
     endpoints.push_back(source.members[member]);
-    room -= std::min(room, source.addresses[member].size());
   }
   return endpoints;
 }

@@ -62,8 +62,10 @@ Status add_catalog(Tables& tables, const CatalogKeys& keys, Version version) {
   for (const auto& [id, state] : tables.zones) zones.push_back(&state.zone->data);
   const auto pools = pools_of(*tables.world->config);
   const auto bindings = bindings_of(*tables.world->config, pools);
+  const auto made = made_rrsets_of(*tables.world->config);
+  if (!made) return std::unexpected(made.error());
   auto image = build_catalog(zones, bindings, static_cast<std::uint32_t>(pools.size()),
-                             pools_digest(pools), keys, version);
+                             pools_digest(pools), keys, version, *made);
   if (!image) return std::unexpected(std::move(image).error());
   auto sealed = SealedImage::seal(ImageKind::catalog, *image);
   if (!sealed) return std::unexpected(std::move(sealed).error());

@@ -51,8 +51,10 @@ void add_members(World& world, WorldPool& pool, std::uint32_t index) {
   const auto count = static_cast<std::uint32_t>(world.service(pool.service).endpoints.size());
   for (std::uint32_t e = first; e < first + count; ++e) {
     std::vector<IpAddress> addresses;
-    std::ranges::copy_if(world.endpoint(e).addresses, std::back_inserter(addresses),
-                         [&](const auto& a) { return a.family() == family_of(pool.pool.type); });
+    std::ranges::copy_if(
+        world.endpoint(e).addresses, std::back_inserter(addresses), [&](const auto& a) {
+          return !pool.pool.holds_addresses() || a.family() == family_of(pool.pool.type);
+        });
     if (addresses.empty()) continue;
     pool.members.push_back(e);
     pool.addresses.push_back(std::move(addresses));
@@ -76,6 +78,11 @@ Status add_pools(World& world) {
     made.service = services.at(pools[p].service);
     add_members(world, made, p);
     const auto& service = world.service(made.service);
+    if (!made.pool.holds_addresses()) {
+      auto targets = record_targets_of(service, made.pool.type);
+      if (!targets) return std::unexpected(std::move(targets).error());
+      made.targets = std::make_shared<const std::vector<RecordTarget>>(std::move(*targets));
+    }
     if (made.members.size() > members_max) {
       return fail(ErrorCode::exhausted,
                   "service '" + service.id + "' has more than 65535 endpoints",

@@ -35,9 +35,11 @@ static_assert(sizeof(RecordHead) == 12 && alignof(RecordHead) == 1);
 
 }  // namespace
 
-Status encode_answer(std::span<const OwnedRecord> records, std::vector<std::byte>& out) {
-  std::size_t body_bytes = 0;
-  for (const auto& record : records) body_bytes += sizeof(RecordHead) + record.rdata.size();
+Status encode_answer(std::span<const OwnedRecord> records, OptionalRecords optional,
+                     std::vector<std::byte>& out) {
+  std::size_t required_bytes = 0;
+  for (const auto& record : records) required_bytes += sizeof(RecordHead) + record.rdata.size();
+  const std::size_t body_bytes = required_bytes + optional.bytes.size();
   if (auto status = check(records, body_bytes); !status) return status;
 
   const auto count = static_cast<std::uint16_t>(records.size());
@@ -58,9 +60,12 @@ Status encode_answer(std::span<const OwnedRecord> records, std::vector<std::byte
     if (!record.rdata.empty()) std::memcpy(body + at, record.rdata.data(), record.rdata.size());
     at += record.rdata.size();
   }
+  if (!optional.bytes.empty()) std::memcpy(body + at, optional.bytes.data(), optional.bytes.size());
   Answer answer{};
-  answer.body_bytes = answer.required_bytes = static_cast<std::uint16_t>(body_bytes);
+  answer.body_bytes = static_cast<std::uint16_t>(body_bytes);
+  answer.required_bytes = static_cast<std::uint16_t>(required_bytes);
   answer.answer_count = count;
+  answer.additional_count = optional.count;
   answer.relocation_count = count;
   answer.checksum = answer_checksum({body, body_bytes});
   store(out.data() + start, answer);

@@ -34,12 +34,23 @@ constexpr std::size_t optional_body_bytes_max = 1232 - 12 - 4 - 40;
               {}, "use fewer records");
 }
 
-// SRV and MX may name one target in several records.
-[[nodiscard]] bool led_to_before(const ZoneData& zone, std::span<const ZoneRecord> records,
-                                 ConstBytes target) {
-  return std::ranges::any_of(records, [&](const ZoneRecord& record) {
-    return dns::names_equal(target_of(record.type, zone.rdata_of(record)), target);
-  });
+[[nodiscard]] bool is_service_binding(std::uint16_t type) noexcept {
+  return type == number(Type::svcb) || type == number(Type::https);
+}
+
+// The name that a client looks up next. A target of "." in ServiceMode is the owner itself (RFC 9460, 2.5.2).
+[[nodiscard]] ConstBytes next_name(std::uint16_t type, ConstBytes owner, ConstBytes rdata) {
+  const ConstBytes target = target_of(type, rdata);
+  if (target.size() != 1 || !is_service_binding(type)) return target;
+  return load<Be16>(rdata.data()) == 0 ? ConstBytes{} : owner;
+}
+
+// Whether a zone has delegated the name, or one above it.
+[[nodiscard]] bool is_delegated(const ZoneData& zone, ConstBytes name) {
+  for (; name.size() > zone.origin().size(); name = dns::parent_of(name)) {
+    if (zone.find(name, number(Type::ns)) != nullptr) return true;
+  }
+  return false;
 }
 
 [[nodiscard]] const ZoneRecord& soa_of(const ZoneData& zone) {
@@ -67,32 +78,58 @@ Status CatalogAnswers::write_rrset(const ZoneData& zone, const Rrset& rrset, Con
   return {};
 }
 
-// Addresses of the names that records lead to, where they are in the same zone (RFC 1034, 4.3.2, step 6), but not of
-// those at or below `but`.
+Status CatalogAnswers::write_made(const MadeRrset& rrset, ConstBytes name, bool wildcard,
+                                  std::vector<std::byte>& out) {
+  writer_.start(name, wildcard);
+  for (const auto& rdata : rrset.rdata) {
+    if (!writer_.add(Section::answer, name, rrset.type, rrset.ttl_s, rdata)) {
+      return too_large(name, rrset.type);
+    }
+  }
+  writer_.finish(out);
+  return {};
+}
+
+// Addresses of the names that records lead to, where we have them (RFC 1034, 4.3.2, step 6), but not of those at or
+// below `but`. An alias of SVCB or HTTPS leads to records of its own type first (RFC 9460, 4.1).
 void CatalogAnswers::write_optional(const ZoneData& zone, const Rrset& rrset, ConstBytes but) {
   const std::uint16_t type = type_of(zone, rrset);
   if (type == number(Type::cname) || type == number(Type::dname) || type == number(Type::ptr) ||
       type == number(Type::soa)) {
     return;
   }
-  const auto members = zone.records_of(rrset);
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    const ConstBytes target = target_of(type, zone.rdata_of(members[i]));
-    if (target.size() <= 1 || !dns::is_at_or_below(target, zone.origin())) continue;
-    if (!but.empty() && dns::is_at_or_below(target, but)) continue;
-    if (led_to_before(zone, members.first(i), target) || in_inner_zone(zone, target)) continue;
-    for (const Rrset& address : zone.find_all(target)) {
-      if (!is_address(type_of(zone, address))) continue;
-      const std::size_t most = writer_.body_bytes() + address.count * (target.size() + 26U);
-      if (most > optional_body_bytes_max) return;
-      if (!write_records(zone, address, target, Section::additional)) return;
-    }
+  std::vector<ConstBytes> seen;  // several records may name one target
+  for (const ZoneRecord& record : zone.records_of(rrset)) {
+    const ConstBytes owner = zone.owner_of(record);
+    const ConstBytes target = next_name(type, owner, zone.rdata_of(record));
+    if (target.size() <= 1 || (!but.empty() && dns::is_at_or_below(target, but))) continue;
+    const auto same = [&](ConstBytes name) { return dns::names_equal(name, target); };
+    if (std::ranges::any_of(seen, same)) continue;
+    seen.push_back(target);
+    // Where a wildcard names itself, it names the QNAME, as the writer knows it.
+    const ConstBytes as_written = target.data() == owner.data() ? writer_.name() : target;
+    const bool alias = is_service_binding(type) && load<Be16>(zone.rdata_of(record).data()) == 0;
+    if (!write_data_of(zone, target, as_written, alias ? type : 0)) return;
   }
 }
 
-bool CatalogAnswers::in_inner_zone(const ZoneData& zone, ConstBytes name) const {
+// The addresses of `name`, and its records of one type more. False: there is no room for any more.
+bool CatalogAnswers::write_data_of(const ZoneData& asking, ConstBytes name, ConstBytes as_written,
+                                   std::uint16_t type_more) {
   const auto at = zones_.zone_of(NameKey(name).view());
-  return !at || zones_.places()[*at].zone != &zone;
+  if (!at) return true;
+  const ZoneData& zone = *zones_.places()[*at].zone;
+  if (&zone != &asking && is_delegated(zone, name)) return true;
+  for (const Rrset& rrset : zone.find_all(name)) {
+    const std::uint16_t type = type_of(zone, rrset);
+    if (!is_address(type) && type != type_more) continue;
+    std::size_t most = writer_.body_bytes();
+    for (const ZoneRecord& record : zone.records_of(rrset))
+      most += name.size() + 10U + record.rdata_bytes;
+    if (most > optional_body_bytes_max) return false;
+    if (!write_records(zone, rrset, as_written, Section::additional)) return false;
+  }
+  return true;
 }
 
 Status CatalogAnswers::write_referral(const ZoneData& zone, const Rrset& servers, ConstBytes cut,

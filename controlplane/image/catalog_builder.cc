@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 
 namespace pharos::controlplane {
@@ -44,9 +43,9 @@ class Builder {
       : pool_count_(pool_count), keys_(keys), records_(keys.names) {}
 
   Result<ImageBuffer> build(std::span<const ZoneData* const> zones,
-                            std::span<const PoolBinding> bindings, std::uint64_t pools_id,
-                            Version version) {
-    if (auto status = zones_.arrange(zones, bindings, pool_count_); !status) {
+                            std::span<const PoolBinding> bindings, std::span<const MadeRrset> made,
+                            std::uint64_t pools_id, Version version) {
+    if (auto status = zones_.arrange(zones, bindings, pool_count_, made); !status) {
       return std::unexpected(status.error());
     }
     if (auto status = place_outside(); !status) return std::unexpected(status.error());
@@ -148,7 +147,8 @@ class Builder {
       return fail(ErrorCode::conflict,
                   "'" + dns::name_text(item.name) + "' lies below a DNAME of the zone '" +
                       walk.place->zone->name() + "'",
-                  {}, "nothing may (RFC 6672, 2.4)");
+                  item.services.empty() ? std::string() : std::string(item.services[0].where),
+                  "nothing may (RFC 6672, 2.4)");
     }
     if (item.inner) {
       ZonePlace& inner = zones_.places()[*item.inner];
@@ -169,7 +169,7 @@ class Builder {
     return fail(ErrorCode::conflict,
                 "the service name '" + dns::name_text(item.name) +
                     "' is at or below a delegation of the zone '" + walk.place->zone->name() + "'",
-                {}, "remove the NS records, or move the name");
+                std::string(item.services[0].where), "remove the NS records, or move the name");
   }
 
   // Forgets the ancestors that the next name does not have.
@@ -241,7 +241,7 @@ class Builder {
     batch_.clear();
     slots_.clear();
     if (auto status = add_rrsets(*walk.place, item, node); !status) return status;
-    if (auto status = add_pools(zone, item, node); !status) return status;
+    if (auto status = add_services(zone, item, node); !status) return status;
     std::ranges::sort(slots_, {}, &RrsetSlot::type);
     if (cut) {
       node.referral = batch_.next() + 1;
@@ -271,7 +271,8 @@ class Builder {
     if (!apex && has(Type::ns)) flags |= node_flag::cut;
     if (has(Type::cname)) flags |= node_flag::cname;
     if (has(Type::dname)) flags |= node_flag::dname;
-    if (!item.services.empty()) flags |= node_flag::service;
+    const auto ranked = [](const ServiceName& service) { return service.made == nullptr; };
+    if (std::ranges::any_of(item.services, ranked)) flags |= node_flag::service;
     return static_cast<std::uint16_t>(flags);
   }
 
@@ -300,21 +301,36 @@ class Builder {
     return type == number(Type::ds) || type == number(Type::rrsig) || type == number(Type::nsec);
   }
 
-  Status add_pools(const ZoneData& zone, const ZoneItem& item, const Node& node) {
+  // The configuration's own names are no place for records of the zone, nor the other way round.
+  static std::unexpected<Error> conflict(const ZoneData& zone, const ZoneItem& item,
+                                         const ServiceName& service, const std::string& with) {
+    const std::string there =
+        item.rrsets.empty() ? std::string() : zone.place_of(zone.records_of(item.rrsets[0])[0]);
+    const bool both = !there.empty() && !service.where.empty();
+    return fail(ErrorCode::conflict,
+                "the service name '" + dns::name_text(item.name) + "' " +
+                    dns::type_text(service.type) + " has " + with + " in the zone '" + zone.name() +
+                    "' as well" + (both ? " (" + there + ")" : ""),
+                service.where.empty() ? there : std::string(service.where),
+                "remove one of the two");
+  }
+
+  Status add_services(const ZoneData& zone, const ZoneItem& item, const Node& node) {
     for (const ServiceName& service : item.services) {
-      const auto conflict = [&](const std::string& with) {
-        return fail(
-            ErrorCode::conflict,
-            "the service name '" + dns::name_text(item.name) + "' " + dns::type_text(service.type) +
-                " has " + with + " in the zone '" + zone.name() + "' as well",
-            item.rrsets.empty() ? std::string() : zone.place_of(zone.records_of(item.rrsets[0])[0]),
-            "remove one of the two");
-      };
-      if ((node.flags & node_flag::cname) != 0) return conflict("a CNAME record");
-      if (std::ranges::find(slots_, service.type, &RrsetSlot::type) != slots_.end()) {
-        return conflict("another answer of that type");
+      if ((node.flags & node_flag::cname) != 0) {
+        return conflict(zone, item, service, "a CNAME record");
       }
-      slots_.push_back({service.type, SlotKind::pool, service.pool});
+      if (std::ranges::find(slots_, service.type, &RrsetSlot::type) != slots_.end()) {
+        return conflict(zone, item, service, "another answer of that type");
+      }
+      if (service.made == nullptr) {
+        slots_.push_back({service.type, SlotKind::pool, service.pool});
+        continue;
+      }
+      slots_.push_back({service.type, SlotKind::fixed, batch_.next() + 1});
+      auto status =
+          answers_.write_made(*service.made, item.name, is_wildcard(item.name), batch_.bytes());
+      if (!status) return status;
     }
     return {};
   }
@@ -374,25 +390,11 @@ class Builder {
 
 }  // namespace
 
-std::vector<PoolBinding> bindings_of(const config::Config& config, std::span<const Pool> pools) {
-  std::unordered_map<std::string_view, const config::ServiceConfig*> services;
-  for (const auto& service : config.services) services.emplace(service.id, &service);
-  std::vector<PoolBinding> bindings;
-  for (std::uint32_t i = 0; i < pools.size(); ++i) {
-    const auto service = services.find(pools[i].service);
-    if (service == services.end() || !pools[i].version.empty()) continue;
-    for (const auto& name : service->second->names) {
-      bindings.push_back({name, std::to_underlying(pools[i].type), i});
-    }
-  }
-  return bindings;
-}
-
 Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
                                   std::span<const PoolBinding> bindings, std::uint32_t pool_count,
                                   std::uint64_t pools_id, const CatalogKeys& keys,
-                                  Version version) {
-  return Builder(pool_count, keys).build(zones, bindings, pools_id, version);
+                                  Version version, std::span<const MadeRrset> made) {
+  return Builder(pool_count, keys).build(zones, bindings, made, pools_id, version);
 }
 
 }  // namespace pharos::controlplane

@@ -3,14 +3,25 @@
 namespace pharos::controlplane {
 
 Status CatalogZones::arrange(std::span<const ZoneData* const> zones,
-                             std::span<const PoolBinding> bindings, std::uint32_t pool_count) {
+                             std::span<const PoolBinding> bindings, std::uint32_t pool_count,
+                             std::span<const MadeRrset> made) {
   for (const ZoneData* zone : zones) {
     if (auto status = add(*zone); !status) return status;
   }
   std::ranges::sort(places_, key_before, &ZonePlace::key);
   if (auto status = nest(); !status) return status;
   for (const PoolBinding& binding : bindings) {
-    if (auto status = bind(binding, pool_count); !status) return status;
+    if (binding.pool >= pool_count) {
+      return fail(ErrorCode::not_found, "the service name '" + binding.name +
+                                            "' is bound to pool " + std::to_string(binding.pool) +
+                                            " of " + std::to_string(pool_count));
+    }
+    auto status = bind(binding.name, {{}, {}, binding.type, binding.pool, nullptr, binding.where});
+    if (!status) return status;
+  }
+  for (const MadeRrset& rrset : made) {
+    auto status = bind(rrset.name, {{}, {}, rrset.type, 0, &rrset, rrset.where});
+    if (!status) return status;
   }
   for (ZonePlace& place : places_) {
     std::ranges::sort(place.services, [](const ServiceName& a, const ServiceName& b) {
@@ -68,23 +79,19 @@ std::optional<std::uint32_t> CatalogZones::zone_of(ConstBytes name_key) const {
   return at;
 }
 
-Status CatalogZones::bind(const PoolBinding& binding, std::uint32_t pool_count) {
-  const auto name = dns::parse_name(binding.name);
+Status CatalogZones::bind(std::string_view text, ServiceName service) {
+  const auto name = dns::parse_name(text);
   if (!name) return std::unexpected(name.error());
-  if (binding.pool >= pool_count) {
-    return fail(ErrorCode::not_found, "the service name '" + binding.name + "' is bound to pool " +
-                                          std::to_string(binding.pool) + " of " +
-                                          std::to_string(pool_count));
-  }
   const NameKey key(name->view());
   const auto zone = zone_of(key.view());
   if (!zone) {
     return fail(ErrorCode::not_found,
-                "the service name '" + binding.name + "' is in none of the zones", {},
-                "add its zone, or correct the name");
+                "the service name '" + std::string(text) + "' is in none of the zones",
+                std::string(service.where), "add its zone, or correct the name");
   }
-  places_[*zone].services.push_back(
-      {*name, {key.view().begin(), key.view().end()}, binding.type, binding.pool});
+  service.name = *name;
+  service.key.assign(key.view().begin(), key.view().end());
+  places_[*zone].services.push_back(std::move(service));
   return {};
 }
 

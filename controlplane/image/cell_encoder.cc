@@ -10,19 +10,30 @@ namespace {
 
 using Id = ContentStore::Id;
 
-[[nodiscard]] Result<Id> encode_answer(ContentStore& store, const CellContent& content,
-                                       std::span<const IpAddress> slot) {
+[[nodiscard]] Result<Id> encode_slot(ContentStore& store, const CellContent& content,
+                                     const std::vector<IpAddress>& slot) {
   std::vector<std::byte> bytes;
   auto status = encode_address_answer(content.type, content.ttl_s, slot, bytes);
   if (!status) return std::unexpected(std::move(status).error());
   return store.add_answer(bytes);
 }
 
-[[nodiscard]] Result<Id> encode_slots(ContentStore& store, const CellContent& content) {
+[[nodiscard]] Result<Id> encode_slot(ContentStore& store, const CellContent& content,
+                                     const std::vector<RankedRecord>& slot) {
+  std::vector<std::byte> bytes;
+  if (content.targets == nullptr) return fail(ErrorCode::invalid, "records without targets");
+  auto status = encode_record_answer(content.type, content.ttl_s, *content.targets, slot, bytes);
+  if (!status) return std::unexpected(std::move(status).error());
+  return store.add_answer(bytes);
+}
+
+template <typename Slot>
+[[nodiscard]] Result<Id> encode_slots(ContentStore& store, const CellContent& content,
+                                      const std::vector<Slot>& slots) {
   std::vector<Id> answers;
-  answers.reserve(content.slots.size());
-  for (const auto& slot : content.slots) {
-    auto answer = encode_answer(store, content, slot);
+  answers.reserve(slots.size());
+  for (const auto& slot : slots) {
+    auto answer = encode_slot(store, content, slot);
     if (!answer) {
       for (const Id id : answers) store.release(id);
       return answer;
@@ -40,10 +51,9 @@ using Id = ContentStore::Id;
   return answers.size() == 1 ? answers[0] : store.add_slots(answers);
 }
 
-}  // namespace
-
-Result<Id> encode_cell(ContentStore& store, const CellContent& content) {
-  const auto& slots = content.slots;
+template <typename Slot>
+[[nodiscard]] Result<Id> encode(ContentStore& store, const CellContent& content,
+                                const std::vector<Slot>& slots) {
   const auto empty_count = static_cast<std::size_t>(
       std::ranges::count_if(slots, [](const auto& slot) { return slot.empty(); }));
   if (empty_count == slots.size()) return ContentStore::none;
@@ -53,9 +63,18 @@ Result<Id> encode_cell(ContentStore& store, const CellContent& content) {
   }
   if (empty_count != 0) {
     return fail(ErrorCode::invalid, std::to_string(empty_count) + " of " +
-                                        std::to_string(slots.size()) + " slots have no address");
+                                        std::to_string(slots.size()) + " slots have no records");
   }
-  return slots.size() == 1 ? encode_answer(store, content, slots[0]) : encode_slots(store, content);
+  return encode_slots(store, content, slots);
+}
+
+}  // namespace
+
+Result<Id> encode_cell(ContentStore& store, const CellContent& content) {
+  if (content.records.empty()) return encode(store, content, content.slots);
+  if (!content.slots.empty())
+    return fail(ErrorCode::invalid, "an answer has addresses and other records");
+  return encode(store, content, content.records);
 }
 
 }  // namespace pharos::controlplane

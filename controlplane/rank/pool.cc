@@ -1,20 +1,13 @@
 #include "pharos/controlplane/rank/pool.hh"
 
+#include "pharos/config/service_records.hh"
+#include "pharos/wire/name_text.hh"
+
 #include <algorithm>
+#include <utility>
 
 namespace pharos::controlplane {
 namespace {
-
-std::string_view type_name(dns::Type type) {
-  switch (type) {
-    case dns::Type::a:
-      return "A";
-    case dns::Type::aaaa:
-      return "AAAA";
-    default:
-      return "?";
-  }
-}
 
 bool has_addresses(const config::ServiceConfig& service, Family family) {
   return std::ranges::any_of(service.endpoints, [&](const auto& endpoint) {
@@ -26,7 +19,8 @@ bool has_addresses(const config::ServiceConfig& service, Family family) {
 }  // namespace
 
 std::string Pool::name() const {
-  return service + (version.empty() ? "" : "@" + version) + "/" + std::string(type_name(type));
+  return service + (version.empty() ? "" : "@" + version) + "/" +
+         dns::type_text(std::to_underlying(type));
 }
 
 std::vector<Pool> pools_of(const config::Config& config) {
@@ -34,6 +28,8 @@ std::vector<Pool> pools_of(const config::Config& config) {
   for (const auto& service : config.services) {
     if (has_addresses(service, Family::ipv4)) pools.push_back({service.id, {}, dns::Type::a});
     if (has_addresses(service, Family::ipv6)) pools.push_back({service.id, {}, dns::Type::aaaa});
+    for (const auto type : config::record_types_of(service))
+      pools.push_back({service.id, {}, type});
   }
   std::ranges::sort(pools);
   return pools;

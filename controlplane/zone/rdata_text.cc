@@ -1,5 +1,6 @@
 #include "pharos/controlplane/zone/rdata_text.hh"
 
+#include "pharos/controlplane/zone/svcb_text.hh"
 #include "pharos/controlplane/zone/zone_data.hh"
 
 #include <ldns/ldns.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
+#include <utility>
 
 namespace pharos::controlplane {
 namespace {
@@ -183,6 +185,14 @@ Status RdataReader::read_generic(std::uint16_t type, std::span<const std::string
 }
 
 Status RdataReader::read_known(std::uint16_t type, std::span<const std::string_view> tokens) {
+  if (type == std::to_underlying(dns::Type::svcb) || type == std::to_underlying(dns::Type::https)) {
+    const ConstBytes origin =
+        std::as_bytes(std::span(ldns_rdf_data(origin_), ldns_rdf_size(origin_)));
+    auto rdata = read_service_binding(tokens, origin);
+    if (!rdata) return std::unexpected(std::move(rdata).error());
+    rdata_ = std::move(*rdata);
+    return {};
+  }
   if (auto status = check_numbers(type, tokens); !status) return status;
   const char* mnemonic =
       ldns_rr_descript(type)->_type == type ? ldns_rr_descript(type)->_name : nullptr;

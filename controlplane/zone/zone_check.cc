@@ -3,6 +3,7 @@
 // The walk carries the delegation and the DNAME that it is below, if any: what hides what needs no more than that.
 #include "pharos/controlplane/zone/zone_data.hh"
 #include "pharos/shared/answer.hh"
+#include "pharos/wire/svc_params.hh"
 
 #include <algorithm>
 #include <utility>
@@ -110,6 +111,8 @@ class ZoneChecker {
         report_.error(
             "the data of '" + text + "' " + type_name + " do not have the form of that type",
             zone_.place_of(record));
+      } else if (type == number(Type::svcb) || type == number(Type::https)) {
+        check_params(record, text);
       }
       if (record.ttl_s > dns::ttl_max_s) {
         report_.error("TTL " + std::to_string(record.ttl_s) + " is larger than 2147483647",
@@ -127,6 +130,16 @@ class ZoneChecker {
       report_.error("'" + text + "' has a SOA record but is not the apex of '" + zone_.name() + "'",
                     place(rrset), "make it a zone of its own");
     }
+  }
+
+  // RFC 9460, 2.2: a client drops the whole RRset where one record is malformed.
+  void check_params(const ZoneRecord& record, const std::string& text) {
+    const ConstBytes rdata = zone_.rdata_of(record);
+    const auto fault =
+        dns::svc_params_fault(rdata.subspan(2 + target_of(record.type, rdata).size()));
+    if (fault.empty()) return;
+    report_.error("'" + text + "' " + dns::type_text(record.type) + ": " + fault,
+                  zone_.place_of(record), "see RFC 9460, 7 and 8");
   }
 
   void check_aliases(std::span<const Rrset> name, const std::string& text) {

@@ -4,6 +4,7 @@
 // sections. Where they differ, we must agree with one. Additional records are a server's choice, so that ours need
 // only be known to one of them, but glue of servers inside of a delegated zone must be there (RFC 9471).
 // PHAROS_ORACLE_VERBOSE=1 prints every question on which NSD and Knot differ, and whom we follow.
+#include "pharos/controlplane/zone/rdata_text.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <gtest/gtest.h>
@@ -17,6 +18,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <sstream>
 
 #include "random_zone.hh"
 #include "reply.hh"
@@ -159,12 +161,28 @@ class OracleTest : public testing::Test {
     if (!ours.truncated) compare_additional(ours, theirs, shown);
   }
 
+  // Whether a record, as text, is what NSD answers who asks for it: data of another zone of ours.
+  [[nodiscard]] bool is_answered(const std::string& line) {
+    std::istringstream words(line);
+    std::string owner, ttl, klass, type;
+    words >> owner >> ttl >> klass >> type;
+    const auto name = dns::parse_name(owner);
+    const auto number = controlplane::parse_type(type);
+    if (!name || !number) return false;
+    const auto query =
+        make_query(static_cast<std::uint16_t>(++asked_), name->view(), *number, 4096);
+    const Reply reply = read_reply(peers_[0].ask(query));
+    return reply.authoritative && std::ranges::find(reply.answer, line) != reply.answer.end();
+  }
+
   void compare_additional(const Reply& ours, const std::vector<Reply>& theirs,
                           const std::string& shown) {
     std::set<std::string> known;
     for (const auto& reply : theirs) known.insert(reply.additional.begin(), reply.additional.end());
     bool good = true;
-    for (const auto& line : ours.additional) good = good && known.contains(line);
+    for (const auto& line : ours.additional) {
+      good = good && (known.contains(line) || is_answered(line));
+    }
     // A referral: glue at or below the delegated name.
     if (!ours.authoritative && !ours.authority.empty()) {
       const std::string cut = ours.authority[0].substr(0, ours.authority[0].find('\t'));

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "pharos/wire/name_text.hh"
+#include "pharos/wire/svc_params.hh"
 
 #include <optional>
 #include <stdexcept>
@@ -134,6 +135,14 @@ class MessageText {
     } else if (type == 15) {
       out = std::to_string(get16()) + ' ';
       out += get_name();
+    } else if (type == 33) {
+      for (int i = 0; i < 3; ++i) out += std::to_string(get16()) + ' ';
+      out += get_name();
+    } else if (type == 64 || type == 65) {
+      out = std::to_string(get16()) + ' ';
+      out += get_name();
+      out += dns::svc_params_text(ConstBytes(message_).subspan(at_, end - std::min(at_, end)));
+      at_ = end;
     } else if (type == 6) {
       out = get_name() + ' ';
       out += get_name();

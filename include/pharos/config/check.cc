@@ -1,6 +1,8 @@
 // What holds between objects: each check reads the facts that the tables left in the Reader, and
 // reports by line.
 #include "pharos/config/keys.hh"
+#include "pharos/config/service_records.hh"
+#include "pharos/wire/name_text.hh"
 
 #include <algorithm>
 #include <map>
@@ -111,6 +113,26 @@ void check_fail_chains(Reader& reader, const Config& config) {
   }
 }
 
+// Who fails to another service must find there all that it answers: a client that asked for HTTPS would be sent to
+// failing endpoints, one that asked for A away from them.
+void check_fail_types(Reader& reader, const Config& config) {
+  std::map<std::string, const ServiceConfig*> services;
+  for (const auto& service : config.services) services.emplace(service.id, &service);
+  for (const auto& service : config.services) {
+    const auto to = services.find(service.fail_to);
+    if (service.fail != FailMode::to || to == services.end()) continue;
+    const auto there = record_types_of(*to->second);
+    for (const auto type : record_types_of(service)) {
+      if (std::ranges::find(there, type) != there.end()) continue;
+      const auto text = dns::type_text(static_cast<std::uint16_t>(type));
+      reader.mistakes.add({&service.source.file, service.source.line},
+                          "service '" + service.id + "' answers " + text + " and fails to '" +
+                              service.fail_to + "', which does not",
+                          "let '" + service.fail_to + "' answer " + text + " as well");
+    }
+  }
+}
+
 void check_counts(Reader& reader, const Config& config) {
   const Place whole{&config.file, 1};
   if (config.locales.size() > locales_max) {
@@ -162,6 +184,7 @@ void check_everything(Reader& reader, Config& config) {
   check_prefixes(reader);
   check_names(reader, config);
   check_fail_chains(reader, config);
+  check_fail_types(reader, config);
   check_counts(reader, config);
   check_beacons(reader, config);
   fill_nameservers(config);

@@ -61,6 +61,11 @@ struct Type {
   std::function<std::string(const T&)> write;          // a default, as in the file
 };
 
+// Keys of `services` and their endpoints that say how SRV, SVCB and HTTPS are answered, and their check.
+[[nodiscard]] std::vector<Key> service_record_keys();
+[[nodiscard]] std::vector<Key> endpoint_record_keys();
+void check_service_records(Reader& reader, const Node& node, const ServiceConfig& service);
+
 // Reads the keys of `node` into `object`; unknown, missing and mistyped ones are reported.
 void read_keys(Reader& reader, const Node& node, const Table& table, void* object);
 

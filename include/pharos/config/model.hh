@@ -8,6 +8,7 @@
 #include "pharos/base/clock.hh"
 #include "pharos/base/error.hh"
 #include "pharos/base/ip_address.hh"
+#include "pharos/wire/svc_params.hh"
 
 #include <array>
 #include <cstdint>
@@ -218,6 +219,8 @@ struct EndpointConfig {
   std::optional<Duration> ttl_max;
   std::string version;                   // empty: the service's only version
   Override state = Override::automatic;  // start value; an operator's later word wins
+  std::string target;         // its name in SRV, SVCB and HTTPS; empty: made, see target_of()
+  dns::SvcParams parameters;  // of SVCB and HTTPS, in place of the service's of the same keys
   Source source;
 };
 
@@ -234,6 +237,15 @@ struct ServiceConfig {
   std::string fail_to;                     // service id, with FailMode::to
   unsigned slots = 64;                     // weighted: answer variants, a power of two up to 1024
   std::map<std::string, double> versions;  // version -> preference in (0, 1]; absent: 1
+  // The same ranking as other records of the names (config/service_records.hh):
+  std::vector<std::string> srv;      // "_https._tcp" (RFC 2782)
+  std::vector<std::string> svcb;     // "_dns", "_853._dot" (RFC 9460, 2.3)
+  std::vector<std::uint16_t> https;  // ports of URLs; 443 stands at the names themselves
+  std::vector<std::string>
+      alias_names;            // answered alike, but HTTPS and SVCB lead to the first name
+  std::string target_domain;  // endpoints have names below it; empty: the first name
+  bool address_hints = true;  // ipv4hint and ipv6hint
+  dns::SvcParams parameters;  // of SVCB and HTTPS; port and hints come from the endpoint
   std::vector<EndpointConfig> endpoints;
   Source source;
 };

@@ -225,6 +225,7 @@ void check_service(Reader& reader, const Node& node, void* object) {
   check_addresses(reader, node, service);
   check_weights(reader, node, service);
   check_ttls(reader, node, service);
+  check_service_records(reader, node, service);
   if (service.fail == FailMode::to && service.fail_to == service.id) {
     reader.mistakes.add(node.find("fail")->place, "service '" + service.id + "' fails to itself",
                         "name another one");
@@ -236,12 +237,19 @@ Type<double> weight() {
   return number(0, 1e6);
 }
 
+// `table` with more keys in front of its key `before`.
+Table with_keys(Table table, const std::vector<Key>& more, std::string_view before) {
+  const auto at = std::ranges::find(table.keys, before, &Key::name);
+  table.keys.insert(at, more.begin(), more.end());
+  return table;
+}
+
 }  // namespace
 
 template <>
 const Table* table_of<EndpointConfig>() {
   using C = EndpointConfig;
-  static const Table table{
+  static const Table own_keys{
       "services[].endpoints[]",
       "An address of a service at a site.",
       {
@@ -283,13 +291,14 @@ const Table* table_of<EndpointConfig>() {
               "at the start; `pharosctl endpoints` changes it, and that wins", "drain"),
       },
       check_endpoint};
+  static const Table table = with_keys(own_keys, endpoint_record_keys(), "state");
   return &table;
 }
 
 template <>
 const Table* table_of<ServiceConfig>() {
   using C = ServiceConfig;
-  static const Table table{
+  static const Table own_keys{
       "services[]",
       "Names answered from the ranking.",
       {
@@ -323,6 +332,7 @@ const Table* table_of<ServiceConfig>() {
                        list_of(object<EndpointConfig>(), 1, endpoints_max), "see below")),
       },
       check_service};
+  static const Table table = with_keys(own_keys, service_record_keys(), "endpoints");
   return &table;
 }
 

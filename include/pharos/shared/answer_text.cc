@@ -2,6 +2,7 @@
 
 #include "pharos/base/ip_address.hh"
 #include "pharos/wire/name_text.hh"
+#include "pharos/wire/svc_params.hh"
 
 #include <spdlog/fmt/fmt.h>
 
@@ -82,6 +83,18 @@ class RecordReader {
       case dns::Type::mx: {
         const auto preference = number<Be16>();
         return fmt::format(" {} {}", preference, name(end));
+      }
+      case dns::Type::srv: {
+        std::string text;
+        for (int i = 0; i < 3; ++i) text += fmt::format(" {}", number<Be16>());
+        return text + " " + name(end);
+      }
+      case dns::Type::svcb:
+      case dns::Type::https: {
+        const auto priority = number<Be16>();
+        const auto target = name(end);
+        return fmt::format(" {} {}{}", priority, target,
+                           dns::svc_params_text(ConstBytes(message_).subspan(at_, end - at_)));
       }
       case dns::Type::soa: {
         std::string text = " " + name(end);

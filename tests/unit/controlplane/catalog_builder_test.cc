@@ -210,6 +210,65 @@ TEST_F(CatalogBuilderTest, RefusesBindingsThatCollide) {
               testing::Truly([](const auto& r) { return r.has_value(); }));
 }
 
+TEST_F(CatalogBuilderTest, MakesRrsetsOfTheConfigurationBesideTheZones) {
+  const auto& data = zone("example.", with_apex("x A 192.0.2.1\nc CNAME x\n*.w TXT \"w\"\n"));
+  const std::vector<std::byte> address(4, std::byte{9});
+  const std::vector<std::byte> alias{std::byte{0}, std::byte{0}, std::byte{1}, std::byte{'x'},
+                                     std::byte{0}};
+  const std::vector<MadeRrset> made{{"e.x.example.", a, 7, {address}, "pharos.yaml:5"},
+                                    {"example.", 65, 8, {alias}, "pharos.yaml:6"},
+                                    {"*.w.example.", a, 9, {address}, "pharos.yaml:7"}};
+  auto image = build_catalog(std::vector{&data}, {}, 0, 1, TestCatalog::key(), version, made);
+  ASSERT_TRUE(image) << image.error().text();
+  const TestCatalog catalog(std::move(*image));
+  EXPECT_THAT(catalog.slot("e.x.example.", a), ElementsAre("answer e.x.example. 7 A 9.9.9.9"));
+  EXPECT_THAT(catalog.slot("example.", 65), ElementsAre("answer example. 8 HTTPS 0 x."));
+  EXPECT_THAT(catalog.slot("*.w.example.", a), ElementsAre("answer *.w.example. 9 A 9.9.9.9"));
+  EXPECT_EQ(flags(catalog, "example."), node_flag::apex) << "made RRsets are not from the ranking";
+
+  const auto refused = [&](const char* name) {
+    const std::vector<MadeRrset> one{{name, a, 7, {address}, "pharos.yaml:5"}};
+    return build_catalog(std::vector{&data}, {}, 0, 1, TestCatalog::key(), version, one)
+        .error()
+        .text();
+  };
+  EXPECT_THAT(refused("x.example."),
+              testing::MatchesRegex("pharos.yaml:5: the service name 'x.example.' A has another "
+                                    "answer of that type in the zone 'example.' as well "
+                                    "\\(.*zone1:4\\) \\(remove one of the two\\)"));
+  EXPECT_THAT(refused("c.example."), HasSubstr("has a CNAME record"));
+  EXPECT_THAT(refused("x.other."), HasSubstr("pharos.yaml:5: the service name 'x.other.' is in"));
+}
+
+TEST_F(CatalogBuilderTest, AddsAddressesOfTargetsInAllZonesOfOurs) {
+  const auto& asking = zone(
+      "example.", with_apex("s SRV 1 2 3 t.other.\ns SRV 1 2 3 u.other.\nm MX 1 n.sub.other.\n"
+                            "h HTTPS 1 . alpn=h2\nh A 192.0.2.1\n*.w HTTPS 1 .\n*.w A 192.0.2.2\n"
+                            "al SVCB 0 h2\nh2 SVCB 1 .\nh2 AAAA 2001:db8::2\nnone SRV 0 0 0 .\n"
+                            "nul HTTPS 0 .\n"));
+  const auto& other = zone("other.", with_apex("t A 192.0.2.3\nt AAAA 2001:db8::3\nt TXT x\n"
+                                               "cut NS ns.cut\nu CNAME t\nsub NS n.sub\n"
+                                               "n.sub A 192.0.2.9\n"));
+  const auto catalog = build_zones({&asking, &other});
+  EXPECT_THAT(
+      catalog.slot("s.example.", 33),
+      ElementsAre("answer s.example. 300 SRV 1 2 3 t.other.",
+                  "answer s.example. 300 SRV 1 2 3 u.other.", "additional t.other. 300 A 192.0.2.3",
+                  "additional t.other. 300 AAAA 2001:db8::3"));
+  EXPECT_EQ(catalog.slot("m.example.", mx).size(), 1U) << "not ours below a delegation";
+  EXPECT_THAT(catalog.slot("h.example.", 65), ElementsAre("answer h.example. 300 HTTPS 1 . alpn=h2",
+                                                          "additional h.example. 300 A 192.0.2.1"));
+  EXPECT_THAT(
+      catalog.slot("*.w.example.", 65),
+      ElementsAre("answer *.w.example. 300 HTTPS 1 .", "additional *.w.example. 300 A 192.0.2.2"));
+  EXPECT_THAT(catalog.slot("al.example.", 64),
+              ElementsAre("answer al.example. 300 SVCB 0 h2.example.",
+                          "additional h2.example. 300 AAAA 2001:db8::2",
+                          "additional h2.example. 300 SVCB 1 ."));
+  EXPECT_EQ(catalog.slot("none.example.", 33).size(), 1U);
+  EXPECT_EQ(catalog.slot("nul.example.", 65).size(), 1U);
+}
+
 TEST_F(CatalogBuilderTest, InnerZonesAnswerFromTheirApexDown) {
   const auto& outer =
       zone("example.",
@@ -355,6 +414,21 @@ TEST_F(CatalogBuilderTest, BindsAllNamesOfAServiceToItsPools) {
   EXPECT_THAT(text, testing::UnorderedElementsAre("www.example. 1 1", "*.w.example. 1 1",
                                                   "www.example. 28 2", "*.w.example. 28 2",
                                                   "api.example. 1 0"));
+  config.services[0].srv = {"_x._tcp"};
+  config.services[0].https = {443};
+  config.services[0].alias_names = {"example."};
+  config.services[0].source = {"pharos.yaml", 3};
+  const std::vector<Pool> more{
+      {"web", "", dns::Type::a}, {"web", "", dns::Type::srv}, {"web", "", dns::Type::https}};
+  text.clear();
+  for (const auto& b : bindings_of(config, more)) {
+    EXPECT_EQ(b.where, "pharos.yaml:3");
+    text.push_back(b.name + " " + std::to_string(b.type) + " " + std::to_string(b.pool));
+  }
+  EXPECT_THAT(text,
+              testing::UnorderedElementsAre("www.example. 1 0", "*.w.example. 1 0", "example. 1 0",
+                                            "_x._tcp.www.example. 33 1", "_x._tcp.example. 33 1",
+                                            "www.example. 65 2", "*.w.example. 65 2"));
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -137,7 +138,7 @@ class Engine {
   struct CellState {
     std::vector<std::uint16_t> order;  // of the answering pool's members; empty where dealt by slot
     std::uint32_t ttl_s = 0;
-    std::uint64_t digest = 0;  // of addresses by slot
+    std::uint64_t digest = 0;  // of addresses or records by slot
     bool ranked = false;
   };
   struct BeaconPosition {
@@ -173,8 +174,20 @@ class Engine {
   void rank_pool(std::uint32_t pool, Instant now, Round& round);
   [[nodiscard]] bool rank_cell(std::uint32_t pool, std::uint16_t locale, bool from_another);
   [[nodiscard]] bool dealt_by_slot(std::uint32_t pool) const;
+  // Weighted SRV with all members in one answer: clients choose by weight (RFC 2782), no slots do.
+  [[nodiscard]] bool weighed_by_clients(std::uint32_t pool) const;
+  // The orders of a cell, one for each slot: indices of the answering pool's members.
+  [[nodiscard]] std::span<const std::vector<std::uint16_t>> orders_of(std::uint32_t pool,
+                                                                      std::uint16_t locale) const;
+  // The members of an order that are answered, as many as an answer holds.
+  [[nodiscard]] std::span<const std::uint16_t> answered_of(
+      std::uint32_t pool, std::span<const std::uint16_t> order) const;
   [[nodiscard]] std::vector<IpAddress> addresses_of(std::uint32_t pool,
-                                                    const std::vector<std::uint16_t>& order) const;
+                                                    std::span<const std::uint16_t> order) const;
+  [[nodiscard]] std::vector<std::uint16_t> srv_weights(std::uint32_t pool) const;
+  [[nodiscard]] std::vector<RankedRecord> records_of(std::uint32_t pool,
+                                                     std::span<const std::uint16_t> order,
+                                                     std::span<const std::uint16_t> weights) const;
   [[nodiscard]] std::uint32_t ttl_of(std::uint32_t pool, std::uint16_t locale) const;
   [[nodiscard]] std::string reason_of(std::uint32_t endpoint, Instant now) const;
   [[nodiscard]] Decisions::Key key_of(std::uint32_t endpoint) const;

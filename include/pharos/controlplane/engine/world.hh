@@ -5,6 +5,7 @@
 #pragma once
 
 #include "pharos/config/model.hh"
+#include "pharos/controlplane/image/record_targets.hh"
 #include "pharos/controlplane/rank/pool.hh"
 
 #include <cstdint>
@@ -28,10 +29,18 @@ struct WorldEndpoint {
 struct WorldPool {
   Pool pool;
   std::uint32_t service = 0;
-  std::vector<std::uint32_t> members;             // endpoints; at most 65535
-  std::vector<std::vector<IpAddress>> addresses;  // of each member, those of the pool's family
-  std::optional<std::uint32_t> fail_to;           // pool of the same type
-  std::vector<std::uint32_t> asked_by;            // pools whose fail_to is this one
+  std::vector<std::uint32_t> members;  // endpoints; at most 65535
+  // Of each member, those of the pool's family; all of them in pools of other records.
+  std::vector<std::vector<IpAddress>> addresses;
+  // Of SRV, SVCB and HTTPS: one for each member, in their order; else nothing.
+  std::shared_ptr<const std::vector<RecordTarget>> targets;
+  std::optional<std::uint32_t> fail_to;  // pool of the same type
+  std::vector<std::uint32_t> asked_by;   // pools whose fail_to is this one
+
+  // Records of an answer that a member takes.
+  [[nodiscard]] std::size_t records_of(std::uint16_t member) const {
+    return targets != nullptr ? 1 : addresses[member].size();
+  }
 };
 
 struct World {

@@ -21,10 +21,20 @@ struct OwnedRecord {
   ConstBytes rdata;
 };
 
+// Additional records that may be left out: whole ones, with owners written out.
+struct OptionalRecords {
+  ConstBytes bytes = {};
+  std::uint16_t count = 0;
+};
+
 // Appends one Answer with `records` in its answer section to `out`, which stays as it was on error.
 // Errors: invalid (no records, a TTL above dns::ttl_max_s), exhausted (body or count too large).
-[[nodiscard]] Status encode_answer(std::span<const OwnedRecord> records,
+[[nodiscard]] Status encode_answer(std::span<const OwnedRecord> records, OptionalRecords optional,
                                    std::vector<std::byte>& out);
+[[nodiscard]] inline Status encode_answer(std::span<const OwnedRecord> records,
+                                          std::vector<std::byte>& out) {
+  return encode_answer(records, {}, out);
+}
 
 // The same for addresses in this order, type A or AAAA, all with one TTL (RFC 2181, 5.2). Errors:
 // as above, and invalid where an address is not of the type's family.

@@ -27,6 +27,7 @@ class AnswerWriter {
   // All records up to here must be sent; those that follow may be left out.
   void mark_required() noexcept;
 
+  [[nodiscard]] ConstBytes name() const noexcept { return name_; }
   [[nodiscard]] std::size_t body_bytes() const noexcept { return body_.size(); }
   [[nodiscard]] std::uint16_t count_of(Section section) const noexcept {
     return counts_[static_cast<unsigned>(section)];

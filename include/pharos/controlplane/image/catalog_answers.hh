@@ -16,6 +16,10 @@ class CatalogAnswers {
   [[nodiscard]] Status write_rrset(const ZoneData& zone, const Rrset& rrset, ConstBytes name,
                                    bool wildcard, std::vector<std::byte>& out);
 
+  // An RRset that the configuration makes, at its name. Errors: exhausted.
+  [[nodiscard]] Status write_made(const MadeRrset& rrset, ConstBytes name, bool wildcard,
+                                  std::vector<std::byte>& out);
+
   // NS in the authority section; glue of servers in the delegated zone must go along (RFC 9471), of others may.
   // Errors: exhausted.
   [[nodiscard]] Status write_referral(const ZoneData& zone, const Rrset& servers, ConstBytes cut,
@@ -35,7 +39,8 @@ class CatalogAnswers {
   [[nodiscard]] bool write_records(const ZoneData& zone, const Rrset& rrset, ConstBytes owner,
                                    AnswerWriter::Section section);
   void write_optional(const ZoneData& zone, const Rrset& rrset, ConstBytes but);
-  [[nodiscard]] bool in_inner_zone(const ZoneData& zone, ConstBytes name) const;
+  [[nodiscard]] bool write_data_of(const ZoneData& asking, ConstBytes name, ConstBytes as_written,
+                                   std::uint16_t type_more);
 
   const CatalogZones& zones_;
   AnswerWriter writer_;

@@ -19,9 +19,19 @@ namespace pharos::controlplane {
 
 // A name and type that is answered from the ranking.
 struct PoolBinding {
-  std::string name;        // presentation form, absolute; may start with "*."
-  std::uint16_t type = 1;  // A (1) or AAAA (28); later SRV, SVCB, HTTPS
+  std::string name;  // presentation form, absolute; may start with "*."
+  std::uint16_t type = 1;
   std::uint32_t pool = 0;  // index into the pool list
+  std::string where = {};  // of the configuration: "file:line", for messages
+};
+
+// An RRset that the configuration makes: the addresses of an endpoint's own name, an alias.
+struct MadeRrset {
+  std::string name;  // as above
+  std::uint16_t type = 1;
+  std::uint32_t ttl_s = 0;
+  std::vector<std::vector<std::byte>> rdata;
+  std::string where = {};
 };
 
 // The keys that a catalog carries: of the name table, whose bucket an attacker must not foresee, and of
@@ -38,15 +48,20 @@ struct CatalogKeys {
 [[nodiscard]] std::vector<PoolBinding> bindings_of(const config::Config& config,
                                                    std::span<const Pool> pools);
 
+// What services need beside: addresses of endpoint names that SRV, SVCB and HTTPS records lead to,
+// and records in AliasMode. Errors: invalid (a name).
+[[nodiscard]] Result<std::vector<MadeRrset>> made_rrsets_of(const config::Config& config);
+
 // `zones` are finished and without errors; their order does not matter. Where one zone lies in
 // another, the inner one answers from its apex down, except DS at the apex, which is the outer
 // one's. `pool_count` and `pools_id` (the content_id) name the pool list that bindings index.
-// Errors: conflict (two zones of one name; a binding where the zone has data of that name and type,
-// a CNAME, a DNAME or a delegation), not_found (a binding in no zone, or to no pool), invalid (a
-// binding's name), exhausted (an RRset above 32 KiB).
+// Errors: conflict (two zones of one name; a binding or made RRset where the zone has data of that
+// name and type, a CNAME, a DNAME or a delegation), not_found (one in no zone, or to no pool),
+// invalid (its name), exhausted (an RRset above 32 KiB).
 [[nodiscard]] Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
                                                 std::span<const PoolBinding> bindings,
                                                 std::uint32_t pool_count, std::uint64_t pools_id,
-                                                const CatalogKeys& keys, Version version);
+                                                const CatalogKeys& keys, Version version,
+                                                std::span<const MadeRrset> made = {});
 
 }  // namespace pharos::controlplane

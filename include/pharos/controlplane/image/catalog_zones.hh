@@ -12,6 +12,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace pharos::controlplane {
@@ -41,6 +42,8 @@ struct ServiceName {
   std::vector<std::byte> key;
   std::uint16_t type = 0;
   std::uint32_t pool = 0;
+  const MadeRrset* made = nullptr;  // in place of a pool
+  std::string_view where;
 };
 
 // A zone and its place among the others.
@@ -68,7 +71,8 @@ class CatalogZones {
  public:
   // Errors: as build_catalog.
   [[nodiscard]] Status arrange(std::span<const ZoneData* const> zones,
-                               std::span<const PoolBinding> bindings, std::uint32_t pool_count);
+                               std::span<const PoolBinding> bindings, std::uint32_t pool_count,
+                               std::span<const MadeRrset> made);
 
   // In canonical order of origins.
   [[nodiscard]] std::span<ZonePlace> places() noexcept { return places_; }
@@ -80,7 +84,7 @@ class CatalogZones {
  private:
   [[nodiscard]] Status add(const ZoneData& zone);
   [[nodiscard]] Status nest();
-  [[nodiscard]] Status bind(const PoolBinding& binding, std::uint32_t pool_count);
+  [[nodiscard]] Status bind(std::string_view name, ServiceName service);
 
   std::vector<ZonePlace> places_;
 };

@@ -13,6 +13,7 @@
 
 #include "pharos/base/error.hh"
 #include "pharos/base/ip_address.hh"
+#include "pharos/controlplane/image/record_targets.hh"
 #include "pharos/shared/image.hh"
 
 #include <cstddef>
@@ -25,11 +26,14 @@ namespace pharos::controlplane {
 
 // The answers of one pool to one locale.
 struct CellContent {
-  std::uint16_t type = 0;  // A or AAAA, host order
+  std::uint16_t type = 0;  // host order
   std::uint32_t ttl_s = 0;
   // One list of addresses, best first, per slot: 1 slot, or a power of two up to 1024. No slots, or
   // nothing but empty lists: no answer. A mix of empty and other lists is an error.
-  std::vector<std::vector<IpAddress>> slots;
+  std::vector<std::vector<IpAddress>> slots = {};
+  // The same of SRV, SVCB and HTTPS, in place of addresses; their targets.
+  std::vector<std::vector<RankedRecord>> records = {};
+  std::shared_ptr<const std::vector<RecordTarget>> targets = {};
 };
 
 struct RankingLimits {

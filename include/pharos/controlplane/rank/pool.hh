@@ -27,10 +27,14 @@ struct Pool {
   friend auto operator<=>(const Pool&, const Pool&) = default;
   // "service/A", "service@version/AAAA": for people and for the image's names.
   [[nodiscard]] std::string name() const;
+  [[nodiscard]] bool holds_addresses() const noexcept {
+    return type == dns::Type::a || type == dns::Type::aaaa;
+  }
 };
 
 // The pools of a configuration: for each service an A pool where any of its endpoints has an IPv4
-// address, and an AAAA pool where any has an IPv6 address.
+// address, an AAAA pool where any has an IPv6 address, and SRV, SVCB and HTTPS pools of all
+// endpoints where it is configured to answer those.
 [[nodiscard]] std::vector<Pool> pools_of(const config::Config& config);
 
 // Index of a pool in an ordered list; nothing where the service has no such answers.

@@ -1,0 +1,120 @@
+#include "pharos/controlplane/engine/engine.hh"
+
+#include <algorithm>
+#include <cmath>
+
+// From the order of a cell to its addresses or records.
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr double weight_max = 0xffff;
+// Weights that are no whole numbers, or too large, are brought to this: near enough, and readable.
+constexpr double weight_scaled_max = 1000;
+
+}  // namespace
+
+bool Engine::weighed_by_clients(std::uint32_t pool) const {
+  const auto& fixed = world_->pools[pool];
+  const auto source = pools_[pool].answered_by;
+  return fixed.pool.type == dns::Type::srv && dealt_by_slot(source) &&
+         pools_[source].membership.members.size() <= world_->service(fixed.service).answers_max;
+}
+
+std::span<const std::vector<std::uint16_t>> Engine::orders_of(std::uint32_t pool,
+                                                              std::uint16_t locale) const {
+  const auto& state = pools_[pool];
+  if (weighed_by_clients(pool)) return {&pools_[state.answered_by].membership.members, 1};
+  if (dealt_by_slot(state.answered_by)) return pools_[state.answered_by].slots;
+  return {&state.cells[locale].order, 1};
+}
+
+std::span<const std::uint16_t> Engine::answered_of(std::uint32_t pool,
+                                                   std::span<const std::uint16_t> order) const {
+  const auto& source = world_->pools[pools_[pool].answered_by];
+  std::size_t room = world_->service(world_->pools[pool].service).answers_max;
+  std::size_t count = 0;
+  for (; count < order.size() && room > 0; ++count) {
+    room -= std::min(room, source.records_of(order[count]));
+  }
+  return order.first(count);
+}
+
+std::vector<IpAddress> Engine::addresses_of(std::uint32_t pool,
+                                            std::span<const std::uint16_t> order) const {
+  const std::size_t answers_max = world_->service(world_->pools[pool].service).answers_max;
+  const auto& source = world_->pools[pools_[pool].answered_by];
+  std::vector<IpAddress> addresses;
+  for (const auto member : order) {
+    for (const auto& address : source.addresses[member]) {
+      if (addresses.size() == answers_max) return addresses;
+      addresses.push_back(address);
+    }
+  }
+  return addresses;
+}
+
+// Weights of the members that may be answered, by member: as they are where they are whole numbers that fit, else
+// to scale; at least 1 for what has any.
+std::vector<std::uint16_t> Engine::srv_weights(std::uint32_t pool) const {
+  const auto source = pools_[pool].answered_by;
+  const auto& members = world_->pools[source].members;
+  const auto& membership = pools_[source].membership;
+  std::vector<double> weights(members.size(), 0.0);
+  double largest = 0;
+  bool whole = true;
+  for (const auto member : membership.members) {
+    const auto e = members[member];
+    weights[member] =
+        dealt_by_slot(source) ? dealt_weight(e, membership.panic) : endpoints_[e].weight;
+    largest = std::max(largest, weights[member]);
+    whole = whole && weights[member] == std::floor(weights[member]);
+  }
+  const double scale = whole && largest <= weight_max ? 1 : weight_scaled_max / largest;
+  std::vector<std::uint16_t> result(members.size(), 0);
+  for (const auto member : membership.members) {
+    if (weights[member] <= 0) continue;
+    result[member] = static_cast<std::uint16_t>(std::max(std::round(weights[member] * scale), 1.0));
+  }
+  return result;
+}
+
+// The order is the priority, unless clients weigh all alike.
+std::vector<RankedRecord> Engine::records_of(std::uint32_t pool,
+                                             std::span<const std::uint16_t> order,
+                                             std::span<const std::uint16_t> weights) const {
+  const bool one_priority = weighed_by_clients(pool);
+  std::vector<RankedRecord> records;
+  for (const auto member : answered_of(pool, order)) {
+    const auto rank = static_cast<std::uint16_t>(records.size() + 1);
+    records.push_back({member, one_priority ? std::uint16_t{1} : rank,
+                       weights.empty() ? std::uint16_t{0} : weights[member]});
+  }
+  return records;
+}
+
+CellContent Engine::content(std::uint32_t pool, std::uint16_t locale) const {
+  const auto& state = pools_[pool];
+  const auto& fixed = world_->pools[pool];
+  CellContent content;
+  content.type = static_cast<std::uint16_t>(fixed.pool.type);
+  content.ttl_s = state.cells[locale].ttl_s;
+  if (fixed.pool.holds_addresses()) {
+    for (const auto& order : orders_of(pool, locale)) {
+      content.slots.push_back(addresses_of(pool, order));
+    }
+  } else {
+    const auto weights =
+        fixed.pool.type == dns::Type::srv ? srv_weights(pool) : std::vector<std::uint16_t>();
+    for (const auto& order : orders_of(pool, locale)) {
+      content.records.push_back(records_of(pool, order, weights));
+    }
+    content.targets = world_->pools[state.answered_by].targets;
+  }
+  const auto is_empty = [](const auto& slot) { return slot.empty(); };
+  if (std::ranges::all_of(content.slots, is_empty)) content.slots.clear();
+  if (std::ranges::all_of(content.records, is_empty)) content.records.clear();
+  return content;
+}
+
+}  // namespace pharos::controlplane
