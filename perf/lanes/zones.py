@@ -6,19 +6,15 @@ nothing but the zone files, and is asked for the last name of the last zone unti
 gets a new serial, the server is told to load that zone, and is asked until the new serial answers. Pharos is started
 a third time, the data plane alone, from the tables on its disk. All run on loopback, on all cores, one after another.
 
-Memory is the proportional set size (PSS) of all processes of a server, less that of the same server with one
-zone of three names.
+Memory is the proportional set size (PSS) of all processes of a server (of Pharos, the data plane), less that of the
+same server with one zone of three names.
 
   perf/lanes/zones.py --build build --names 1000000 --zones 10000
 """
 import argparse
-import json
 import os
 import shutil
-import signal
 import socket
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,13 +22,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import dnsclient  # noqa: E402
+import harness  # noqa: E402
+import l1_pcap  # noqa: E402
+import peers  # noqa: E402
+from harness import say  # noqa: E402
 
 ADDRESS = "127.0.0.1"
 START_LIMIT_S = 300
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def free_port():
@@ -73,22 +69,6 @@ class Shape:
         os.replace(path.with_suffix(".new"), path)
 
 
-def started(*command, log):
-    with open(log, "ab") as out:
-        return subprocess.Popen([str(part) for part in command], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-
-
-def ended(process):
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def with_children(pid):
     found = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -125,173 +105,110 @@ def until(port, name, rrtype, right, what):
     sys.exit(f"{what}: no right answer for {name} within {START_LIMIT_S} s")
 
 
-class Server:
-    """One server with one shape; subclasses say how it is set up, started and told of a changed zone."""
+class Pharos(peers.Peer):
+    """Control plane and data plane; DNS through the kernel's sockets, as for the peers."""
 
-    def __init__(self, options, shape, work):
-        self.options, self.shape, self.work = options, shape, work
-        self.port = free_port()
-        self.log = work / "log"
-        self.processes = []
-        work.mkdir(parents=True)
-
-    def first_answer_s(self):
-        begin = time.monotonic()
-        self.start()
-        try:
-            return self.wait_for_answer() - begin
-        except SystemExit:
-            say(self.log.read_text(errors="replace")[-2000:])
-            raise
-
-    def wait_for_answer(self):
-        addresses = self.shape.addresses
-        return until(self.port, self.shape.last_name, "A",
-                     lambda reply: reply.rcode == "NOERROR" and len(reply.answers) == addresses, self.name)
-
-    def change_s(self, serial):
-        zone = self.shape.zones[-1]
-        self.shape.write(zone, serial)
-        begin = time.monotonic()
-        self.reload(zone)
-        wanted = serial.to_bytes(4, "big")
-        return until(self.port, zone + ".", "SOA",
-                     lambda reply: reply.answers and reply.answers[0].data[-20:-16] == wanted, self.name) - begin
-
-    def memory(self):
-        return pss_bytes(*(process.pid for process in self.processes))
-
-    def stop(self):
-        for process in self.processes:
-            ended(process)
-        self.processes = []
-
-    def tell(self, *command):
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"{self.name}: {' '.join(map(str, command))}: {done.stdout}{done.stderr}")
-
-
-class Nsd(Server):
-    name = "NSD"
+    name, tool = "Pharos", "pharosctl"
+    build = None
 
     def start(self):
-        w = self.work
-        (w / "nsd.conf").write_text(
-            f"server:\n  ip-address: {ADDRESS}\n  port: {self.port}\n  username: \"\"\n  pidfile: \"{w}/nsd.pid\"\n"
-            f"  zonesdir: \"{self.shape.folder}\"\n  xfrdfile: \"{w}/xfrd\"\n  zonelistfile: \"{w}/zones\"\n"
-            f"  xfrdir: \"{w}\"\n  database: \"\"\n  server-count: 1\n  verbosity: 0\n"
-            f"remote-control:\n  control-enable: yes\n  control-interface: \"{w}/control\"\n"
-            + "".join(f"zone:\n  name: {z}\n  zonefile: {z}.zone\n" for z in self.shape.zones))
-        self.processes = [started("nsd", "-d", "-c", w / "nsd.conf", log=self.log)]
-
-    def reload(self, zone):
-        self.tell("nsd-control", "-c", self.work / "nsd.conf", "reload", zone)
-
-
-class Knot(Server):
-    name = "Knot"
-
-    def start(self):
-        w = self.work
-        (w / "knot.conf").write_text(
-            f"server:\n    listen: {ADDRESS}@{self.port}\n    rundir: {w}\n    udp-workers: 1\n    tcp-workers: 1\n"
-            f"control:\n    listen: {w}/control\nlog:\n  - target: stderr\n    any: warning\n"
-            f"database:\n    storage: {w}/db\n"
-            f"template:\n  - id: default\n    storage: {self.shape.folder}\n    file: \"%s.zone\"\n"
-            f"    zonefile-load: whole\n    journal-content: none\n    semantic-checks: off\n"
-            "zone:\n" + "".join(f"  - domain: {z}\n" for z in self.shape.zones))
-        self.processes = [started("knotd", "-c", w / "knot.conf", log=self.log)]
-
-    def reload(self, zone):
-        self.tell("knotc", "-s", self.work / "control", "zone-reload", zone)
-
-
-class Pharos(Server):
-    name = "Pharos"
-
-    def configure(self):
         w = self.work
         (w / "pharos.yaml").write_text(
             f"run_directory: {w}/run\nstate_directory: {w}/state\nlog_level: warning\n"
-            f"dataplane:\n  huge_pages: never\n  memory: 64MiB\n  listen: [\"{ADDRESS}:{self.port}\"]\n"
-            f"zone_files: {self.shape.folder}\n")
+            f"dataplane:\n  huge_pages: never\n  memory: 64MiB\n  listen: [\"{self.address}:{self.port}\"]\n"
+            f"zone_files: {self.folder}\n")
+        self.control = peers.started([self.build / "controlplane/pharos-controlplane", "--config", w / "pharos.yaml"],
+                                     self.log)
+        self.processes = [self.control]
+        self.start_dataplane()
 
-    def start(self):
-        self.configure()
-        for program in ("controlplane/pharos-controlplane", "dataplane/pharos-dataplane"):
-            self.processes.append(started(self.options.build / program, "--config", self.work / "pharos.yaml",
-                                          log=self.log))
-
-    def from_image_s(self):
-        """The data plane alone, from the tables that it left on disk."""
-        self.stop()
-        begin = time.monotonic()
-        self.processes = [started(self.options.build / "dataplane/pharos-dataplane", "--config",
-                                  self.work / "pharos.yaml", log=self.log)]
-        return self.wait_for_answer() - begin
-
-    def memory(self):
-        return pss_bytes(self.processes[-1].pid)  # the data plane; the control plane is told beside it
-
-    def control_memory(self):
-        return pss_bytes(self.processes[0].pid)
+    def start_dataplane(self):
+        self.dataplane = peers.started([self.build / "dataplane/pharos-dataplane", "--config",
+                                        self.work / "pharos.yaml"], self.log)
+        self.processes.append(self.dataplane)
 
     def reload(self, zone):
-        self.tell(self.options.build / "controlplane/ctl/pharosctl", "--run-directory", self.work / "run", "zone",
-                  "reload", zone)
+        self.tell(self.build / "controlplane/ctl/pharosctl", "--run-directory", self.work / "run", "zone", "reload",
+                  zone)
 
 
-def one_turn(kind, options, shape, work):
-    server = kind(options, shape, work)
+def first_answer_s(server, shape, start):
+    begin = time.monotonic()
+    start()
     try:
-        figures = {"first_answer_s": server.first_answer_s(), "memory_bytes": server.memory()}
-        if kind is Pharos:
-            figures["control_memory_bytes"] = server.control_memory()
-        figures["changed_zone_s"] = server.change_s(int(time.time()))
-        if kind is Pharos:
-            figures["from_image_s"] = server.from_image_s()
-            figures["from_image_memory_bytes"] = server.memory()
+        return until(server.port, shape.last_name, "A",
+                     lambda reply: reply.rcode == "NOERROR" and len(reply.answers) == shape.addresses,
+                     server.name) - begin
+    except SystemExit:
+        say(server.log.read_text(errors="replace")[-2000:])
+        raise
+
+
+def change_s(server, shape, serial):
+    """From `reload` of one zone with a new serial until that serial answers."""
+    zone, wanted = shape.zones[-1], serial.to_bytes(4, "big")
+    shape.write(zone, serial)
+    begin = time.monotonic()
+    server.reload(zone)
+    return until(server.port, zone + ".", "SOA",
+                 lambda reply: reply.answers and reply.answers[0].data[-20:-16] == wanted, server.name) - begin
+
+
+def one_turn(kind, shape, work):
+    server = kind(work, shape.folder, shape.zones, ADDRESS, free_port())
+    try:
+        figures = {"first_answer_s": first_answer_s(server, shape, server.start)}
+        pids = [process.pid for process in server.processes]
+        figures["memory_bytes"] = pss_bytes(*pids)
+        figures["changed_zone_s"] = change_s(server, shape, int(time.time()))
+        if kind is Pharos:  # the data plane alone, from the tables that it left on disk
+            figures["control_memory_bytes"] = pss_bytes(pids[0])
+            server.stop()
+            figures["from_image_s"] = first_answer_s(server, shape, server.start_dataplane)
+            figures["memory_bytes"] = pss_bytes(server.dataplane.pid)
         return figures
     finally:
         server.stop()
 
 
+# What is compared: our figure, its unit, and the peers' figure beside it.
+COMPARED = (("files to first answer", "first_answer_s", "s", "first_answer_s"),
+            ("own tables on disk to first answer", "from_image_s", "s", "first_answer_s"),
+            ("one changed zone", "changed_zone_s", "s", "changed_zone_s"),
+            ("memory by name", "bytes_per_name", "bytes", "bytes_per_name"))
+
+
+def rows_of(title, turns):
+    rows = []
+    for peer in turns.keys() - {Pharos.name}:
+        for what, ours, unit, theirs in COMPARED:
+            rows.append(harness.Row(f"{title}: {what}", unit, [turn[ours] for turn in turns[Pharos.name]], peer,
+                                    [turn[theirs] for turn in turns[peer]]))
+    return sorted(rows, key=lambda row: (row.peer, row.name))
+
+
 def measure(options, work):
-    kinds = [Pharos, Nsd, Knot]
+    Pharos.build = options.build
+    kinds = [Pharos, peers.Nsd, peers.Knot]
     tiny = Shape("tiny", work / "tiny", 2, 1, 1)
-    bare = {kind.name: one_turn(kind, options, tiny, work / f"bare-{kind.name}") for kind in kinds}
-    results = []
-    for title, zones in (("one zone", 1), (f"{options.zones} zones", options.zones)):
-        say(f"writing {title}: {options.names} names of {options.addresses} addresses ...")
+    bare = {kind.name: one_turn(kind, tiny, work / f"bare-{kind.name}")["memory_bytes"] for kind in kinds}
+    rows = []
+    for title, zones in (("one zone", 1), (f"{options.zones:,} zones", options.zones)):
+        say(f"writing {title}: {options.names:,} names of {options.addresses} addresses ...")
         shape = Shape(title, work / f"files-{zones}", options.names, zones, options.addresses)
         turns = {kind.name: [] for kind in kinds}
         for turn in range(options.turns):
             for kind in kinds:
-                figures = one_turn(kind, options, shape, work / f"{kind.name}-{zones}-{turn}")
+                place = work / f"{kind.name}-{zones}-{turn}"
+                figures = one_turn(kind, shape, place)
+                figures["bytes_per_name"] = (figures["memory_bytes"] - bare[kind.name]) / options.names
                 turns[kind.name].append(figures)
-                say(f"  {kind.name}, turn {turn + 1}/{options.turns}: first answer after "
-                    f"{figures['first_answer_s']:.2f} s")
-                shutil.rmtree(work / f"{kind.name}-{zones}-{turn}")
+                say(f"  {kind.name}, turn {turn + 1}/{options.turns}: "
+                    + ", ".join(f"{key} {value:.3g}" for key, value in figures.items()))
+                shutil.rmtree(place)
         shutil.rmtree(shape.folder)
-        for name, all_turns in turns.items():
-            row = {key: statistics.median(turn[key] for turn in all_turns) for key in all_turns[0]}
-            memory = row.get("from_image_memory_bytes", row["memory_bytes"])
-            base = bare[name].get("from_image_memory_bytes", bare[name]["memory_bytes"])
-            row["bytes_per_name"] = (memory - base) / options.names
-            results.append({"shape": title, "server": name, **row})
-    return results
-
-
-def table(results):
-    lines = [f"{'':22}{'server':9}{'first answer':>13}{'from image':>12}{'changed zone':>14}{'bytes/name':>12}{'/ NSD':>8}"]
-    for row in results:
-        nsd = next(r for r in results if r["shape"] == row["shape"] and r["server"] == "NSD")
-        image = f"{row['from_image_s'] * 1e3:9.0f} ms" if "from_image_s" in row else "-"
-        lines.append(f"{row['shape']:22}{row['server']:9}{row['first_answer_s']:11.2f} s{image:>12}"
-                     f"{row['changed_zone_s'] * 1e3:11.0f} ms{row['bytes_per_name']:12.0f}"
-                     f"{row['bytes_per_name'] / nsd['bytes_per_name']:8.2f}")
-    return "\n".join(lines)
+        rows += rows_of(title, turns)
+    return rows
 
 
 def main():
@@ -301,21 +218,15 @@ def main():
     parser.add_argument("--zones", type=int, default=10_000, help="of the second shape (default %(default)s)")
     parser.add_argument("--addresses", type=int, default=4, help="A records of a name (default %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="starts of each server (default %(default)s)")
-    parser.add_argument("--json", type=Path, default=Path("perf/results/zones.local.json"),
-                        help="where the figures go (default %(default)s)")
+    parser.add_argument("--json", type=Path, help="where the figures go (default perf/results/zones.local.json)")
     options = parser.parse_args()
     options.build = options.build.resolve()
-    missing = [tool for tool in ("nsd", "nsd-control", "knotd", "knotc") if shutil.which(tool) is None]
-    if missing:
-        sys.exit(f"not installed: {', '.join(missing)} (scripts/setup perf)")
+    l1_pcap.require("nsd", "nsd-control", "knotd", "knotc")
+    harness.machine_of_run()
     with tempfile.TemporaryDirectory(prefix="pharos-zones-") as work:
         os.chmod(work, 0o755)
-        results = measure(options, Path(work))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"lane": "zones", "names": options.names, "addresses": options.addresses,
-                                        "turns": options.turns, "rows": results,
-                                        "unix_time": int(time.time())}, indent=1) + "\n")
-    print(table(results))
+        rows = measure(options, Path(work))
+    harness.finish("zones", rows, options)
 
 
 if __name__ == "__main__":
