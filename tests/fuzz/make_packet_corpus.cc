@@ -52,6 +52,12 @@ void write_queries(const std::filesystem::path& folder) {
   write(folder, "version1", hex("0000"), query({.name = "svc.example"}, Edns{.version = 1}));
   write(folder, "chaos", hex("0000"), query({.name = "version.bind", .type = 16, .klass = 3}));
   write(folder, "update", hex("0000"), query({.name = "example", .type = 6, .flags = 0x2800}));
+  write(folder, "limited", hex("0800"), query({.name = "big.example"}, Edns{}));
+  write(folder, "limited_options", hex("0800"),
+        query({.name = "huge.example"}, Edns{.options = all}));
+  write(folder, "limited_update", hex("0800"),
+        query({.name = "example", .type = 6, .flags = 0x2800}));
+  write(folder, "limited_refused", hex("0800"), query({.name = "elsewhere"}));
   write(folder, "small", hex("0210"), query({.name = "www.example"}, Edns{}));
 }
 

@@ -1,6 +1,6 @@
 // Any bytes as a DNS message, answered from a world with one of everything.
 //
-// First byte: transport and room; second: picks the source. The reply must be a message that a strict reader takes,
+// First byte: transport, room, limits; second: picks the source. The reply must be a message that a strict reader takes,
 // carry the query's id with QR set, keep to every limit, and have the checksum that it claims.
 #include "pharos/base/assert.hh"
 #include "pharos/dataplane/dns/serve.hh"
@@ -19,7 +19,7 @@ namespace {
 using namespace pharos;             // NOLINT
 using namespace pharos::dataplane;  // NOLINT
 
-enum : std::uint8_t { over_tcp = 1, small = 2, no_subnets = 4 };
+enum : std::uint8_t { over_tcp = 1, small = 2, no_subnets = 4, above_limit = 8 };
 
 ServeOptions options(bool subnets) {
   ServeOptions o;
@@ -27,6 +27,16 @@ ServeOptions options(bool subnets) {
   o.version_text = "pharos";
   o.server_id = "here";
   o.ecs_enabled = subnets;
+  return o;
+}
+
+// Limits that the second reply to anybody is above; all of those are cut short.
+ServeOptions limited_options() {
+  ServeOptions o = options(true);
+  o.rate_limit.per_second.fill(0.01);
+  o.rate_limit.slip = 1;
+  o.rate_limit.memory_bytes = 64;
+  o.cookie_secrets.resize(2);
   return o;
 }
 
@@ -55,8 +65,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::memcpy(buffer.get(), data + 2, query.length);
   query.message = buffer.get();
   CoreCounters counters;
-  serve_burst((data[0] & no_subnets) != 0 ? without_subnets : with_subnets, *root, {&query, 1},
-              counters);
+  if ((data[0] & above_limit) != 0) {
+    ServeState limited(limited_options());
+    limited.set_time(1'700'000'000, {1'000'000'000});
+    CoreCounters first;
+    serve_burst(limited, *root, {&query, 1}, first);
+    std::memcpy(buffer.get(), data + 2, query.length);
+    query.verdict = Verdict::answered;
+    serve_burst(limited, *root, {&query, 1}, counters);
+    const auto cut = counters.read(Counter::slipped) + counters.read(Counter::badcookies);
+    REQUIRE(cut == 0 || query.reply_bytes < 3 * query.length);
+  } else {
+    serve_burst((data[0] & no_subnets) != 0 ? without_subnets : with_subnets, *root, {&query, 1},
+                counters);
+  }
 
   std::uint64_t verdicts = 0;
   for (const auto count : counters.verdicts) verdicts += count;

@@ -79,7 +79,8 @@ std::vector<std::byte> make_query(std::uint16_t id, ConstBytes name, std::uint16
   return query;
 }
 
-Result<Peer> Peer::start(PeerKind kind, std::span<const ZoneFile> zones) {
+Result<Peer> Peer::start(PeerKind kind, std::span<const ZoneFile> zones,
+                         const std::string& cookie_secret) {
   const std::string program = find_program(kind == PeerKind::nsd ? "nsd" : "knotd");
   if (program.empty()) {
     return fail(ErrorCode::not_found,
@@ -88,6 +89,7 @@ Result<Peer> Peer::start(PeerKind kind, std::span<const ZoneFile> zones) {
   std::string pattern = (std::filesystem::temp_directory_path() / "pharos-oracle-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) return fail_errno("mkdtemp", pattern);
   Peer peer(kind, pattern);
+  peer.cookie_secret_ = cookie_secret;
   // Another process may take the port between our look and its start.
   for (int attempt = 0;; ++attempt) {
     if (auto status = peer.launch(program, zones); !status) return std::unexpected(status.error());
@@ -100,6 +102,7 @@ Result<Peer> Peer::start(PeerKind kind, std::span<const ZoneFile> zones) {
 Peer::Peer(Peer&& other) noexcept
     : kind_(other.kind_),
       folder_(std::exchange(other.folder_, {})),
+      cookie_secret_(std::move(other.cookie_secret_)),
       pid_(std::exchange(other.pid_, -1)),
       port_(other.port_),
       socket_(std::move(other.socket_)) {}
@@ -123,7 +126,11 @@ std::string Peer::configuration(std::span<const ZoneFile> zones) const {
            "\"\n  pidfile: \"" + folder + "/nsd.pid\"\n  zonelistfile: \"" + folder +
            "/zone.list\"\n  xfrdfile: \"" + folder + "/xfrd.state\"\n  xfrdir: \"" + folder +
            "\"\n  server-count: 1\n  ipv4-edns-size: 4096\n  minimal-responses: yes\n" +
-           "  rrl-ratelimit: 0\n  verbosity: 0\nremote-control:\n  control-enable: no\n";
+           "  rrl-ratelimit: 0\n  verbosity: 0\n" +
+           (cookie_secret_.empty()
+                ? ""
+                : "  answer-cookie: yes\n  cookie-secret: \"" + cookie_secret_ + "\"\n") +
+           "remote-control:\n  control-enable: no\n";
     for (const auto& zone : zones)
       text += "zone:\n  name: \"" + zone.origin + "\"\n  zonefile: \"" + zone.path + "\"\n";
     return text;
@@ -132,7 +139,13 @@ std::string Peer::configuration(std::span<const ZoneFile> zones) const {
          "\n  udp-max-payload: 4096\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: "
          "1\nlog:\n  - target: stderr\n    any: error\n" +
          "database:\n  storage: \"" + folder + "\"\ncontrol:\n  listen: \"" + folder +
-         "/knot.sock\"\ntemplate:\n  - id: default\n    journal-content: none\n    zonefile-load: "
+         "/knot.sock\"\n" +
+         (cookie_secret_.empty()
+              ? ""
+              : "mod-cookies:\n  - id: shared\n    secret: 0x" + cookie_secret_ + "\n") +
+         "template:\n  - id: default\n" +
+         (cookie_secret_.empty() ? "" : "    global-module: mod-cookies/shared\n") +
+         "    journal-content: none\n    zonefile-load: "
          "whole\n    zonefile-sync: -1\nzone:\n";
   for (const auto& zone : zones)
     text += "  - domain: \"" + zone.origin + "\"\n    file: \"" + zone.path + "\"\n";

@@ -25,8 +25,10 @@ enum class PeerKind { nsd, knot };
 
 class Peer {
  public:
-  // Waits until every zone is answered. Errors: not_found (not installed), unavailable.
-  [[nodiscard]] static Result<Peer> start(PeerKind kind, std::span<const ZoneFile> zones);
+  // Waits until every zone is answered. With a cookie secret, in hexadecimal, it answers cookies. Errors: not_found
+  // (not installed), unavailable.
+  [[nodiscard]] static Result<Peer> start(PeerKind kind, std::span<const ZoneFile> zones,
+                                          const std::string& cookie_secret = {});
   ~Peer();
   Peer(Peer&& other) noexcept;
   Peer& operator=(Peer&&) = delete;
@@ -46,6 +48,7 @@ class Peer {
 
   PeerKind kind_;
   std::filesystem::path folder_;
+  std::string cookie_secret_;
   pid_t pid_ = -1;
   std::uint16_t port_ = 0;
   UniqueFd socket_;
