@@ -97,7 +97,7 @@ class namespace:
 
 class World:
     def __init__(self, name, build, port="af_packet", beacon_interval_ms=200, extra_config="", services=None,
-                 zone_extra="", idle="adaptive", huge_pages="never"):
+                 zone_extra="", idle="adaptive", huge_pages="never", dataplane_extra="", port_extra=""):
         self.name = name
         self.build = pathlib.Path(build).resolve()
         self.port = port
@@ -107,6 +107,8 @@ class World:
         self.zone_extra = zone_extra
         self.idle = idle
         self.huge_pages = huge_pages
+        self.dataplane_extra = dataplane_extra  # lines of the section, and of its port
+        self.port_extra = port_extra
         self.directory = pathlib.Path(f"/run/pharos-worlds/{name}")
         self.run_directory = self.directory / "run"
         self.state_directory = self.directory / "state"
@@ -174,6 +176,8 @@ class World:
             run("ip", "-n", self.ns(host), "link", "set", "lo", "up")
         fabric = self.ns("fabric")
         self._quiet_ipv6(fabric)
+        # The bridge is a switch: it must not answer ARP for the addresses of an exception interface beside it.
+        run("ip", "netns", "exec", fabric, "sysctl", "-q", "-w", "net.ipv4.conf.all.arp_ignore=1")
         run("ip", "-n", fabric, "link", "add", "bridge0", "type", "bridge", "mcast_snooping", "0")
         run("ip", "-n", fabric, "link", "set", "bridge0", "up")
         for host in self.hosts:
@@ -252,12 +256,12 @@ dataplane:
   huge_pages: {self.huge_pages}
   memory: 128MiB
   nsid: {self.name}
-  ports:
+{self.dataplane_extra}  ports:
     - id: front
       device: "{self.device()}"
       addresses: [{RESPONDER_V4}, "{RESPONDER_V6}"]
       idle: {self.idle}
-
+{self.port_extra}
 controlplane:
   health:
     rise: 1s

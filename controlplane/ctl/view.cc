@@ -171,6 +171,8 @@ std::string status_view(const json& status, bool colours) {
   facts.add("configuration", word(status, "config_file"));
   facts.add("log level", word(status, "log_level"));
   facts.add("huge pages", word(status, "huge_pages"));
+  if (const auto& listen = at(status, "listen"); listen.is_array() && !listen.empty())
+    facts.add("listening on", joined(listen));
   add_controlplane_facts(status, facts);
   if (const auto& alarms = at(status, "alarms"); alarms.is_array()) {
     for (const auto& alarm : alarms) facts.add("ALARM", {word(alarm), Colour::bad});

@@ -25,6 +25,24 @@ using nlohmann::json;
   return total == 0 ? 0.0 : static_cast<double>(worker.busy_cycles()) / static_cast<double>(total);
 }
 
+[[nodiscard]] double busy_ratio(const Daemon& daemon) {
+  const auto age = (monotonic_now() - daemon.started_at()).ns;
+  return age <= 0 ? 0.0 : static_cast<double>(daemon.lane().busy_ns()) / static_cast<double>(age);
+}
+
+void add(CoreCounters& total, const CoreCounters& counters) {
+  for (std::size_t i = 0; i < verdict_count; ++i)
+    total.count(static_cast<Verdict>(i), counters.read(static_cast<Verdict>(i)));
+  for (std::size_t i = 0; i < counter_count; ++i)
+    total.count(static_cast<Counter>(i), counters.read(static_cast<Counter>(i)));
+}
+
+[[nodiscard]] json listen_json(const config::DataplaneConfig& dataplane) {
+  json list = json::array();
+  for (const auto& address : dataplane.listen) list.push_back(text_of(address));
+  return list;
+}
+
 [[nodiscard]] json counters_json(const CoreCounters& counters) {
   json result = json::object();
   for (std::size_t i = 0; i < verdict_count; ++i) {
@@ -62,18 +80,21 @@ using nlohmann::json;
 }
 
 [[nodiscard]] json port_json(const io::Port& port, const config::PortConfig& config) {
-  return {{"id", port.id()},
-          {"device", port.device_name()},
-          {"link", port.link_up() ? "up" : "down"},
-          {"addresses", addresses_json(config)},
-          {"mac", port.mac().text()},
-          {"queues", port.queue_count()},
-          {"mtu", port.mtu_bytes()},
-          {"idle", config.idle == config::IdlePolicy::poll ? "poll" : "adaptive"},
-          {"offloads",
-           {{"receive_checksum", port.features().receive_checksum},
-            {"transmit_checksum", port.features().transmit_checksum},
-            {"rss", port.features().rss}}}};
+  json result = {{"id", port.id()},
+                 {"device", port.device_name()},
+                 {"link", port.link_up() ? "up" : "down"},
+                 {"addresses", addresses_json(config)},
+                 {"mac", port.mac().text()},
+                 {"queues", port.queue_count()},
+                 {"mtu", port.mtu_bytes()},
+                 {"idle", config.idle == config::IdlePolicy::poll ? "poll" : "adaptive"},
+                 {"offloads",
+                  {{"receive_checksum", port.features().receive_checksum},
+                   {"transmit_checksum", port.features().transmit_checksum},
+                   {"rss", port.features().rss}}}};
+  if (!config.exception_interface.empty())
+    result["exception_interface"] = config.exception_interface;
+  return result;
 }
 
 [[nodiscard]] json port_stats_json(const io::Port& port) {
@@ -116,6 +137,7 @@ using nlohmann::json;
           {"controlplane_connected", daemon.store()->connected()},
           {"tables", tables_json(root)},
           {"ports", std::move(ports)},
+          {"listen", listen_json(daemon.config().dataplane)},
           {"workers", std::move(workers)},
           {"huge_pages", daemon.plan().huge_pages}};
 }
@@ -135,20 +157,23 @@ using nlohmann::json;
   json cores = json::array();
   for (const auto& worker : daemon.workers()) {
     const auto& counters = worker->counters();
-    for (std::size_t i = 0; i < verdict_count; ++i)
-      total.verdicts[i] += counters.read(static_cast<Verdict>(i));
-    for (std::size_t i = 0; i < counter_count; ++i)
-      total.counters[i] += counters.read(static_cast<Counter>(i));
+    add(total, counters);
     cores.push_back({{"core", worker->core()},
                      {"role", "worker"},
                      {"busy_ratio", busy_ratio(*worker)},
                      {"busy_cycles", worker->busy_cycles()},
                      {"counters", counters_json(counters)}});
   }
+  add(total, daemon.lane().counters());
+  cores.push_back({{"core", daemon.plan().control_core},
+                   {"role", "kernel lane"},
+                   {"busy_ratio", busy_ratio(daemon)},
+                   {"counters", counters_json(daemon.lane().counters())}});
   json port_list = json::array();
   for (const auto& port : daemon.ports()) port_list.push_back(port_stats_json(port));
   return {{"daemon", "dataplane"},
           {"counters", counters_json(total)},
+          {"gauges", {{"tcp_open", daemon.lane().open_connections()}}},
           {"cores", std::move(cores)},
           {"ports", std::move(port_list)}};
 }

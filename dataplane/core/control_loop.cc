@@ -73,7 +73,8 @@ void Daemon::tick() {
   watch_links();
   if (expirations != 0) watch_workers();
   // A worker that hangs is a reason to be restarted; a link that is down is not.
-  if (std::ranges::none_of(pulses_, &WorkerPulse::stalled)) service_manager_.alive();
+  if (!lane_pulse_.stalled && std::ranges::none_of(pulses_, &WorkerPulse::stalled))
+    service_manager_.alive();
   report_status();
 }
 
@@ -97,11 +98,18 @@ void Daemon::watch_workers() {
     }
     pulses_[i].stalled = stalled;
   }
+  // The lane wakes several times a second, if only for timeouts.
+  const auto rounds = lane_->counters().read(Counter::loops);
+  const bool stalled = rounds == std::exchange(lane_pulse_.loops, rounds);
+  if (stalled && !lane_pulse_.stalled)
+    spdlog::error("the kernel lane made no round since the last tick");
+  lane_pulse_.stalled = stalled;
 }
 
 void Daemon::report_status() {
   std::uint64_t answered = 0;
   for (const auto& worker : workers_) answered += worker->counters().read(Verdict::answered);
+  answered += lane_->counters().read(Verdict::answered);
   const auto* root = store_->root();
   service_manager_.status(fmt::format(
       "{}, control plane {}, {} answers",
@@ -119,6 +127,7 @@ std::vector<std::string> Daemon::alarms() const {
     if (pulses_[i].stalled)
       alarms.push_back(fmt::format("worker {} on core {} stands still", i, workers_[i]->core()));
   }
+  if (lane_pulse_.stalled) alarms.emplace_back("the kernel lane stands still");
   if (store_->root() == nullptr) alarms.emplace_back("no tables: queries are dropped");
   const auto history = store_->history();
   if (!history.empty() && history.front().outcome == table_channel::Outcome::refused) {
@@ -140,6 +149,12 @@ Result<Daemon::Reloaded> Daemon::reload() {
     return fail(ErrorCode::invalid, reload_error_, {}, "the running configuration stays");
   }
   reload_error_.clear();
+  auto added = open_added(next->dataplane);
+  if (!added) {
+    reload_error_ = added.error().text();
+    return std::unexpected(added.error());
+  }
+  change_lane(next->dataplane, std::move(*added));
   const auto changes = compare(config_, *next);
   apply_live(config_, *next);
   if (std::ranges::count(changes.live, "log_level") != 0) {
@@ -148,10 +163,31 @@ Result<Daemon::Reloaded> Daemon::reload() {
   const auto options = options_of(config_);
   std::vector<std::unique_ptr<ServeState>> former;
   for (auto& worker : workers_) former.push_back(worker->exchange_options(options));
+  former.push_back(lane_->exchange_options(options));
   synchronize_rcu();  // then no worker uses the former states, which end here
   spdlog::info("reload: changed {}; needs a restart: {}", join(changes.live),
                join(changes.restart));
   return Reloaded{.changed = changes.live, .needs_restart = changes.restart};
+}
+
+// Sockets for what `next` listens on and we do not. All or none, so that a reload that fails changes nothing.
+Result<std::vector<Listener>> Daemon::open_added(const config::DataplaneConfig& next) const {
+  std::vector<Listener> added;
+  for (const auto& address : next.listen) {
+    if (std::ranges::count(config_.dataplane.listen, address) != 0) continue;
+    auto listener = open_listener(address, Bind::existing);
+    if (!listener) return std::unexpected(std::move(listener.error()).in("dataplane.listen"));
+    added.push_back(std::move(*listener));
+  }
+  return added;
+}
+
+void Daemon::change_lane(const config::DataplaneConfig& next, std::vector<Listener> added) {
+  LaneChange change{.limits = next.tcp, .added = std::move(added), .removed = {}};
+  for (const auto& address : config_.dataplane.listen) {
+    if (std::ranges::count(next.listen, address) == 0) change.removed.push_back(address);
+  }
+  lane_->change(std::move(change));
 }
 
 Status Daemon::set_log_level(const std::string& level) {

@@ -9,6 +9,7 @@
 
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/timerfd.h>
 
 #include <spdlog/spdlog.h>
@@ -20,6 +21,9 @@ namespace pharos::dataplane {
 
 namespace {
 
+// A frame of this size with two tags is one record of the rings to the lane.
+constexpr unsigned exception_mtu_max = ring_record_bytes_max - 22;
+
 [[nodiscard]] InterfaceSettings settings_of(const config::Config& config,
                                             const config::PortConfig& port,
                                             const io::Port& opened) {
@@ -30,6 +34,7 @@ namespace {
   settings.dns_port = config.dataplane.dns_port;
   settings.beacon_port = config.dataplane.beacon_port;
   settings.any_mac = port.promiscuous;
+  settings.exception_port = !port.exception_interface.empty();
   settings.transmit_ipv4_checksum = opened.features().transmit_checksum;
   settings.transmit_udp_checksum = opened.features().transmit_checksum;
   return settings;
@@ -42,10 +47,27 @@ namespace {
                      .queue = static_cast<std::uint16_t>(queue),
                      .receive_checksum = port.features().receive_checksum,
                      .frame_bytes_max = static_cast<std::uint16_t>(
-                         std::min(port.mtu_bytes() + ethernet_bytes, 0xffffU))},
+                         std::min(port.mtu_bytes() + ethernet_bytes, 0xffffU)),
+                     .pool = port.pool(queue)},
           .interface = &interface,
           .idle = config.idle,
           .doorbell = port.doorbell(queue)};
+}
+
+// Each connection takes a descriptor; what the daemon has beside them fits in the reserve.
+void raise_descriptor_limit(unsigned connections_max) {
+  constexpr rlim_t reserve = 1024;
+  const rlim_t wanted = connections_max + reserve;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  const rlimit raised{.rlim_cur = wanted, .rlim_max = std::max(limit.rlim_max, wanted)};
+  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) return;
+  limit.rlim_cur = limit.rlim_max;  // as far as we may
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  spdlog::warn(
+      "{} open files allowed, and {} are needed for dataplane.tcp.connections_max: raise "
+      "LimitNOFILE",
+      limit.rlim_max, wanted);
 }
 
 }  // namespace
@@ -62,13 +84,10 @@ Status Daemon::start() {
     Status (Daemon::*run)();
   };
   static constexpr std::array stages = {
-      Stage{"directories", &Daemon::make_directories},
-      Stage{"EAL", &Daemon::start_eal},
-      Stage{"ports", &Daemon::open_ports},
-      Stage{"workers", &Daemon::make_workers},
-      Stage{"tables", &Daemon::open_tables},
-      Stage{"control sockets", &Daemon::open_control},
-      Stage{"events", &Daemon::open_events},
+      Stage{"directories", &Daemon::make_directories}, Stage{"EAL", &Daemon::start_eal},
+      Stage{"kernel lane", &Daemon::open_lane},        Stage{"ports", &Daemon::open_ports},
+      Stage{"workers", &Daemon::make_workers},         Stage{"tables", &Daemon::open_tables},
+      Stage{"control sockets", &Daemon::open_control}, Stage{"events", &Daemon::open_events},
       Stage{"launch", &Daemon::launch_workers},
   };
   for (const auto& stage : stages) {
@@ -81,7 +100,8 @@ Status Daemon::start() {
   }
   tick();
   service_manager_.ready("serving");
-  spdlog::info("ready: {} ports, {} workers, {} after start", ports_.size(), workers_.size(),
+  spdlog::info("ready: {} ports, {} workers, {} kernel sockets, {} after start", ports_.size(),
+               workers_.size(), 2 * config_.dataplane.listen.size(),
                fmt::format("{:.0f} ms", (monotonic_now() - started_at_).seconds() * 1000));
   return {};
 }
@@ -108,7 +128,13 @@ ServeOptions Daemon::options_of(const config::Config& config) const {
   return options;
 }
 
+// Without a port there is nothing for DPDK to do, and no memory to be taken for it.
 Status Daemon::start_eal() {
+  if (config_.dataplane.ports.empty()) {
+    if (!config_.dataplane.listen.empty()) return {};
+    return fail(ErrorCode::invalid, "there is no port and no address to listen on",
+                "dataplane.ports", "list a port, or addresses with dataplane.listen");
+  }
   auto plan = io::plan_eal(config_.dataplane, config_.run_directory, io::read_host_facts());
   if (!plan) return std::unexpected(plan.error());
   plan_ = std::move(*plan);
@@ -139,6 +165,10 @@ Status Daemon::open_ports() {
         port->features().receive_checksum, port->features().transmit_checksum);
     ports_.push_back(std::move(*port));
     interfaces_.push_back(*interface);
+    exceptions_.push_back(nullptr);
+    if (configs[i].exception_interface.empty()) continue;
+    if (auto ok = open_exception_interface(configs[i], ports_.back(), plan_.devices[i]); !ok)
+      return ok;
   }
   links_up_.assign(ports_.size(), false);
   return {};
@@ -153,6 +183,8 @@ Status Daemon::make_workers() {
       auto& worker = settings[next++ % settings.size()];
       worker.queues.push_back(
           served_queue(config_.dataplane.ports[i], ports_[i], interfaces_[i], queue));
+      if (exceptions_[i] != nullptr)
+        worker.queues.back().exceptions = &exceptions_[i]->queue(queue);
     }
   }
   const auto options = options_of(config_);
@@ -169,6 +201,52 @@ Status Daemon::make_workers() {
     workers_.push_back(std::make_unique<Worker>(std::move(settings[index]), published_, options));
   }
   pulses_.resize(workers_.size());
+  return {};
+}
+
+// All sockets are bound here, before privileges are given up.
+Status Daemon::open_lane() {
+  const auto& dataplane = config_.dataplane;
+  raise_descriptor_limit(dataplane.tcp.connections_max);
+  lane_ = std::make_unique<Lane>(published_.root, published_.wall_s, options_of(config_));
+  if (auto ok = lane_->open(dataplane.tcp); !ok) return ok;
+  for (const auto& address : dataplane.listen) {
+    if (auto ok = listen_on(address, Bind::existing, "dataplane.listen"); !ok) return ok;
+  }
+  return {};
+}
+
+Status Daemon::listen_on(const config::SocketAddress& address, Bind bind,
+                         const std::string& where) {
+  auto listener = open_listener(address, bind);
+  if (!listener) return std::unexpected(std::move(listener.error()).in(where));
+  spdlog::info("listening on {}, UDP and TCP", text_of(listener->address));
+  return lane_->add(std::move(*listener));
+}
+
+// The kernel's side of a port, and DNS over TCP at the port's addresses. UDP is answered before it comes to the kernel,
+// but for what only the kernel puts together again: queries of this machine itself, and IPv6 fragments.
+Status Daemon::open_exception_interface(const config::PortConfig& config, const io::Port& port,
+                                        const io::Device& device) {
+  TapSettings settings;
+  settings.name = config.exception_interface;
+  settings.mac = port.mac();
+  settings.mtu_bytes = std::min(port.mtu_bytes(), exception_mtu_max);
+  settings.addresses = config.addresses;
+  settings.gateways = config.gateways;
+  settings.networks = config.networks;
+  const auto where = "port '" + config.id + "'";
+  if (device.driver == "net_af_packet") settings.shadow = device.argument("iface");
+  auto tap = Tap::open(settings);
+  if (!tap) return std::unexpected(std::move(tap.error()).in(where));
+  auto added = lane_->add(std::move(*tap), port.queue_count(), config.vlan);
+  if (!added) return std::unexpected(std::move(added.error()).in(where));
+  exceptions_.back() = *added;
+  for (const auto& address : config.addresses) {
+    if (auto ok = listen_on({address, config_.dataplane.dns_port}, Bind::anywhere, where); !ok)
+      return ok;
+  }
+  spdlog::info("port '{}': exception interface {}", config.id, settings.name);
   return {};
 }
 
@@ -235,7 +313,7 @@ Status Daemon::launch_workers() {
     spdlog::info("worker {} on core {}: {}", worker->index(), worker->core(), text);
     if (auto ok = eal_->launch(worker->index(), [w = worker.get()] { w->run(); }); !ok) return ok;
   }
-  return {};
+  return lane_->start();
 }
 
 const io::Port& Daemon::port_of(const ServedQueue& queue) const {
@@ -249,9 +327,11 @@ void Daemon::stop() noexcept {
   // relaxed: see Published
   published_.stop.store(true, std::memory_order_relaxed);
   if (eal_) eal_->join();
+  if (lane_) lane_->stop();
   control_.reset();
   store_.reset();  // frees the tables: no worker is left
   workers_.clear();
+  lane_.reset();
   interfaces_.clear();
   ports_.clear();
   eal_.reset();

@@ -1,5 +1,6 @@
 #include "pharos/dataplane/core/reload.hh"
 
+#include <algorithm>
 #include <bit>
 #include <tuple>
 
@@ -11,7 +12,8 @@ namespace {
 [[nodiscard]] auto fields_of(const config::PortConfig& port) {
   return std::tie(port.id, port.device, port.addresses, port.vlan, port.queues,
                   port.receive_descriptors, port.transmit_descriptors, port.idle,
-                  port.checksum_offload, port.promiscuous, port.exception_interface);
+                  port.checksum_offload, port.promiscuous, port.exception_interface, port.gateways,
+                  port.networks);
 }
 
 [[nodiscard]] bool same_ports(const std::vector<config::PortConfig>& a,
@@ -67,6 +69,8 @@ ConfigChanges compare(const config::Config& running, const config::Config& next)
   live("dataplane.ecs", was.ecs == is.ecs);
   live("dataplane.rate_limit", was.rate_limit == is.rate_limit);
   live("dataplane.cookies", was.cookies == is.cookies);
+  live("dataplane.listen", was.listen == is.listen);
+  live("dataplane.tcp", was.tcp == is.tcp);
 
   restart("run_directory", running.run_directory == next.run_directory);
   restart("state_directory", running.state_directory == next.state_directory);
@@ -92,6 +96,8 @@ void apply_live(config::Config& running, const config::Config& next) {
   running.dataplane.ecs = next.dataplane.ecs;
   running.dataplane.rate_limit = next.dataplane.rate_limit;
   running.dataplane.cookies = next.dataplane.cookies;
+  running.dataplane.listen = next.dataplane.listen;
+  running.dataplane.tcp = next.dataplane.tcp;
 }
 
 ServeOptions serve_options(const config::Config& config) {
@@ -104,6 +110,8 @@ ServeOptions serve_options(const config::Config& config) {
   options.rate_limit = rate_limit_options(config.dataplane);
   for (const auto& configured : config.dataplane.cookies.secrets)
     options.cookie_secrets.push_back(std::bit_cast<CookieSecret>(configured.secret));
+  options.tcp_keepalive_ds = static_cast<std::uint16_t>(
+      std::min<std::int64_t>(config.dataplane.tcp.idle_timeout.ms() / 100, 0xffff));
   return options;
 }
 

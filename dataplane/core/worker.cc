@@ -30,6 +30,10 @@ constexpr unsigned long timer_slack_ns = 1;  // the default of 50 us would doubl
   for (const auto& queue : queues) {
     if (queue.doorbell < 0) return {};
     doorbells.push_back({.fd = queue.doorbell, .events = POLLIN, .revents = 0});
+    if (queue.exceptions != nullptr) {
+      doorbells.push_back(
+          {.fd = queue.exceptions->worker_waker().fd(), .events = POLLIN, .revents = 0});
+    }
   }
   return doorbells;
 }
@@ -96,7 +100,11 @@ unsigned Worker::turn() noexcept {
   state.set_time(published_.wall_s.load(std::memory_order_relaxed),  // relaxed: see Published
                  {static_cast<std::int64_t>(ns)});
   unsigned received = 0;
-  for (const auto& queue : settings_.queues) received += serve_queue(queue, state);
+  for (const auto& queue : settings_.queues) {
+    received += serve_queue(queue, state);
+    if (queue.exceptions != nullptr && queue.exceptions->has_kernel_frames()) [[unlikely]]
+      received += send_kernel_frames(queue);
+  }
   return received;
 }
 
@@ -105,6 +113,8 @@ unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexce
   if (received == 0) return 0;
   classify_burst(*queue.interface, frames_, counters_);
   if (frames_.beacon_count != 0) forward_beacons();
+  if (frames_.exception_count != 0 && queue.exceptions != nullptr) [[unlikely]]
+    forward_exceptions(*queue.exceptions);
   if (frames_.query_count != 0) {
     if (const TableRoot* root = published_.root.load(); root != nullptr) [[likely]] {
       serve_burst(state, *root, frames_.queries(), counters_);
@@ -140,6 +150,40 @@ void Worker::forward_beacons() noexcept {
   }
 }
 
+// Copied too: the kernel's time is not ours.
+void Worker::forward_exceptions(ExceptionQueue& exceptions) noexcept {
+  unsigned lost = 0;
+  for (const auto index : frames_.exceptions()) {
+    const Frame& frame = frames_.frames[index];
+    lost += exceptions.give({frame.data, frame.length}) ? 0 : 1;
+  }
+  exceptions.wake_lane();
+  counters_.count(Counter::exception_lost, lost);
+}
+
+// What the kernel sends: its ARP, ICMP and TCP. One burst a turn. Returns how many frames there were.
+unsigned Worker::send_kernel_frames(const ServedQueue& queue) noexcept {
+  io::OutgoingBurst burst(queue.handle);
+  unsigned count = 0, lost = 0;
+  while (!burst.full()) {
+    const auto frame = queue.exceptions->take_from_kernel();
+    if (!frame) break;
+    ++count;
+    lost += burst.add(*frame) ? 0 : 1;
+  }
+  queue.exceptions->release_from_kernel();
+  const unsigned sent = burst.send();
+  counters_.count(Counter::exception_sent, sent);
+  counters_.count(Counter::exception_lost, count - sent);
+  return count;
+}
+
+bool Worker::kernel_frames_wait() noexcept {
+  return std::ranges::any_of(settings_.queues, [](const auto& queue) {
+    return queue.exceptions != nullptr && queue.exceptions->has_kernel_frames();
+  });
+}
+
 void Worker::account(unsigned received) noexcept {
   const auto now_cycles = __rdtsc();
   const auto spent = now_cycles - std::exchange(turn_started_cycles_, now_cycles);
@@ -159,12 +203,23 @@ void Worker::sleep(RcuReader& reader, std::uint32_t sleep_us) noexcept {
     const timespec pause{.tv_sec = 0, .tv_nsec = static_cast<long>(sleep_us) * 1000};
     ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
   } else {
-    io::wait_at(doorbells_, error_sleep_us);
+    wait_at_doorbells();
   }
   reader.online();
   counters_.count(Counter::sleeps);
   const auto now_cycles = __rdtsc();
   add(total_cycles_, now_cycles - std::exchange(turn_started_cycles_, now_cycles));
+}
+
+// The kernel's frames are looked for once more behind will_sleep(), see Waker.
+void Worker::wait_at_doorbells() noexcept {
+  for (const auto& queue : settings_.queues) {
+    if (queue.exceptions != nullptr) queue.exceptions->worker_waker().will_sleep();
+  }
+  if (!kernel_frames_wait()) io::wait_at(doorbells_, error_sleep_us);
+  for (const auto& queue : settings_.queues) {
+    if (queue.exceptions != nullptr) queue.exceptions->worker_waker().woke();
+  }
 }
 
 double measure_cycles_per_us() {

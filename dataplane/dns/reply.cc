@@ -17,9 +17,16 @@ constexpr unsigned extended_error_bytes = option_header_bytes + 2;
   return (options.subnet_length + 7U) / 8;
 }
 
+// Ignored over UDP, and never sent there (RFC 7828, 3.2.1 and 3.3.1).
+[[nodiscard]] bool answers_keepalive(const ServeState::Impl& state, const Query& query,
+                                     const Request& request) noexcept {
+  return (request.edns & edns_flag::tcp_keepalive) != 0 && query.transport == Transport::tcp &&
+         state.tcp_keepalive_ds != 0;
+}
+
 // OPT as it will stand in the reply, the extended error not counted.
-[[nodiscard]] unsigned opt_bytes_of(const ServeState::Impl& state, const Request& request,
-                                    const EdnsOptions& options) noexcept {
+[[nodiscard]] unsigned opt_bytes_of(const ServeState::Impl& state, const Query& query,
+                                    const Request& request, const EdnsOptions& options) noexcept {
   if (request.edns == 0) return 0;
   unsigned bytes = opt_fixed_bytes;
   if ((request.edns & edns_flag::nsid) != 0 && !state.nsid.empty()) {
@@ -31,6 +38,7 @@ constexpr unsigned extended_error_bytes = option_header_bytes + 2;
   if ((request.edns & edns_flag::cookie) != 0) {
     bytes += option_header_bytes + client_cookie_bytes + server_cookie_bytes;
   }
+  if (answers_keepalive(state, query, request)) bytes += option_header_bytes + 2;
   return bytes;
 }
 
@@ -65,7 +73,7 @@ ReplyBuilder::ReplyBuilder(const ServeState::Impl& state, Query& query, const Re
       options_(options),
       end_(request.question_end),
       limit_(reply_limit(state, query, request)),
-      opt_bytes_(opt_bytes_of(state, request, options)) {
+      opt_bytes_(opt_bytes_of(state, query, request, options)) {
   fits_ = end_ + opt_bytes_ <= limit_;
 }
 
@@ -167,6 +175,11 @@ void ReplyBuilder::write_opt(dns::Rcode rcode) noexcept {
   }
   if ((request_.edns & edns_flag::client_subnet) != 0) write_subnet();
   if ((request_.edns & edns_flag::cookie) != 0) write_cookie();
+  if (answers_keepalive(state_, query_, request_)) {
+    put16(dns::option::tcp_keepalive);
+    put16(2);
+    put16(state_.tcp_keepalive_ds);
+  }
   ASSERT(end_ == begin + opt_bytes_);
   if (info_code_ != extended_error::none && end_ + extended_error_bytes <= limit_) {
     put16(dns::option::extended_error);

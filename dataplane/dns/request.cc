@@ -145,6 +145,9 @@ bool parse_edns_options(const std::byte* data, unsigned length, Request& request
     const auto* content = data + at + 4;
     if (code == dns::option::nsid) {
       request.edns |= edns_flag::nsid;
+    } else if (code == dns::option::tcp_keepalive) {
+      request.edns |=
+          edns_flag::tcp_keepalive;  // its content means nothing in a query (RFC 7828, 3.2)
     } else if (code == dns::option::client_subnet &&
                (request.edns & edns_flag::client_subnet) == 0) {
       if (!parse_client_subnet(content, bytes, options)) return false;

@@ -372,6 +372,7 @@ ServeState::ServeState(const ServeOptions& options)
   if (!options.ecs_enabled) state.edns_heard = static_cast<std::uint8_t>(~edns_flag::client_subnet);
   state.cookie_secrets = options.cookie_secrets;
   if (state.cookie_secrets.empty()) state.cookie_secrets.emplace_back();
+  state.tcp_keepalive_ds = options.tcp_keepalive_ds;
   state.nsid = options.nsid.substr(0, nsid_bytes_max);
   state.version_text = options.version_text.substr(0, server_text_bytes_max);
   state.server_id = options.server_id.substr(0, server_text_bytes_max);

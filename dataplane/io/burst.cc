@@ -6,6 +6,8 @@
 #include <rte_prefetch.h>
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 namespace pharos::dataplane::io {
 
@@ -57,6 +59,18 @@ void prepare(rte_mbuf& mbuf, const Frame& frame) noexcept {
   mbuf.tx_offload = rte_mbuf_tx_offload(frame.ip_offset, frame.ip_header_bytes, 0, 0, 0, 0, 0);
 }
 
+// Tries as often as is bounded; returns how many were taken. The others are still the caller's.
+[[nodiscard]] unsigned transmit(const QueueHandle& queue, rte_mbuf** mbufs,
+                                unsigned count) noexcept {
+  unsigned taken = 0;
+  for (unsigned tries = 0; taken < count && tries < transmit_tries_max; ++tries) {
+    if (tries != 0) rte_pause();
+    taken += rte_eth_tx_burst(queue.port, queue.queue, mbufs + taken,
+                              static_cast<std::uint16_t>(count - taken));
+  }
+  return taken;
+}
+
 }  // namespace
 
 unsigned receive_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs) noexcept {
@@ -87,14 +101,31 @@ void transmit_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbu
     prepare(*mbuf, frames.frames[index]);
     list[count++] = mbuf;
   }
-  unsigned taken = 0;
-  for (unsigned tries = 0; taken < count && tries < transmit_tries_max; ++tries) {
-    if (tries != 0) rte_pause();
-    taken += rte_eth_tx_burst(queue.port, queue.queue, list.data() + taken,
-                              static_cast<std::uint16_t>(count - taken));
-  }
+  const unsigned taken = transmit(queue, list.data(), count);
   count_sent(frames, taken, counters);
   if (taken < count) rte_pktmbuf_free_bulk(list.data() + taken, count - taken);
+}
+
+bool OutgoingBurst::add(ConstBytes frame) noexcept {
+  constexpr std::size_t tag_bytes = 4;
+  if (frame.size() > queue_.frame_bytes_max + tag_bytes) return false;
+  rte_mbuf* mbuf = rte_pktmbuf_alloc(queue_.pool);
+  if (mbuf == nullptr) return false;
+  char* data = rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(frame.size()));
+  if (data == nullptr) {
+    rte_pktmbuf_free(mbuf);
+    return false;
+  }
+  std::memcpy(data, frame.data(), frame.size());
+  mbufs_[count_++] = mbuf;
+  return true;
+}
+
+unsigned OutgoingBurst::send() noexcept {
+  const unsigned count = std::exchange(count_, 0U);
+  const unsigned taken = transmit(queue_, mbufs_.data(), count);
+  if (taken < count) rte_pktmbuf_free_bulk(mbufs_.data() + taken, count - taken);
+  return taken;
 }
 
 }  // namespace pharos::dataplane::io

@@ -60,11 +60,6 @@ Result<Port> Port::open(const config::PortConfig& config, const Device& device) 
   port.id_ = config.id;
   port.device_ = device.name;
   port.driver_ = device.driver;
-  if (!config.exception_interface.empty()) {
-    return fail(
-        ErrorCode::unsupported, "an exception interface is not served yet", config.source.text(),
-        "remove exception_interface: ARP, neighbour discovery and echo are answered in place");
-  }
   if (const int rc = rte_eth_dev_get_port_by_name(device.name.c_str(), &port.number_); rc != 0) {
     return fail(ErrorCode::unavailable, "DPDK has no device '" + device.name + "'",
                 "port '" + config.id + "'",

@@ -1,4 +1,5 @@
-// Writes the corpora that `frame` and `query` start from:  make_packet_corpus FOLDER
+// Writes the corpora that `frame`, `query` and `tcp_stream` start from:  make_packet_corpus FOLDER
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -61,6 +62,40 @@ void write_queries(const std::filesystem::path& folder) {
   write(folder, "small", hex("0210"), query({.name = "www.example"}, Edns{}));
 }
 
+// Scripts of tests/fuzz/tcp_stream_fuzz.cc: receive n bytes (n << 2, n < 64), serve (2), send (n << 2 | 3).
+void write_streams(const std::filesystem::path& folder) {
+  const auto framed = [](const Octets& message) {
+    Octets out;
+    put16(out, static_cast<unsigned>(message.size()));
+    put(out, message);
+    return out;
+  };
+  const auto script = [](const Octets& stream, unsigned step, const Octets& between) {
+    Octets out;
+    for (std::size_t at = 0; at < stream.size(); at += step) {
+      const auto bytes = std::min<std::size_t>(step, stream.size() - at);
+      put8(out, static_cast<unsigned>(bytes) << 2);
+      out.insert(out.end(), stream.begin() + static_cast<std::ptrdiff_t>(at),
+                 stream.begin() + static_cast<std::ptrdiff_t>(at + bytes));
+      put(out, between);
+    }
+    return out;
+  };
+  Octets three = framed(query({.name = "www.example", .id = 1}));
+  put(three, framed(query({.name = "big.example", .id = 2}, Edns{.options = option(11, {})})));
+  put(three, framed(query({.name = "a.b.no.example", .id = 3})));
+  write(folder, "joined", {}, script(three, 63, hex("02 ff")));
+  write(folder, "bytewise", {}, script(three, 1, hex("02 ff")));
+  write(folder, "slow_reader", {}, script(three, 30, hex("02 0b")));
+  write(folder, "never_reads", {}, script(three, 30, hex("02")));
+  Octets broken = framed(query({.name = "www.example"}));
+  put(broken, hex("0000"));
+  write(folder, "zero_length", {}, script(broken, 60, hex("02")));
+  write(folder, "long_announced", {}, script(hex("ffff 0102030405060708"), 5, hex("02")));
+  write(folder, "response", {},
+        script(framed(query({.name = "example", .flags = 0x8000})), 40, hex("02")));
+}
+
 void write_frames(const std::filesystem::path& folder) {
   const Octets question = query({.name = "www.example"}, Edns{});
   const FrameText v4;
@@ -103,5 +138,6 @@ int main(int argc, char** argv) {
   }
   write_queries(std::filesystem::path(argv[1]) / "query");
   write_frames(std::filesystem::path(argv[1]) / "frame");
+  write_streams(std::filesystem::path(argv[1]) / "tcp_stream");
   return 0;
 }

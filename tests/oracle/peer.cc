@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,6 +225,25 @@ std::vector<std::byte> Peer::ask(ConstBytes query) const {
       return reply;
     }
   }
+}
+
+std::vector<std::byte> Peer::ask_tcp(ConstBytes query) const {
+  const UniqueFd tcp(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const timeval limit{.tv_sec = reply_wait_ms / 1000, .tv_usec = 0};
+  const sockaddr_in address = loopback(port_);
+  if (::setsockopt(tcp.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
+      ::connect(tcp.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return {};
+  }
+  const Be16 length(static_cast<std::uint16_t>(query.size()));
+  std::vector<std::byte> framed(object_bytes(length).begin(), object_bytes(length).end());
+  framed.insert(framed.end(), query.begin(), query.end());
+  if (::send(tcp.get(), framed.data(), framed.size(), MSG_NOSIGNAL) < 0) return {};
+  std::array<std::byte, 2> prefix{};
+  if (::recv(tcp.get(), prefix.data(), prefix.size(), MSG_WAITALL) != 2) return {};
+  std::vector<std::byte> reply(load<Be16>(prefix.data()));
+  const auto got = ::recv(tcp.get(), reply.data(), reply.size(), MSG_WAITALL);
+  return got == static_cast<ssize_t>(reply.size()) ? reply : std::vector<std::byte>{};
 }
 
 }  // namespace pharos::oracle

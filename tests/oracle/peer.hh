@@ -39,6 +39,8 @@ class Peer {
 
   // The reply to a query, or nothing within 2 s.
   [[nodiscard]] std::vector<std::byte> ask(ConstBytes query) const;
+  // The same over TCP, on a connection of its own.
+  [[nodiscard]] std::vector<std::byte> ask_tcp(ConstBytes query) const;
 
  private:
   Peer(PeerKind kind, std::filesystem::path folder) : kind_(kind), folder_(std::move(folder)) {}

@@ -69,13 +69,15 @@ Result<Responder> Responder::start(std::span<const ZoneFile> zones) {
   return responder;
 }
 
-std::vector<std::byte> Responder::ask(ConstBytes query) {
+std::vector<std::byte> Responder::ask(ConstBytes query, dataplane::Transport transport) {
   std::vector<std::byte> buffer(65535 + dataplane::query_slack_bytes);
   std::ranges::copy(query, buffer.begin());
   dataplane::Query one;
   one.message = buffer.data();
   one.length = static_cast<std::uint16_t>(query.size());
-  one.capacity = payload_bytes_max;
+  one.transport = transport;
+  one.capacity =
+      transport == dataplane::Transport::tcp ? dns::message_bytes_max : payload_bytes_max;
   one.source = IpAddress::from_ipv4(0x7f000001);
   dataplane::serve_burst(*state_, *root_, std::span(&one, 1), *counters_);
   if (one.verdict != dataplane::Verdict::answered) return {};

@@ -15,8 +15,9 @@ class Responder {
  public:
   [[nodiscard]] static Result<Responder> start(std::span<const ZoneFile> zones);
 
-  // The reply to a query over UDP, or nothing where it is dropped.
-  [[nodiscard]] std::vector<std::byte> ask(ConstBytes query);
+  // The reply to a query, or nothing where it is dropped.
+  [[nodiscard]] std::vector<std::byte> ask(
+      ConstBytes query, dataplane::Transport transport = dataplane::Transport::udp);
 
  private:
   Responder();

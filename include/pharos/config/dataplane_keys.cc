@@ -67,9 +67,46 @@ void check_cores(Reader& reader, const Node& node, const DataplaneConfig& datapl
   }
 }
 
+// Linux takes 15 characters (IFNAMSIZ) and neither '/' nor the names of folders.
+void check_exception(Reader& reader, const Node& node, void* object) {
+  constexpr std::size_t name_max = 15;
+  const auto& port = *static_cast<PortConfig*>(object);
+  const auto mistake = [&](const char* key, std::string what, std::string hint) {
+    if (const Member* member = node.find(key); member != nullptr)
+      reader.mistakes.add(member->place, std::move(what), std::move(hint));
+  };
+  const auto& name = port.exception_interface;
+  if (name.size() > name_max || name == "." || name == "..") {
+    mistake("exception_interface", "'" + name + "' is no name of an interface",
+            "at most " + std::to_string(name_max) + " letters, digits, '-', '_' and '.'");
+  }
+  for (const char* key : {"gateways", "networks"}) {
+    if (name.empty())
+      mistake(key, std::string("'") + key + "' without an exception interface",
+              "add exception_interface");
+  }
+  const auto ipv4 = std::ranges::count_if(port.gateways, &IpAddress::is_ipv4);
+  if (ipv4 > 1 || static_cast<std::ptrdiff_t>(port.gateways.size()) - ipv4 > 1) {
+    mistake("gateways", "two gateways of one family", "one IPv4 and one IPv6 address at most");
+  }
+}
+
+void check_listen(Reader& reader, const Node& node, const DataplaneConfig& dataplane) {
+  auto sorted = dataplane.listen;
+  std::ranges::sort(sorted);
+  const auto twice = std::ranges::adjacent_find(sorted);
+  if (twice != sorted.end()) {
+    reader.mistakes.add(
+        node.find("listen")->place,
+        "we listen on " + twice->address.text() + " port " + std::to_string(twice->port) + " twice",
+        "remove one of them");
+  }
+}
+
 void check_dataplane(Reader& reader, const Node& node, void* object) {
   const auto& dataplane = *static_cast<DataplaneConfig*>(object);
   check_cores(reader, node, dataplane);
+  check_listen(reader, node, dataplane);
   if (const Member* ring = node.find("beacon_ring");
       ring != nullptr && !std::has_single_bit(dataplane.beacon_ring_bytes)) {
     reader.mistakes.add(
@@ -160,11 +197,52 @@ const Table* table_of<PortConfig>() {
               "let the port compute checksums where it can", "false"),
           key("promiscuous", &C::promiscuous, boolean(),
               "take frames for other stations' addresses, too", "true"),
-          key("exception_interface", &C::exception_interface, identifier("interface"),
-              "tap interface for traffic that is not ours to answer; default: none, and ARP, "
-              "neighbour discovery and "
-              "echo are answered in place",
-              "pharos0"),
+          key_into<C>("exception_interface", identifier("interface"),
+                      "tap interface for traffic that is not ours to answer: the kernel's end has "
+                      "the port's addresses "
+                      "and MAC, and does ARP, neighbour discovery, ICMP and TCP; default: none, "
+                      "no TCP, and ARP, neighbour "
+                      "discovery and echo are answered in place",
+                      "pharos0",
+                      [](Reader& reader, const Node& node, C& to, std::string name) {
+                        reader.declarations.push_back(
+                            {Thing::exception_interface, {}, name, node.place});
+                        to.exception_interface = std::move(name);
+                      }),
+          key("gateways", &C::gateways, one_or_more(ip_address(), 2),
+              "routers for what the kernel sends from the port's addresses, one of each family; "
+              "default: every address is "
+              "a neighbour",
+              "[192.0.2.1, \"fe80::1\"]"),
+          key("networks", &C::networks, one_or_more(ip_prefix(), 64),
+              "networks that are reached without the gateway", "192.0.2.0/24"),
+      },
+      check_exception};
+  return &table;
+}
+
+template <>
+const Table* table_of<TcpConfig>() {
+  using C = TcpConfig;
+  static const Table table{
+      "dataplane.tcp",
+      "DNS over TCP, on the addresses of `listen` and of ports with an exception interface. When "
+      "there are too many connections, that which has been without a query for longest is closed.",
+      {
+          key("connections_max", &C::connections_max, as<unsigned>(whole(1, 1'000'000)),
+              "connections in total", "20000"),
+          key("connections_per_client", &C::connections_per_client,
+              as<unsigned>(whole(1, 1'000'000)), "connections of one IPv4 address or IPv6 /56",
+              "64"),
+          key("idle_timeout", &C::idle_timeout, duration(milliseconds(100), seconds(3600)),
+              "a connection without a query for this long is closed; told to clients that ask "
+              "(RFC 7828)",
+              "30s"),
+          key("message_timeout", &C::message_timeout, duration(milliseconds(100), seconds(3600)),
+              "limit for one query from its first byte to its last, and for replies to be taken",
+              "2s"),
+          key("memory", &C::memory_bytes, size(1U << 20, std::uint64_t{1} << 40),
+              "for queries that are not whole yet and replies that are not taken yet", "256MiB"),
       }};
   return &table;
 }
@@ -174,7 +252,7 @@ const Table* table_of<DataplaneConfig>() {
   using C = DataplaneConfig;
   static const Table table{
       "dataplane",
-      "The packet process. `nsid`, `udp_payload_max`, `ecs`, `rate_limit` and `cookies` change "
+      "The packet process. `listen`, `tcp`, `nsid`, `udp_payload_max`, `ecs`, `rate_limit` and `cookies` change "
       "with a "
       "reload (SIGHUP); all else at a restart of `pharos-dataplane`.",
       {
@@ -191,6 +269,13 @@ const Table* table_of<DataplaneConfig>() {
           key("eal_arguments", &C::eal_arguments, list_of(text("argument", 1024), 0, 64),
               "arguments for DPDK's environment, added as they are", "[\"--no-telemetry\"]"),
           key("ports", &C::ports, list_of(object<PortConfig>(), 0, 32), "see below"),
+          key("listen", &C::listen, one_or_more(socket_address(), 256),
+              "kernel sockets for DNS over UDP and TCP beside the ports: for loopback and "
+              "management "
+              "networks. With them "
+              "the process runs without any port, too",
+              "[127.0.0.1:53, \"[::1]:53\"]"),
+          key("tcp", &C::tcp, object<TcpConfig>(), "see below"),
           key("dns_port", &C::dns_port, as<std::uint16_t>(whole(1, 65535)), "UDP port of DNS",
               "5353"),
           key("udp_payload_max", &C::udp_payload_max_bytes, as<std::uint16_t>(size(512, 4096)),

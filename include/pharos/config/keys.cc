@@ -131,6 +131,8 @@ std::string_view name_of(Thing thing) noexcept {
       return "port";
     case Thing::device:
       return "device";
+    case Thing::exception_interface:
+      return "exception interface";
     case Thing::port_address:
       return "port address";
   }

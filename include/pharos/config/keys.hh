@@ -87,6 +87,8 @@ const Table* table_of<CookiesConfig>();
 template <>
 const Table* table_of<CookieSecretConfig>();
 template <>
+const Table* table_of<TcpConfig>();
+template <>
 const Table* table_of<ControlplaneConfig>();
 template <>
 const Table* table_of<HealthConfig>();

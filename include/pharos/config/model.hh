@@ -51,6 +51,9 @@ struct PortConfig {
   bool checksum_offload = true;  // where the port has it
   bool promiscuous = false;
   std::string exception_interface;  // tap for traffic that is not DNS; empty: answered in place
+  // With an exception interface: where the kernel's packets from our addresses go. No gateway: to every neighbour.
+  std::vector<IpAddress> gateways;  // at most one of each family
+  std::vector<IpPrefix> networks;   // reached without the gateway
   Source source;
 };
 
@@ -94,6 +97,16 @@ struct CookiesConfig {
   friend bool operator==(const CookiesConfig&, const CookiesConfig&) = default;
 };
 
+// Connections of the kernel lane, all listening addresses together.
+struct TcpConfig {
+  unsigned connections_max = 8192;
+  unsigned connections_per_client = 256;   // of one IPv4 address or IPv6 /56
+  Duration idle_timeout = seconds(10);     // without a query
+  Duration message_timeout = seconds(5);   // for a query to come whole; for its replies to be taken
+  std::uint64_t memory_bytes = 64U << 20;  // for queries that are not whole and replies not taken
+  friend auto operator<=>(const TcpConfig&, const TcpConfig&) = default;
+};
+
 struct DataplaneConfig {
   HugePages huge_pages = HugePages::automatic;
   std::uint64_t memory_bytes = 256U << 20;  // for DPDK: mbufs and ports
@@ -101,6 +114,8 @@ struct DataplaneConfig {
   std::optional<unsigned> control_core;     // default: the first that we may run on
   std::vector<std::string> eal_arguments;   // added as they are
   std::vector<PortConfig> ports;
+  std::vector<SocketAddress> listen;  // kernel sockets, UDP and TCP, beside the ports
+  TcpConfig tcp;
   std::uint16_t dns_port = 53;
   std::uint16_t udp_payload_max_bytes = 1232;
   std::string nsid;  // empty: not answered

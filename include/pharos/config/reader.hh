@@ -25,7 +25,8 @@ enum class Thing {
   endpoint,
   port,
   device,
-  port_address
+  port_address,
+  exception_interface
 };
 [[nodiscard]] std::string_view name_of(Thing thing) noexcept;
 

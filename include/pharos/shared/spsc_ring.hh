@@ -53,7 +53,8 @@ struct RingRecordHeader {
 };
 static_assert(sizeof(RingRecordHeader) == 8);
 
-enum class RingRecordKind : std::uint32_t { filler = 0, beacon = 1, query_sample = 2 };
+// `frame` never leaves its process: the rings between a worker and its exception interface.
+enum class RingRecordKind : std::uint32_t { filler = 0, beacon = 1, query_sample = 2, frame = 3 };
 
 // In front of the datagram in a beacon record.
 struct BeaconArrival {
@@ -104,6 +105,11 @@ class RingConsumer {
   // The next record, or nothing. A record that breaks the format counts as one fault and skips all that the ring
   // holds. It is copied out of the shared memory, so that what is verified is what is used.
   [[nodiscard]] std::optional<Record> pop() noexcept;
+  // Whether nothing waits behind the last record popped. A hint: the producer may push meanwhile.
+  [[nodiscard]] bool empty() const noexcept {
+    // acquire: pairs with the producer's store in push()
+    return header_->produced_bytes.load(std::memory_order_acquire) == consumed_bytes_;
+  }
   // Gives the space of all popped records back. Once per batch.
   void release() noexcept;
 

@@ -53,7 +53,11 @@ TEST(LoaderTest, ReadsEveryKeyOfTheDataPlane) {
       "queues: 4,\n"
       "       receive_descriptors: 2048, transmit_descriptors: 4096, idle: adaptive, "
       "checksum_offload: false,\n"
-      "       promiscuous: true, exception_interface: pharos0}\n",
+      "       promiscuous: true, exception_interface: pharos0, gateways: [192.0.2.1, 'fe80::1'],\n"
+      "       networks: 192.0.2.0/24}\n"
+      "  listen: ['127.0.0.1:53', '[::1]:5353']\n"
+      "  tcp: {connections_max: 20000, connections_per_client: 64, idle_timeout: 30s,\n"
+      "        message_timeout: 2s, memory: 256MiB}\n",
       "test.yaml");
   ASSERT_TRUE(config) << config.error().text();
   const auto& dataplane = config->dataplane;
@@ -86,6 +90,17 @@ TEST(LoaderTest, ReadsEveryKeyOfTheDataPlane) {
   EXPECT_FALSE(port.checksum_offload);
   EXPECT_TRUE(port.promiscuous);
   EXPECT_EQ(port.exception_interface, "pharos0");
+  ASSERT_EQ(port.gateways.size(), 2U);
+  EXPECT_EQ(port.gateways[1].text(), "fe80::1");
+  ASSERT_EQ(port.networks.size(), 1U);
+  EXPECT_EQ(port.networks[0].text(), "192.0.2.0/24");
+  ASSERT_EQ(dataplane.listen.size(), 2U);
+  EXPECT_EQ(dataplane.listen[1], (SocketAddress{*IpAddress::parse("::1"), 5353}));
+  EXPECT_EQ(dataplane.tcp.connections_max, 20'000U);
+  EXPECT_EQ(dataplane.tcp.connections_per_client, 64U);
+  EXPECT_EQ(dataplane.tcp.idle_timeout, seconds(30));
+  EXPECT_EQ(dataplane.tcp.message_timeout, seconds(2));
+  EXPECT_EQ(dataplane.tcp.memory_bytes, 256U << 20);
 }
 
 TEST(LoaderTest, ReadsEveryKeyOfTheControlPlane) {

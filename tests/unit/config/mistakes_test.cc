@@ -271,6 +271,27 @@ TEST(MistakesTest, ChecksCoresPortsAndRings) {
                  "endpoint from flapping)");
 }
 
+TEST(MistakesTest, ChecksExceptionInterfacesAndListeningAddresses) {
+  const std::string port =
+      "dataplane:\n  ports:\n    - {id: a, device: net_tap0, addresses: 192.0.2.53, ";
+  expect_mistake(port + "exception_interface: much-too-long-for-linux}\n",
+                 "test.yaml:3: 'much-too-long-for-linux' is no name of an interface (at most 15 "
+                 "letters, digits, '-', '_' and '.')");
+  expect_mistake(port + "gateways: 192.0.2.1}\n",
+                 "test.yaml:3: 'gateways' without an exception interface (add "
+                 "exception_interface)");
+  expect_mistake(port + "exception_interface: x0, gateways: [192.0.2.1, 192.0.2.2]}\n",
+                 "test.yaml:3: two gateways of one family (one IPv4 and one IPv6 address at most)");
+  expect_mistake(port +
+                     "exception_interface: x0}\n"
+                     "    - {id: b, device: net_tap1, addresses: 192.0.2.54, "
+                     "exception_interface: x0}\n",
+                 "test.yaml:4: exception interface 'x0' stands here again (the first one is at "
+                 "test.yaml:3)");
+  expect_mistake("dataplane: {listen: ['127.0.0.1:53', '127.0.0.1:53']}\n",
+                 "test.yaml:1: we listen on 127.0.0.1 port 53 twice (remove one of them)");
+}
+
 TEST(MistakesTest, CollectsAllMistakesInOrderOfLines) {
   const auto result =
       load_text("services: 1\nlog_level: loud\ndataplane: {dns_port: x}\nbogus: 1\n", "test.yaml");

@@ -84,6 +84,17 @@
   C(limit_dry_run, "replies above a limit that were sent: a dry run")     \
   C(limit_exempt, "replies to clients that are never limited")            \
   C(limit_exempt_cookie, "replies not limited for their valid cookie")    \
+  C(tcp_accepted, "TCP connections accepted")                             \
+  C(tcp_refused, "TCP connections over the limit of their client")        \
+  C(tcp_closed_peer, "TCP connections that the client closed")            \
+  C(tcp_closed_idle, "TCP connections closed as idle")                    \
+  C(tcp_closed_slow, "TCP connections closed as slow")                    \
+  C(tcp_closed_full, "TCP connections closed to make room")               \
+  C(tcp_closed_broken, "TCP connections closed for what is no DNS")       \
+  C(tcp_closed_error, "TCP connections that failed")                      \
+  C(tcp_accept_errors, "TCP connections that the system refused")         \
+  C(exception_lost, "frames lost to or from the exception port")          \
+  C(exception_sent, "frames sent for the exception port")                 \
   C(loops, "turns of the poll loop")                                      \
   C(loops_empty, "turns that received nothing")                           \
   C(sleeps, "times the core went to sleep on an idle port")

@@ -1,7 +1,7 @@
 // The data plane as a process: start-up in named stages, the control thread's loop, an orderly end.
 //
-//   directories -> EAL -> ports -> workers made -> tables (socket, then the last good ones from disk) -> control
-//   sockets -> workers launched -> ready                       stop: the same way back
+//   directories -> EAL -> kernel sockets -> ports, exception interfaces -> workers made -> tables (socket, then the
+//   last good ones from disk) -> control sockets -> workers and lane launched -> ready      stop: the same way back
 //
 // The control thread is the main lcore. It waits in epoll for the tables socket, the control sockets, signals and a
 // one-second tick, and never touches a packet. Everything here belongs to it but `published` and the workers' shared
@@ -16,6 +16,7 @@
 #include "pharos/dataplane/core/worker.hh"
 #include "pharos/dataplane/io/eal.hh"
 #include "pharos/dataplane/io/port.hh"
+#include "pharos/dataplane/lane/lane.hh"
 #include "pharos/dataplane/packet/interface.hh"
 #include "pharos/dataplane/table/table_store.hh"
 
@@ -65,6 +66,7 @@ class Daemon {
   [[nodiscard]] const std::vector<std::unique_ptr<Worker>>& workers() const noexcept {
     return workers_;
   }
+  [[nodiscard]] const Lane& lane() const noexcept { return *lane_; }
   [[nodiscard]] const TableStore* store() const noexcept { return store_.get(); }
   [[nodiscard]] Instant started_at() const noexcept { return started_at_; }
   [[nodiscard]] const io::Port& port_of(const ServedQueue& queue) const;
@@ -76,6 +78,11 @@ class Daemon {
   [[nodiscard]] Status start_eal();
   [[nodiscard]] Status open_ports();
   [[nodiscard]] Status make_workers();
+  [[nodiscard]] Status open_lane();
+  [[nodiscard]] Status listen_on(const config::SocketAddress& address, Bind bind,
+                                 const std::string& where);
+  [[nodiscard]] Status open_exception_interface(const config::PortConfig& config,
+                                                const io::Port& port, const io::Device& device);
   [[nodiscard]] Status open_tables();
   [[nodiscard]] Status open_control();
   [[nodiscard]] Status launch_workers();
@@ -90,6 +97,8 @@ class Daemon {
   void watch_workers();
   void report_status();
   void stop() noexcept;
+  [[nodiscard]] Result<std::vector<Listener>> open_added(const config::DataplaneConfig& next) const;
+  void change_lane(const config::DataplaneConfig& next, std::vector<Listener> added);
 
   config::Config config_;
   CookieSecret cookie_secret_{};           // where none is configured
@@ -105,14 +114,17 @@ class Daemon {
   io::EalPlan plan_;
   std::optional<io::Eal> eal_;
   std::vector<io::Port> ports_;
-  std::vector<Interface> interfaces_;  // one per port; workers borrow them
+  std::vector<Interface> interfaces_;            // one per port; workers borrow them
+  std::vector<ExceptionInterface*> exceptions_;  // one per port, the lane's; nullptr: none
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<Lane> lane_;
   std::unique_ptr<TableStore> store_;
   std::unique_ptr<control::Server> control_;
 
   std::vector<WorkerPulse> pulses_;  // one per worker
-  std::vector<bool> links_up_;       // one per port
-  std::string reload_error_;         // of the last reload; empty when it was good
+  WorkerPulse lane_pulse_;
+  std::vector<bool> links_up_;  // one per port
+  std::string reload_error_;    // of the last reload; empty when it was good
 };
 
 // Log to stderr, with time stamps unless the journal adds them; level by name.

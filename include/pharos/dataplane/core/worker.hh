@@ -1,6 +1,7 @@
 // A worker: one core's poll loop over its queues.
 //
-//   for each queue: receive -> classify -> beacons to the ring -> serve -> finish -> transmit -> count
+//   for each queue: receive -> classify -> beacons and exceptions to their rings -> serve -> finish -> transmit -> count
+//                   and, with an exception interface, the kernel's frames from its ring to the port
 //   then:           mailbox (new options, wall time) -> one quiescent state -> idle policy
 //
 // The control thread makes it, launches run() on the worker's core, and from then on touches only what is marked
@@ -14,6 +15,7 @@
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/dns/serve.hh"
 #include "pharos/dataplane/io/burst.hh"
+#include "pharos/dataplane/lane/exception_queue.hh"
 #include "pharos/dataplane/packet/frame_burst.hh"
 #include "pharos/dataplane/packet/interface.hh"
 #include "pharos/dataplane/table/root.hh"
@@ -46,6 +48,8 @@ struct ServedQueue {
   const Interface* interface = nullptr;  // outlives the worker
   config::IdlePolicy idle = config::IdlePolicy::poll;
   int doorbell = -1;  // adaptive: where to wait for frames; -1: sleep and look
+  // To and from the port's exception interface; nullptr: it has none. Outlives the worker.
+  ExceptionQueue* exceptions = nullptr;
 };
 
 struct WorkerSettings {
@@ -89,8 +93,12 @@ class Worker {
   unsigned turn() noexcept;
   unsigned serve_queue(const ServedQueue& queue, ServeState& state) noexcept;
   void forward_beacons() noexcept;
+  void forward_exceptions(ExceptionQueue& exceptions) noexcept;
+  unsigned send_kernel_frames(const ServedQueue& queue) noexcept;
+  [[nodiscard]] bool kernel_frames_wait() noexcept;
   void account(unsigned received) noexcept;
   void sleep(RcuReader& reader, std::uint32_t sleep_us) noexcept;
+  void wait_at_doorbells() noexcept;
 
   // Constant after start.
   WorkerSettings settings_;  // but for the ring producer, which is the worker's own

@@ -28,7 +28,8 @@ inline constexpr std::uint8_t dnssec_ok = 1U << 1;  // RFC 3225: copied into the
 inline constexpr std::uint8_t nsid = 1U << 2;
 inline constexpr std::uint8_t client_subnet = 1U << 3;
 inline constexpr std::uint8_t cookie = 1U << 4;
-inline constexpr std::uint8_t options = nsid | client_subnet | cookie;
+inline constexpr std::uint8_t tcp_keepalive = 1U << 5;  // RFC 7828: answered over TCP only
+inline constexpr std::uint8_t options = nsid | client_subnet | cookie | tcp_keepalive;
 }  // namespace edns_flag
 
 struct Request {

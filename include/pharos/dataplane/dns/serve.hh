@@ -62,6 +62,8 @@ struct ServeOptions {
   std::vector<CookieSecret>
       cookie_secrets;  // the first makes cookies, all are accepted; none: zeros
   RateLimitOptions rate_limit;
+  // Answered to edns-tcp-keepalive over TCP (RFC 7828), in units of 100 ms; 0: not answered.
+  std::uint16_t tcp_keepalive_ds = 0;
 };
 
 // Working memory of one core: folded names, stage arrays. About 40 KiB; made once at start-up.

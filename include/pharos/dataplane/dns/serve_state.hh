@@ -47,6 +47,7 @@ struct ServeState::Impl {
   // Bits of Request::edns that count: client subnets only where enabled.
   std::uint8_t edns_heard = 0xff;
   std::vector<CookieSecret> cookie_secrets;  // at least one
+  std::uint16_t tcp_keepalive_ds = 0;
   std::string nsid;
   std::string version_text;
   std::string server_id;

@@ -5,6 +5,7 @@
 // them back, to the port or to its pool.
 #pragma once
 
+#include "pharos/base/bytes.hh"
 #include "pharos/dataplane/core/counters.hh"
 #include "pharos/dataplane/packet/frame_burst.hh"
 
@@ -12,6 +13,7 @@
 #include <cstdint>
 
 struct rte_mbuf;
+struct rte_mempool;
 
 namespace pharos::dataplane::io {
 
@@ -25,6 +27,7 @@ struct QueueHandle {
   std::uint16_t queue = 0;
   bool receive_checksum = false;
   std::uint16_t frame_bytes_max = 0;  // MTU and Ethernet header: bound of every reply
+  rte_mempool* pool = nullptr;        // of this queue, for frames that are not replies
 };
 
 // The mbufs of a FrameBurst, by frame index.
@@ -38,5 +41,25 @@ unsigned receive_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& 
 // Sends sends() in order, frees the rest, counts with count_sent(). Every frame of the burst is consumed.
 void transmit_burst(const QueueHandle& queue, FrameBurst& frames, MbufBurst& mbufs,
                     CoreCounters& counters) noexcept;
+
+// Frames that are not replies, on their way out of a queue: copied into mbufs of its own pool. A worker, on its stack.
+class OutgoingBurst {
+ public:
+  explicit OutgoingBurst(const QueueHandle& queue) noexcept : queue_(queue) {}
+  ~OutgoingBurst() { (void)send(); }
+  OutgoingBurst(const OutgoingBurst&) = delete;
+  OutgoingBurst& operator=(const OutgoingBurst&) = delete;
+
+  [[nodiscard]] bool full() const noexcept { return count_ == mbufs_.size(); }
+  // False: longer than the port takes, or the pool is empty. Not when full().
+  [[nodiscard]] bool add(ConstBytes frame) noexcept;
+  // Sends what was added; returns how many frames the port took, the others are freed.
+  [[nodiscard]] unsigned send() noexcept;
+
+ private:
+  const QueueHandle& queue_;
+  unsigned count_ = 0;
+  std::array<rte_mbuf*, 32> mbufs_;
+};
 
 }  // namespace pharos::dataplane::io

@@ -60,6 +60,9 @@ class Port {
     return doorbells_.empty() ? -1 : doorbells_[queue];
   }
 
+  // Where a worker of `queue` takes mbufs for frames of its own.
+  [[nodiscard]] rte_mempool* pool(unsigned queue) const noexcept { return pools_[queue]; }
+
   [[nodiscard]] PortStats stats() const;
   [[nodiscard]] bool link_up() const;
 

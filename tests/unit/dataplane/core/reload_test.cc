@@ -33,12 +33,14 @@ TEST(ReloadTest, TellsLiveChangesFromThoseThatNeedARestart) {
   next.dataplane.nsid = "fra1";
   next.dataplane.udp_payload_max_bytes = 1400;
   next.dataplane.ecs = false;
+  next.dataplane.listen = {{*IpAddress::parse("127.0.0.1"), 53}};
+  next.dataplane.tcp.connections_max = 7;
   next.dataplane.ports[0].queues = 2;
   next.dataplane.memory_bytes *= 2;
   next.run_directory = "/run/other";
   const auto changes = compare(running(), next);
   EXPECT_THAT(changes.live, ElementsAre("log_level", "dataplane.nsid", "dataplane.udp_payload_max",
-                                        "dataplane.ecs"));
+                                        "dataplane.ecs", "dataplane.listen", "dataplane.tcp"));
   EXPECT_THAT(changes.restart, ElementsAre("run_directory", "dataplane.memory", "dataplane.ports"));
 }
 
@@ -48,10 +50,14 @@ TEST(ReloadTest, AppliesTheLivePartOnlySoThatTheRestIsReportedAgain) {
   next.dataplane.nsid = "fra1";
   next.server_name = "ns7";
   next.dataplane.dns_port = 5353;
+  next.dataplane.tcp.idle_timeout = milliseconds(12'345);
+  next.dataplane.listen = {{*IpAddress::parse("127.0.0.1"), 53}};
   apply_live(current, next);
   EXPECT_EQ(serve_options(current).nsid, "fra1");
   EXPECT_EQ(serve_options(current).server_id, "ns7");
   EXPECT_EQ(current.dataplane.dns_port, 53);
+  EXPECT_EQ(serve_options(current).tcp_keepalive_ds, 123);
+  EXPECT_EQ(current.dataplane.listen.size(), 1U);
   const auto changes = compare(current, next);
   EXPECT_THAT(changes.live, IsEmpty());
   EXPECT_THAT(changes.restart, ElementsAre("dataplane.dns_port"));

@@ -59,12 +59,14 @@ class WorkerTest : public ::testing::Test {
     std::filesystem::remove_all(directory);
   }
 
-  void launch(config::IdlePolicy idle) {
+  void launch(config::IdlePolicy idle, ExceptionQueue* queue = nullptr) {
     WorkerSettings settings;
     settings.index = 0;
-    settings.queues = {{.handle = {.port = port->number(), .frame_bytes_max = 1514},
-                        .interface = &interface,
-                        .idle = idle}};
+    settings.queues = {
+        {.handle = {.port = port->number(), .frame_bytes_max = 1514, .pool = port->pool(0)},
+         .interface = &interface,
+         .idle = idle,
+         .exceptions = queue}};
     settings.beacons.emplace(RingProducer::create(ring_bytes, "worker_test").value());
     settings.cycles_per_us = measure_cycles_per_us();
     worker = std::make_unique<Worker>(std::move(settings), published, ServeOptions{});
@@ -73,6 +75,13 @@ class WorkerTest : public ::testing::Test {
   void TearDown() override {
     published.stop.store(true);
     eal->join();
+    interface.exception_port = false;
+  }
+  void launch_with_exceptions() {
+    ASSERT_TRUE(lane.open());
+    exceptions = ExceptionQueue::create(lane).value();
+    interface.exception_port = true;
+    launch(config::IdlePolicy::poll, exceptions.get());
   }
 
   static void inject(const packets::Octets& frame) {
@@ -108,6 +117,8 @@ class WorkerTest : public ::testing::Test {
   static inline rte_mempool* pool;
   static inline Interface interface;
   Published published;
+  Waker lane;  // nobody's: the test stands for the lane
+  std::unique_ptr<ExceptionQueue> exceptions;
   std::unique_ptr<Worker> worker;
 };
 
@@ -177,6 +188,49 @@ TEST_F(WorkerTest, CopiesBeaconsIntoItsRingAndDropsThemWhenNobodyReads) {
            41;
   }));
   EXPECT_GT(worker->counters().read(Verdict::beacon_ring_full), 0U);
+  inject_query();
+  EXPECT_TRUE(counted(Verdict::drop_no_tables, 1));
+}
+
+TEST_F(WorkerTest, HandsExceptionsToTheLaneAndSendsWhatTheKernelSends) {
+  launch_with_exceptions();
+  packets::FrameText ping;
+  ping.destination = port->mac().bytes;
+  ping.protocol = 1;
+  const auto frame = packets::ip_frame(ping, packets::hex("0800 f7ff 0000 0000"));
+  lane.will_sleep();
+  inject(frame);
+  ASSERT_TRUE(counted(Verdict::exception, 1));
+  ASSERT_TRUE(reached([&] { return exceptions->has_worker_frames(); }));
+  const auto taken = exceptions->take_from_worker();
+  ASSERT_TRUE(taken);
+  EXPECT_TRUE(std::ranges::equal(*taken, frame));
+  EXPECT_EQ(worker->counters().read(Verdict::local_reply), 0U);
+
+  // The port's transmit side is its receive side: what the kernel sends comes back, to another station.
+  packets::FrameText reply;
+  reply.destination = packets::client_mac;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(exceptions->give_to_worker(packets::ip_frame(reply, packets::Octets(100))));
+  }
+  exceptions->wake_worker();
+  ASSERT_TRUE(reached([&] { return worker->counters().read(Counter::exception_sent) == 100; }));
+  EXPECT_TRUE(counted(Verdict::drop_not_ours, 100));
+  EXPECT_EQ(worker->counters().read(Counter::exception_lost), 0U);
+}
+
+TEST_F(WorkerTest, LosesExceptionsThatTheLaneDoesNotTakeAndServesOn) {
+  launch_with_exceptions();
+  packets::FrameText tcp;
+  tcp.destination = port->mac().bytes;
+  tcp.protocol = 6;
+  const auto frame = packets::ip_frame(tcp, packets::Octets(1400));
+  std::uint64_t sent = 0;
+  while (worker->counters().read(Counter::exception_lost) == 0) {
+    inject(frame);
+    ASSERT_TRUE(counted(Verdict::exception, ++sent));
+    ASSERT_LT(sent, 1000U);
+  }
   inject_query();
   EXPECT_TRUE(counted(Verdict::drop_no_tables, 1));
 }

@@ -129,10 +129,29 @@ TEST_F(PortTest, RefusesMoreQueuesThanTheDeviceHasAndClosesIt) {
   EXPECT_NE(many.error().what.find("64 queues"), std::string::npos);
 }
 
-TEST_F(PortTest, RefusesAnExceptionInterface) {
-  auto config = port_config("sink", "net_null0");
-  config.exception_interface = "tap9";
-  EXPECT_EQ(Port::open(config, plan.devices[1]).error().code, ErrorCode::unsupported);
+TEST_F(PortTest, SendsFramesThatAreNoRepliesAndGivesEveryMbufBack) {
+  const auto& port = loop_port;
+  const QueueHandle handle{.port = port->number(), .frame_bytes_max = 1514, .pool = port->pool(0)};
+  const unsigned free_before = rte_mempool_avail_count(port->pool(0));
+  const std::vector<std::byte> frame(1518, std::byte{0x5a});
+  OutgoingBurst burst(handle);
+  EXPECT_FALSE(burst.add(std::vector<std::byte>(1519)));
+  while (!burst.full()) ASSERT_TRUE(burst.add(frame));
+  EXPECT_EQ(burst.send(), 32U);
+  EXPECT_EQ(burst.send(), 0U);
+  auto frames = std::make_unique<FrameBurst>();
+  auto mbufs = std::make_unique<MbufBurst>();
+  auto counters = std::make_unique<CoreCounters>();
+  ASSERT_EQ(receive_burst(handle, *frames, *mbufs), 32U);
+  for (unsigned i = 0; i < 32; ++i) {
+    const Frame& one = frames->frames[i];
+    EXPECT_TRUE(std::ranges::equal(ConstBytes(one.data, one.length), frame));
+    frames->release_frames[i] = static_cast<std::uint8_t>(i);
+  }
+  frames->release_count = 32;
+  frames->send_count = frames->exception_count = 0;
+  transmit_burst(handle, *frames, *mbufs, *counters);
+  EXPECT_EQ(rte_mempool_avail_count(port->pool(0)), free_before);
 }
 
 TEST_F(PortTest, CarriesFramesInRepliesOutAndGivesEveryMbufBack) {
