@@ -183,8 +183,9 @@ Parsed parse_request(const std::byte* message, unsigned length, Request& request
 
   // IXFR carries its SOA in the authority section (RFC 1995, 3): refused before that is looked at.
   const Parsed judged = judge_question(request.type, be16(message + question_end - 2));
-  if (judged == Parsed::refused) return judged;
-  if (header.answer_count != 0 || header.authority_count != 0) return Parsed::formerr;
+  if (header.answer_count != 0 || header.authority_count != 0) {
+    return judged == Parsed::refused ? judged : Parsed::formerr;
+  }
   const Parsed edns = parse_additional(message, length, header.additional_count, request, options);
   return edns == Parsed::lookup ? judged : edns;
 }

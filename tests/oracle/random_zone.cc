@@ -20,7 +20,7 @@ class Generator {
 
   std::string record() {
     const std::string owner = name();
-    switch (pick(12)) {
+    switch (pick(13)) {
       case 0:
       case 1:
         return owner + " A 192.0.2." + std::to_string(pick(4));
@@ -40,6 +40,10 @@ class Generator {
         return owner + " MX 10 " + target();
       case 10:
         return owner + " SRV 1 1 1 " + target();
+      case 11:
+        return owner + (pick(2) == 0 ? " HTTPS " : " SVCB ") +
+               (pick(3) == 0 ? "0 " + target()
+                             : "1 " + (pick(2) == 0 ? "." : target()) + " alpn=h2");
       default:
         return owner + " DS 1 8 2 " + std::string(64, 'a');
     }

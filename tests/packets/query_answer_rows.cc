@@ -92,6 +92,13 @@ std::vector<QueryRow> answer_rows() {
                   ask("ent.example", type_any),
                   {"1234 NOERROR qr aa rd | 1 0 1 0", "? ent.example. ANY IN", "ns " + soa},
                   noerror("type_other", {{"answers_nodata", 1}})});
+  rows.push_back(
+      {"ANY at a delegation is the other side's, DS or not",
+       ask("cut.example", type_any),
+       {"1234 NOERROR qr rd | 1 0 2 1", "? cut.example. ANY IN",
+        "ns cut.example. 300 NS ns.cut.example.", "ns cut.example. 300 NS ns.elsewhere.net.",
+        "ar ns.cut.example. 300 A 192.0.2.53"},
+       noerror("type_other", {{"answers_referral", 1}})});
   return rows;
 }
 

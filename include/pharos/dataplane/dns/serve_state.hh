@@ -79,11 +79,14 @@ struct ServeState::Impl {
   return wanted < limit ? wanted : limit;
 }
 
-// A slot of the node for this type, or nullptr. ANY takes the first: one RRset, as RFC 8482, 4.1 suggests.
+// A slot of the node for this type, or nullptr. ANY takes the first: one RRset, as RFC 8482, 4.1 suggests; at a
+// delegation none, since all but DS is the other side's.
 [[nodiscard]] inline const catalog::RrsetSlot* find_slot(const catalog::Node& node,
                                                          std::uint16_t type) noexcept {
   for (const auto& slot : catalog::slots_of(node)) {
-    if (slot.type == type || type == static_cast<std::uint16_t>(dns::Type::any)) return &slot;
+    if (slot.type == type) return &slot;
+    if (type == static_cast<std::uint16_t>(dns::Type::any))
+      return (node.flags & catalog::node_flag::cut) == 0 ? &slot : nullptr;
   }
   return nullptr;
 }
