@@ -44,6 +44,7 @@ struct alignas(8) TcpServer::Connection {
   Instant since;               // in its list
   List* list = nullptr;
   List::iterator self;
+  std::list<Connection*>::iterator turn;  // in by_query_
 };
 
 // A pointer's low bits are those of LaneEvent::connection.
@@ -113,8 +114,7 @@ void TcpServer::on_listener(int socket, Instant now) noexcept {
     if (is_for_this_connection_only(errno)) continue;
     // No descriptor or no memory: give one of ours away and wait, for this is the machine's trouble.
     burst_.counters().count(Counter::tcp_accept_errors);
-    if (auto* oldest = longest_without_query(); oldest != nullptr)
-      close(*oldest, Counter::tcp_closed_full);
+    close_longest_without_query();
     pause_listeners(now);
     return;
   }
@@ -128,11 +128,11 @@ void TcpServer::accept_one(UniqueFd socket, const IpAddress& peer, std::uint16_t
     return;
   }
   burst_.counters().count(Counter::tcp_accepted);
-  if (open_connections() >= limits_.connections_max)
-    close(*longest_without_query(), Counter::tcp_closed_full);
+  if (open_connections() >= limits_.connections_max) close_longest_without_query();
   Connection& connection = idle_.emplace_back();
   connection.list = &idle_;
   connection.self = std::prev(idle_.end());
+  connection.turn = by_query_.insert(by_query_.end(), &connection);
   connection.socket = std::move(socket);
   connection.peer = peer;
   connection.client = client;
@@ -148,8 +148,7 @@ void TcpServer::accept_one(UniqueFd socket, const IpAddress& peer, std::uint16_t
 
 void TcpServer::set_limits(const config::TcpConfig& limits) noexcept {
   limits_ = limits;
-  while (open_connections() > limits_.connections_max)
-    close(*longest_without_query(), Counter::tcp_closed_full);
+  while (open_connections() > limits_.connections_max) close_longest_without_query();
 }
 
 // ---- one connection ----
@@ -189,6 +188,7 @@ void TcpServer::work(Connection& connection, Instant now) noexcept {
     if (!write(connection)) return;
     if (!sound) return close(connection, Counter::tcp_closed_broken);
     move(connection, idle_, now);  // a query was answered: the clocks begin anew
+    by_query_.splice(by_query_.end(), by_query_, connection.turn);
   }
   connection.stream.settle();
   note_memory(connection);
@@ -281,6 +281,7 @@ void TcpServer::close(Connection& connection, Counter why) noexcept {
     std::erase(again_, &connection);
     std::ranges::replace(served_, &connection, nullptr);
   }
+  by_query_.erase(connection.turn);
   connection.stream = TcpStream{};
   connection.socket.reset();
   closed_.splice(closed_.end(), *connection.list, connection.self);
@@ -295,13 +296,8 @@ void TcpServer::note_memory(Connection& connection) noexcept {
 
 // ---- limits ----
 
-TcpServer::Connection* TcpServer::longest_without_query() noexcept {
-  Connection* oldest = nullptr;
-  for (List* list : {&reading_, &writing_, &idle_}) {
-    if (!list->empty() && (oldest == nullptr || list->front().since < oldest->since))
-      oldest = &list->front();
-  }
-  return oldest;
+void TcpServer::close_longest_without_query() noexcept {
+  if (!by_query_.empty()) close(*by_query_.front(), Counter::tcp_closed_full);
 }
 
 // Those that are in `list` since before `limit`.

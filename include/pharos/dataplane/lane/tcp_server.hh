@@ -4,9 +4,9 @@
 //   accept -> [idle] --first bytes of a query--> [reading] --whole--> serve -> replies --all taken--> [idle]
 //                                                                                 +--not yet--> [writing]
 //
-// A connection is in one of the three lists. Each is ordered by how long its connections have been in that state, so that
-// what is due for a timeout, or longest without a query when there are too many, stands at a front: no connection is ever
-// looked for. Each connection gets one read and one burst a round, however much it sends. The lane's thread.
+// A connection is in one of the three lists, each ordered by how long its connections have been in that state, and in one of
+// all, ordered by how long they have been without a query. So what is due for a timeout, or first to go when there
+// are too many, stands at a front: no connection is ever looked for. Each connection gets one read and one burst a round, however much it sends. The lane's thread.
 #pragma once
 
 #include "pharos/base/clock.hh"
@@ -78,7 +78,7 @@ class TcpServer {
   void close(Connection& connection, Counter why) noexcept;
   void note_memory(Connection& connection) noexcept;
 
-  [[nodiscard]] Connection* longest_without_query() noexcept;
+  void close_longest_without_query() noexcept;
   void close_longest(List& list, Instant limit, Counter why) noexcept;
   void keep_memory_bounded() noexcept;
 
@@ -91,6 +91,7 @@ class TcpServer {
   Instant resume_at_;
 
   List idle_, reading_, writing_;
+  std::list<Connection*> by_query_;  // all that are open, the longest without a query first
   List closed_;                      // until the end of the round: events may still name them
   std::vector<Connection*> again_;   // have a whole message that was not served yet
   std::vector<Connection*> served_;  // again_ of the round before, being worked off

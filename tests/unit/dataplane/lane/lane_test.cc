@@ -270,8 +270,10 @@ TEST_F(LaneTest, ClosesTheConnectionLongestWithoutAQueryWhenFull) {
   const auto second = tcp();
   ASSERT_EQ(ask(second), good);
   const auto third = tcp();
-  third.send(packets::hex("00"));  // a query that never comes whole
-  ASSERT_EQ(ask(first), good);     // now the second has been without one for longest
+  ASSERT_TRUE(counted(Counter::tcp_accepted, 3));
+  third.send(
+      packets::hex("00"));  // a query that never comes whole, and that makes it none the younger
+  ASSERT_EQ(ask(first), good);  // now the second has been without one for longest
   const auto fourth = tcp();
   ASSERT_EQ(ask(fourth), good);
   EXPECT_TRUE(second.is_closed());
