@@ -29,7 +29,7 @@ void parent_stage(Burst& burst) noexcept {
   for (unsigned n = 0; n < burst.miss_count; ++n) {
     const std::uint8_t i = burst.miss[n];
     Work& work = burst.state.work[i];
-    if (!is_whole(burst.queries[i], work)) {
+    if (!is_whole(burst, i)) {
       burst.resolve[burst.resolve_count++] = i;
       continue;
     }
@@ -143,9 +143,12 @@ void zone_stage(Burst& burst) noexcept {
 
 }  // namespace
 
-bool is_whole(const Query& query, const Work& work) noexcept {
+bool is_whole(Burst& burst, std::uint8_t index) noexcept {
+  const Work& work = burst.state.work[index];
+  if (work.careful) return true;
   const unsigned bytes = work.request.name_bytes;
-  return work.careful || name_bytes_at(query.message + dns::header_bytes, bytes) == bytes;
+  return name_bytes_at(burst.queries[index].message + dns::header_bytes, bytes,
+                       burst.state.labels[index]) == bytes;
 }
 
 void deny_type(Burst& burst, std::uint8_t index) noexcept {

@@ -122,14 +122,20 @@ constexpr unsigned pointer_bytes = 2;
 
 }  // namespace
 
-unsigned name_bytes_at(const std::byte* name, unsigned available) noexcept {
+unsigned name_bytes_at(const std::byte* name, unsigned available, LabelMap& labels) noexcept {
   const unsigned end = std::min(available, dns::name_bytes_max);
   unsigned at = 0;
+  unsigned count = 0;
   while (at < end) {
     const auto octet = static_cast<unsigned>(name[at]);
     if (octet > dns::label_bytes_max) return 0;
+    labels.offsets[count] = static_cast<std::uint8_t>(at);
     at += 1 + octet;
-    if (octet == 0) return at;
+    if (octet == 0) {
+      labels.count = count;
+      return at;
+    }
+    ++count;
   }
   return 0;
 }
@@ -137,8 +143,8 @@ unsigned name_bytes_at(const std::byte* name, unsigned available) noexcept {
 bool parse_edns_options(const std::byte* data, unsigned length, Request& request,
                         EdnsOptions& options) noexcept {
   unsigned at = 0;
-  while (at < length) {
-    if (length - at < 4) return false;
+  for (unsigned count = 0; at < length; ++count) {
+    if (length - at < 4 || count == edns_options_max) return false;
     const unsigned code = be16(data + at);
     const unsigned bytes = be16(data + at + 2);
     if (length - at - 4 < bytes) return false;
@@ -162,7 +168,7 @@ bool parse_edns_options(const std::byte* data, unsigned length, Request& request
 }
 
 Parsed parse_request(const std::byte* message, unsigned length, Request& request,
-                     EdnsOptions& options) noexcept {
+                     EdnsOptions& options, LabelMap& labels) noexcept {
   request = Request{};
   request.question_end = dns::header_bytes;
   if (length < dns::header_bytes) return Parsed::too_short;
@@ -172,7 +178,7 @@ Parsed parse_request(const std::byte* message, unsigned length, Request& request
   if (header.question_count != 1) return Parsed::formerr;  // RFC 9619
 
   const unsigned name_bytes =
-      name_bytes_at(message + dns::header_bytes, length - dns::header_bytes);
+      name_bytes_at(message + dns::header_bytes, length - dns::header_bytes, labels);
   const unsigned question_end = dns::header_bytes + name_bytes + dns::question_tail_bytes;
   if (name_bytes == 0 || question_end > length) return Parsed::formerr;
   request.name_bytes = static_cast<std::uint8_t>(name_bytes);

@@ -33,7 +33,8 @@ struct FirstRecord {
 class Resolution {
  public:
   Resolution(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
-             const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept
+             const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
+             CoreCounters& counters) noexcept
       : state_(state),
         root_(root),
         catalog_(root.catalog),
@@ -42,6 +43,7 @@ class Resolution {
         request_(work.request),
         options_(options),
         name_(name),
+        labels_(labels),
         counters_(counters),
         reply_(state, query, work.request, options) {}
 
@@ -67,7 +69,8 @@ class Resolution {
 
   [[nodiscard]] Next step(const catalog::Node* exact) noexcept {
     if (exact != nullptr) return at_node(*exact);
-    map_labels(name_.bytes.data(), labels_);
+    if (labels_known_ != all_labels) map_labels(name_.bytes.data(), labels_, labels_known_);
+    labels_known_ = all_labels;
     const Encloser encloser = find_closest_encloser(catalog_, name_, labels_);
     return below(*encloser.node, encloser.offset);
   }
@@ -185,6 +188,8 @@ class Resolution {
       return Next::done;
     if (request_.type == type_cname || request_.type == type_any) return Next::done;
     move_on(node, record_offset + 12, offset + record.data_bytes);
+    // The labels in front of the target stay where they were.
+    while (labels_.offsets[labels_known_] != offset) ++labels_known_;
     return Next::follow;
   }
 
@@ -223,6 +228,7 @@ class Resolution {
   void move_on(const catalog::Node& node, unsigned offset, unsigned bytes) noexcept {
     chain_[steps_++] = {&node, name_offset_, name_.length};
     counters_.count(Counter::answers_chained);
+    labels_known_ = 0;
     name_offset_ = offset;
     dns::fold_name(query_.message + offset, bytes, name_);
   }
@@ -240,10 +246,12 @@ class Resolution {
   const Request& request_;
   const EdnsOptions& options_;
   dns::FoldedName& name_;
+  LabelMap& labels_;
   CoreCounters& counters_;
   ReplyBuilder reply_;
-  LabelMap labels_;
   unsigned name_offset_ = dns::header_bytes;
+  static constexpr unsigned all_labels = ~0U;
+  unsigned labels_known_ = all_labels;  // of name_, in labels_
   unsigned steps_ = 0;
   bool authoritative_ = false;
   dns::Rcode rcode_ = dns::Rcode::noerror;
@@ -262,8 +270,9 @@ class Resolution {
 }  // namespace
 
 void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
-             const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept {
-  Resolution(state, root, query, work, options, name, counters).run(work.node, work.absent);
+             const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
+             CoreCounters& counters) noexcept {
+  Resolution(state, root, query, work, options, name, labels, counters).run(work.node, work.absent);
 }
 
 void answer_chaos(const ServeState::Impl& state, Query& query, const Request& request,

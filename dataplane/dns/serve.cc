@@ -137,7 +137,8 @@ void drop(Burst& burst, unsigned index, Verdict verdict) noexcept {
   work.careful = true;
   work.answer_class = AnswerClass::error;
   work.hash = 0;
-  const Parsed parsed = parse_request(query.message, query.length, request, options);
+  const Parsed parsed =
+      parse_request(query.message, query.length, request, options, state.labels[index]);
   request.edns &= state.edns_heard;
   judge_cookie(burst, index);
   switch (parsed) {
@@ -344,12 +345,12 @@ void reply_stage(Burst& burst) noexcept {
   for (unsigned n = 0; n < burst.resolve_count; ++n) {
     const std::uint8_t i = burst.resolve[n];
     Work& work = state.work[i];
-    if (work.node == nullptr && !is_whole(burst.queries[i], work)) {
+    if (work.node == nullptr && !is_whole(burst, i)) {
       if (!parse_carefully(burst, i)) continue;
       work.absent = false;
     }
     resolve(state, burst.root, burst.queries[i], work, state.options[i], state.names[i],
-            burst.counters);
+            state.labels[i], burst.counters);
   }
 }
 

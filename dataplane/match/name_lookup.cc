@@ -29,9 +29,9 @@ const catalog::Node* find_node(const catalog::View& catalog, const std::byte* fo
                    dns::hash_name(folded, bytes, catalog.summary().hash_key));
 }
 
-void map_labels(const std::byte* name, LabelMap& labels) noexcept {
-  unsigned at = 0;
-  unsigned count = 0;
+void map_labels(const std::byte* name, LabelMap& labels, unsigned known) noexcept {
+  unsigned at = known == 0 ? 0 : labels.offsets[known];
+  unsigned count = known;
   for (;;) {
     labels.offsets[count] = static_cast<std::uint8_t>(at);
     const auto octet = static_cast<unsigned>(name[at]);

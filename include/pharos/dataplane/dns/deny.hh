@@ -12,8 +12,8 @@
 
 namespace pharos::dataplane {
 
-// Whether the labels of a name that was not walked yet end where its parser said.
-[[nodiscard]] bool is_whole(const Query& query, const Work& work) noexcept;
+// Whether the labels of a name that was not found end where its parser said; and maps them.
+[[nodiscard]] bool is_whole(Burst& burst, std::uint8_t index) noexcept;
 
 // The name has a node, the type no slot: to be denied, or resolved.
 void deny_type(Burst& burst, std::uint8_t index) noexcept;

@@ -7,6 +7,7 @@
 #include "pharos/base/bytes.hh"
 #include "pharos/base/ip_address.hh"
 #include "pharos/dataplane/dns/cookie.hh"
+#include "pharos/dataplane/match/name_lookup.hh"
 #include "pharos/wire/dns.hh"
 
 #include <array>
@@ -16,6 +17,8 @@ namespace pharos::dataplane {
 
 // Records of the additional section that are scanned for OPT: OPT itself, and room for TSIG and strays.
 inline constexpr unsigned additional_records_max = 4;
+// Options of an OPT record; with more it is malformed. Nobody needs a tenth of them, and each costs a step.
+inline constexpr unsigned edns_options_max = 64;
 
 inline constexpr unsigned client_cookie_bytes = 8;  // RFC 7873, 4
 inline constexpr unsigned server_cookie_bytes_min = 8;
@@ -65,9 +68,10 @@ enum class Parsed : std::uint8_t {
 };
 
 // Parses `length` bytes of `message`. `request` and `options` are set as far as parsing got: question_end stays
-// header_bytes where no question could be read, edns has `present` where one whole OPT was found.
+// header_bytes where no question could be read, edns has `present` where one whole OPT was found. `labels` are those
+// of the name, where it could be read.
 [[nodiscard]] Parsed parse_request(const std::byte* message, unsigned length, Request& request,
-                                   EdnsOptions& options) noexcept;
+                                   EdnsOptions& options, LabelMap& labels) noexcept;
 
 // The options of an OPT record: `length` bytes at `data`. Sets flags in `request.edns`. False where any is malformed
 // (RFC 7871, 7.1.2 and 6; RFC 7873, 5.2.2): FORMERR. Unknown options are passed over; of a repeated one the first
@@ -76,6 +80,8 @@ enum class Parsed : std::uint8_t {
                                       EdnsOptions& options) noexcept;
 
 // Bytes of the uncompressed name at `name`, or 0 where none ends within `available` bytes and 255.
-[[nodiscard]] unsigned name_bytes_at(const std::byte* name, unsigned available) noexcept;
+// Maps its labels.
+[[nodiscard]] unsigned name_bytes_at(const std::byte* name, unsigned available,
+                                     LabelMap& labels) noexcept;
 
 }  // namespace pharos::dataplane

@@ -14,10 +14,12 @@ inline constexpr unsigned chain_steps_max = 16;
 inline constexpr unsigned chain_bytes_max = 3500;
 
 // Answers a question of class IN. `work.request` is parsed; `name` is the folded QNAME of an uncompressed, valid name.
-// `work.node` is its node where that is known, `work.absent` says that there is none. Sets what the reply counts as in
+// `work.node` is its node where that is known, `work.absent` says that there is none; `labels`
+// are those of the name where it is not. Sets what the reply counts as in
 // `work`.
 void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
-             const EdnsOptions& options, dns::FoldedName& name, CoreCounters& counters) noexcept;
+             const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
+             CoreCounters& counters) noexcept;
 
 // Answers a question of class CH: version.bind, version.server, id.server, hostname.bind (RFC 4892), where configured.
 void answer_chaos(const ServeState::Impl& state, Query& query, const Request& request,

@@ -60,6 +60,8 @@ struct ServeState::Impl {
   std::array<Work, burst_queries_max> work;
   std::array<dns::FoldedName, burst_queries_max> names;
   std::array<EdnsOptions, burst_queries_max> options;
+  std::array<LabelMap, burst_queries_max>
+      labels;  // of names that were walked: careful, or not found
 };
 
 // Who is answered: the subnet of ECS where it names anyone, else the packet's source (RFC 7871, 7.2.1).

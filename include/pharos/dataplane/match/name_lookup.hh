@@ -56,7 +56,8 @@ struct LabelMap {
   std::array<std::uint8_t, dns::labels_max + 1> offsets;
   unsigned count = 0;  // labels without the root
 };
-void map_labels(const std::byte* name, LabelMap& labels) noexcept;
+// The labels before `known` are mapped already, and so is where the next one begins.
+void map_labels(const std::byte* name, LabelMap& labels, unsigned known = 0) noexcept;
 
 struct Encloser {
   const catalog::Node* node;
