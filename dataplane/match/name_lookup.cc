@@ -43,6 +43,14 @@ void map_labels(const std::byte* name, LabelMap& labels, unsigned known) noexcep
   labels.count = count;
 }
 
+namespace {
+
+// Longer names that are not there are mostly made up from end to end: their parents are not there either.
+constexpr unsigned parent_first_labels_max = 8;
+constexpr unsigned near_root_labels = 4;
+
+}  // namespace
+
 Encloser find_closest_encloser(const catalog::View& catalog, const dns::FoldedName& name,
                                const LabelMap& labels) noexcept {
   const auto suffix_node = [&](unsigned label) {
@@ -54,12 +62,14 @@ Encloser find_closest_encloser(const catalog::View& catalog, const dns::FoldedNa
   const catalog::Node* node = catalog.node(catalog.summary().root);
   const unsigned label_count_max = catalog.summary().label_count_max;
   unsigned absent = labels.count > label_count_max ? labels.count - label_count_max - 1 : 0;
-  if (absent == 0 && labels.count > 1) {
+  if (absent == 0 && labels.count > 1 && labels.count <= parent_first_labels_max) {
     if (const auto* parent = suffix_node(1)) return {parent, labels.offsets[1]};
     absent = 1;
   }
-  while (exists - absent > 1) {
-    const unsigned middle = absent + (exists - absent) / 2;
+  // Zones begin near the root: of a long name, what lies this near is asked for first, and mostly ends the search there.
+  unsigned middle = exists - absent > 2 * near_root_labels ? exists - near_root_labels
+                                                           : absent + (exists - absent) / 2;
+  for (; exists - absent > 1; middle = absent + (exists - absent) / 2) {
     if (const auto* found = suffix_node(middle)) {
       node = found;
       exists = middle;

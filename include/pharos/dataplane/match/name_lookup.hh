@@ -64,8 +64,9 @@ struct Encloser {
   unsigned offset;  // in the name, where the encloser's begins
 };
 
-// The longest proper suffix of `name` that has a node (RFC 4592, 3.3.1). The parent is tried first, then the label
-// count is halved: existence is monotone, and the root always has a node.
+// The longest proper suffix of `name` that has a node (RFC 4592, 3.3.1). Existence is monotone and the root always has a
+// node, so the label count is halved; of short names the parent is tried first, of long ones a suffix near the root: at
+// most eight lookups of a name of 127 labels, three where zones begin within four labels.
 [[nodiscard]] Encloser find_closest_encloser(const catalog::View& catalog,
                                              const dns::FoldedName& name,
                                              const LabelMap& labels) noexcept;
