@@ -57,11 +57,11 @@ using Value =
   for (std::size_t at = 0; at < list.size(); ++at) {
     if (list[at] == ',') {
       items.emplace_back();
-    } else if (list[at] == '\\' && ++at == list.size()) {
-      return std::nullopt;
-    } else {
-      items.back() += list[at];
+      continue;
     }
+    if (list[at] == '\\') ++at;
+    if (at == list.size()) return std::nullopt;
+    items.back() += list[at];
   }
   if (std::ranges::any_of(items, &std::string::empty)) return std::nullopt;
   return items;
@@ -121,7 +121,7 @@ using Value =
 }
 
 [[nodiscard]] Value value_of(std::uint16_t key, bool by_number, std::string_view text) {
-  const Value plain = unescaped(text);
+  Value plain = unescaped(text);
   if (!plain || by_number) return plain;
   switch (key) {
     case dns::svc_param::mandatory:

@@ -158,7 +158,9 @@ void ReferenceResponder::add_service(const Name& name, std::uint16_t type,
                                      std::map<std::uint16_t, ReferenceCell> cells) {
   const Name key = folded(name);
   for (auto& [origin, zone] : zones_) {
-    if (zone_of(key) == &zone) zone.nodes[key][type].cells = std::move(cells);
+    if (zone_of(key) != &zone) continue;
+    zone.nodes[key][type].cells = std::move(cells);
+    return;
   }
 }
 
@@ -396,7 +398,7 @@ bool ReferenceResponder::is_alike(const IpAddress& client, unsigned bits) const 
 // RFC 9018, 4: version 1, reserved, timestamp, SipHash-2-4 of client cookie, all that and the client's address.
 Octets ReferenceResponder::server_cookie(const ReferenceRequest& request) const {
   const Octets client(request.cookie->begin(), request.cookie->begin() + 8);
-  const Octets theirs(request.cookie->begin() + 8, request.cookie->end());
+  Octets theirs(request.cookie->begin() + 8, request.cookie->end());
   const auto make = [&](const Octets& prefix) {
     Octets input = client;
     put(input, prefix.data(), prefix.size());

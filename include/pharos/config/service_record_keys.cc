@@ -17,7 +17,8 @@ constexpr std::size_t value_bytes_max = 8192;  // of one parameter
 // ---- prefixes of names ----
 
 // One or two labels that begin with '_' (RFC 8552).
-Type<std::string> underscored(std::string word, std::size_t labels_min, std::string example) {
+Type<std::string> underscored(std::string word, std::size_t labels_min,
+                              const std::string& example) {
   return {Shape{.kind = Shape::Kind::text, .word = std::move(word), .pattern = "^_.*$"},
           [=](Reader& reader, const Node& node, std::string& to) {
             const auto* text = scalar_of(reader, node, "a prefix");
