@@ -257,6 +257,12 @@ void check_service_records(Reader& reader, const Node& node, const ServiceConfig
                    "target_domain: hosts.example.com");
     return;
   }
+  if (lists_parameters && !service.alias_names.empty() && alias_records_of(service).empty()) {
+    reader.mistakes.add(
+        node.find("alias_names")->place,
+        "service '" + service.id + "' has only wildcards as names: an alias needs one to lead to",
+        "add a name that is no wildcard");
+  }
   for (const auto& [name, type] : record_names_of(service)) {
     if (parse_domain_name(name, true)) continue;
     reader.mistake(node, "the name '" + name + "' of service '" + service.id +

@@ -140,6 +140,10 @@ TEST(ServiceRecordsTest, MistakesAreReportedWhereTheyStand) {
       {"names: \"*.example.com\"\n    https: 443",
        "test.yaml:4: service 'www' has only wildcards as names: its endpoints need names in SRV, "
        "SVCB and HTTPS records (target_domain: hosts.example.com)"},
+      {"names: \"*.example.com\"\n    https: 443\n    target_domain: example.com\n    "
+       "alias_names: example.com",
+       "test.yaml:8: service 'www' has only wildcards as names: an alias needs one to lead to (add "
+       "a name that is no wildcard)"},
       {"names: [www.example.com, a.www.example.com]\n    https: 443",
        "test.yaml:8: service name 'a.www.example.com.' stands here again (the first one is at "
        "test.yaml:5)"},
