@@ -193,6 +193,41 @@ void use_a_tap() {
   EXPECT_EQ(Octets(question.begin() + 38, question.begin() + 42), hex("c6336401"));
 }
 
+// A port of VLAN 100: tagged frames of the worker are plain ones for the kernel, and its replies are tagged again.
+void use_an_interface_in_a_vlan() {
+  TapSettings settings;
+  settings.name = "x1";
+  settings.mac = our_mac;
+  settings.addresses = {*IpAddress::parse("192.0.2.1")};
+  auto tap = Tap::open(settings);
+  ASSERT_TRUE(tap) << tap.error().text();
+  Waker lane;
+  ASSERT_TRUE(lane.open());
+  std::vector<std::unique_ptr<ExceptionQueue>> queues;
+  queues.push_back(ExceptionQueue::create(lane).value());
+  CoreCounters counters;
+  ExceptionInterface interface(std::move(*tap), std::move(queues), 100, counters);
+  auto& queue = interface.queue(0);
+  ASSERT_TRUE(
+      queue.give(hex("ffffffffffff 020000000002 8100 0064 0806 0001 0800 06 04 0001 "
+                     "020000000002 c6336407 000000000000 c0000201")));
+  EXPECT_TRUE(interface.has_worker_frames());
+  interface.to_kernel();
+  EXPECT_FALSE(interface.has_worker_frames());
+  const Octets expected = hex("020000000002 020000000001 8100 0064 0806 0001 0800 06 04 0002");
+  for (bool found = false; !found;) {
+    pollfd ready{.fd = interface.fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&ready, 1, 10'000), 1) << "no ARP reply";
+    interface.from_kernel();
+    while (const auto frame = queue.take_from_kernel()) {
+      found |= frame->size() >= expected.size() &&
+               std::equal(expected.begin(), expected.end(), frame->begin());
+    }
+    queue.release_from_kernel();
+  }
+  EXPECT_EQ(counters.read(Counter::exception_lost), 0U);
+}
+
 TEST(TapTest, MakesTheKernelAHostWithThePortsAddresses) {
   bool isolated = false;
   std::thread([&] {
@@ -200,6 +235,7 @@ TEST(TapTest, MakesTheKernelAHostWithThePortsAddresses) {
     if (isolated) {
       use_a_tap();
       use_a_tap();  // nothing of the first is left
+      use_an_interface_in_a_vlan();
     }
   }).join();
   if (!isolated) GTEST_SKIP() << "network namespaces need root";
