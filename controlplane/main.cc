@@ -1,8 +1,11 @@
 // pharos-controlplane: beacons in, ranked tables out. Options, configuration, then Daemon.
 #include "pharos/base/cpu.hh"
 #include "pharos/base/log.hh"
+#include "pharos/base/rights.hh"
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/engine/daemon.hh"
+
+#include <linux/capability.h>
 
 #include <CLI/CLI.hpp>
 #include <sodium.h>
@@ -17,6 +20,12 @@
 namespace {
 
 using namespace pharos;
+
+// Files of other users (keys, zones), ports below 1024, memory that stays, the ingest core.
+constexpr Capabilities needed_capabilities =
+    Capabilities{1} << CAP_DAC_OVERRIDE | Capabilities{1} << CAP_DAC_READ_SEARCH |
+    Capabilities{1} << CAP_NET_BIND_SERVICE | Capabilities{1} << CAP_IPC_LOCK |
+    Capabilities{1} << CAP_SYS_NICE;
 
 constexpr const char* description =
     "The control plane of Pharos: takes the beacons of sites, ranks the endpoints of services for "
@@ -54,6 +63,10 @@ constexpr const char* footer =
 [[nodiscard]] int serve(config::Config config, bool force) {
   controlplane::block_signals();
   pharos::start_log("pharos-controlplane");
+  if (auto ok = keep_only(needed_capabilities); !ok) {
+    spdlog::critical("{}", ok.error().text());
+    return 1;
+  }
   auto daemon = controlplane::Daemon::start(std::move(config), force);
   if (!daemon) {
     spdlog::critical("{}", daemon.error().text());

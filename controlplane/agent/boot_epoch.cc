@@ -42,7 +42,9 @@ Result<std::optional<std::uint64_t>> read_stored(const std::string& path) {
 Status write_stored(const std::string& directory, const std::string& path, std::uint64_t value) {
   const auto text = std::to_string(value) + "\n";
   const auto temporary = path + ".new";
-  const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  ::unlink(temporary.c_str());  // left by a process that was killed
+  const UniqueFd fd(
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return fail_errno("open", temporary);
   if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     return fail_errno("write", temporary);
@@ -69,7 +71,7 @@ Result<BootEpoch> BootEpoch::begin(const std::string& state_directory, WallTime 
     return add_hint(
         {ErrorCode::unavailable, "cannot be made: " + code.message(), state_directory, {}});
   const auto lock_path = state_directory + "/lock";
-  UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!lock) return add_hint(fail_errno("open", lock_path).error());
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return fail(ErrorCode::conflict, "another agent uses it", "state_directory: " + state_directory,

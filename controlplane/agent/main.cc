@@ -1,8 +1,10 @@
 // pharos-agent: options, signals, and the service manager. The work is in agent.cc.
 #include "pharos/base/fd.hh"
 #include "pharos/base/log.hh"
+#include "pharos/base/rights.hh"
 #include "pharos/controlplane/agent/agent.hh"
 
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 
@@ -87,6 +89,11 @@ int complain(const Error& error) {
 }
 
 int run(const Invocation& invocation, agent::AgentConfig config) {
+  // Files of other users (its key, the override file), sockets on low ports.
+  constexpr Capabilities needed = Capabilities{1} << CAP_DAC_OVERRIDE |
+                                  Capabilities{1} << CAP_DAC_READ_SEARCH |
+                                  Capabilities{1} << CAP_NET_BIND_SERVICE;
+  if (auto ok = keep_only(needed); !ok) return complain(ok.error());
   auto signals = open_signals();
   if (!signals) return complain(signals.error());
   auto agent = agent::Agent::open(std::move(config));

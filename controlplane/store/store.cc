@@ -1,5 +1,6 @@
 #include "pharos/controlplane/store/store.hh"
 
+#include "pharos/base/directory.hh"
 #include "pharos/controlplane/score/score.hh"
 
 #include <sys/stat.h>
@@ -192,13 +193,14 @@ Store::~Store() {
 }
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTime now) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error) {
-    return fail(ErrorCode::unavailable, "cannot make the state directory: " + error.message(),
-                directory);
-  }
+  if (auto ready = prepare_directory(directory); !ready)
+    return std::unexpected(std::move(ready.error()).in("state directory"));
   const auto path = directory + "/controlplane.db";
+  // Nobody else can put anything there between this look and SQLite's open: the directory is ours.
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    if (auto ours = check_regular_or_absent(path + suffix); !ours)
+      return std::unexpected(std::move(ours.error()));
+  }
   const auto mask = ::umask(0077);  // keys and client addresses rest here
   auto database = Database::open(path);
   std::string alarm;

@@ -111,6 +111,15 @@ void add(CoreCounters& total, const CoreCounters& counters) {
           {"no_buffer_packets", stats.no_buffer_packets}};
 }
 
+[[nodiscard]] json sandbox_json(const Daemon& daemon) {
+  json refused = json::array();
+  for (const auto& call : refused_calls()) {
+    refused.push_back(
+        {{"thread", std::string(name_of(call.kind))}, {"call", call.name}, {"count", call.count}});
+  }
+  return {{"on", daemon.sandboxed()}, {"refused", std::move(refused)}};
+}
+
 [[nodiscard]] json status(const Daemon& daemon) {
   const auto* root = daemon.store()->root();
   json ports = json::array();
@@ -139,7 +148,9 @@ void add(CoreCounters& total, const CoreCounters& counters) {
           {"ports", std::move(ports)},
           {"listen", listen_json(daemon.config().dataplane)},
           {"workers", std::move(workers)},
-          {"huge_pages", daemon.plan().huge_pages}};
+          {"huge_pages", daemon.plan().huge_pages},
+          {"uid", ::geteuid()},
+          {"sandbox", sandbox_json(daemon)}};
 }
 
 [[nodiscard]] json ports(const Daemon& daemon) {

@@ -75,7 +75,21 @@ void Daemon::tick() {
   // A worker that hangs is a reason to be restarted; a link that is down is not.
   if (!lane_pulse_.stalled && std::ranges::none_of(pulses_, &WorkerPulse::stalled))
     service_manager_.alive();
+  watch_sandbox();
   report_status();
+}
+
+// Each distinct call once: what it was, and that there are more.
+void Daemon::watch_sandbox() {
+  const auto calls = refused_calls();
+  std::uint64_t total = 0;
+  for (const auto& call : calls) total += call.count;
+  if (total == refused_calls_) return;
+  refused_calls_ = total;
+  for (const auto& call : calls) {
+    spdlog::error("sandbox: thread '{}' was refused system call {} ({}), {} times so far",
+                  name_of(call.kind), call.name, call.number, call.count);
+  }
 }
 
 void Daemon::watch_links() {
@@ -137,6 +151,12 @@ std::vector<std::string> Daemon::alarms() const {
   if (saver.failures != 0 && store_->root() != nullptr && saver.newest < store_->root()->version) {
     alarms.push_back("tables could not be saved: " + saver.last_error);
   }
+  for (const auto& call : refused_calls()) {
+    alarms.push_back(fmt::format("the sandbox refused {} to a thread '{}', {} times", call.name,
+                                 name_of(call.kind), call.count));
+  }
+  for (const auto& thread : unconfined_)
+    alarms.push_back("outside of the sandbox: thread " + thread);
   if (!reload_error_.empty()) alarms.push_back("the last reload failed: " + reload_error_);
   return alarms;
 }

@@ -7,6 +7,7 @@
 #include "pharos/dataplane/io/eal_log.hh"
 #include "pharos/shared/control_protocol.hh"
 
+#include <linux/capability.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -70,6 +71,32 @@ void raise_descriptor_limit(unsigned connections_max) {
       limit.rlim_max, wanted);
 }
 
+[[nodiscard]] SandboxNeeds sandbox_needs(const std::vector<io::Device>& devices) {
+  SandboxNeeds needs;
+  for (const auto& device : devices) {
+    needs.xdp |= device.driver == "net_af_xdp";
+    needs.shared_memory |= device.driver == "net_memif" || device.driver == "net_vhost" ||
+                           device.driver == "net_virtio_user";
+  }
+  return needs;
+}
+
+// What putting interfaces back takes: promiscuous mode, a TAP's link, an XDP program, routes of exception interfaces.
+[[nodiscard]] std::uint64_t closing_capabilities(const std::vector<io::Device>& devices,
+                                                 const std::vector<config::PortConfig>& ports) {
+  std::uint64_t bits = 0;
+  if (std::ranges::any_of(ports, [](const auto& p) { return !p.exception_interface.empty(); }))
+    bits |= std::uint64_t{1} << CAP_NET_ADMIN;
+  for (const auto& [driver, more] :
+       {std::pair{"net_af_packet", -1}, {"net_tap", -1}, {"net_af_xdp", CAP_BPF}}) {
+    if (std::ranges::none_of(devices, [&](const auto& device) { return device.driver == driver; }))
+      continue;
+    bits |= std::uint64_t{1} << CAP_NET_ADMIN;
+    if (more >= 0) bits |= std::uint64_t{1} << more;
+  }
+  return bits;
+}
+
 }  // namespace
 
 Daemon::Daemon(config::Config config) : config_(std::move(config)) {}
@@ -84,10 +111,15 @@ Status Daemon::start() {
     Status (Daemon::*run)();
   };
   static constexpr std::array stages = {
-      Stage{"directories", &Daemon::make_directories}, Stage{"EAL", &Daemon::start_eal},
-      Stage{"kernel lane", &Daemon::open_lane},        Stage{"ports", &Daemon::open_ports},
-      Stage{"workers", &Daemon::make_workers},         Stage{"tables", &Daemon::open_tables},
-      Stage{"control sockets", &Daemon::open_control}, Stage{"events", &Daemon::open_events},
+      Stage{"directories", &Daemon::make_directories},
+      Stage{"EAL", &Daemon::start_eal},
+      Stage{"kernel lane", &Daemon::open_lane},
+      Stage{"ports", &Daemon::open_ports},
+      Stage{"rights", &Daemon::give_up_rights},
+      Stage{"workers", &Daemon::make_workers},
+      Stage{"tables", &Daemon::open_tables},
+      Stage{"control sockets", &Daemon::open_control},
+      Stage{"events", &Daemon::open_events},
       Stage{"launch", &Daemon::launch_workers},
   };
   for (const auto& stage : stages) {
@@ -98,6 +130,7 @@ Status Daemon::start() {
           std::move(ok.error()).in(std::string("start, stage '") + stage.name + "'"));
     }
   }
+  if (sandboxed_) enter_sandbox(ThreadKind::control);
   tick();
   service_manager_.ready("serving");
   spdlog::info("ready: {} ports, {} workers, {} kernel sockets, {} after start", ports_.size(),
@@ -107,8 +140,16 @@ Status Daemon::start() {
 }
 
 Status Daemon::make_directories() {
-  if (auto ok = prepare_directory(config_.run_directory); !ok) return ok;
-  if (auto ok = prepare_directory(config_.state_directory); !ok) return ok;
+  if (config_.dataplane.user) {
+    auto account = account_of(*config_.dataplane.user);
+    if (!account) return std::unexpected(account.error());
+    account_ = *account;
+  }
+  for (const auto& path :
+       {config_.run_directory, config_.state_directory, config_.state_directory + "/tables"}) {
+    const auto trusted = account_ ? std::span(&*account_, 1) : std::span<const Account>();
+    if (auto ok = prepare_directory(path, 0750, trusted); !ok) return ok;
+  }
   auto lock = lock_instance(config_.run_directory);
   if (!lock) return std::unexpected(lock.error());
   lock_ = std::move(*lock);
@@ -171,6 +212,32 @@ Status Daemon::open_ports() {
       return ok;
   }
   links_up_.assign(ports_.size(), false);
+  return {};
+}
+
+// Ports and all that needs a right are open; what follows are files and sockets of our own.
+Status Daemon::give_up_rights() {
+  const auto& dataplane = config_.dataplane;
+  if (account_) {
+    if (auto ok = give_directories(config_.run_directory, config_.state_directory, *account_); !ok)
+      return ok;
+  }
+  sandboxed_ = dataplane.sandbox && sandbox_is_possible();
+  if (!sandboxed_) {
+    spdlog::warn("sandbox: off, {}",
+                 dataplane.sandbox ? "as in every build with sanitizers" : "by dataplane.sandbox");
+    if (!account_) return {};
+  }
+  if (sandboxed_) {
+    if (auto ok = prepare_sandbox(sandbox_needs(plan_.devices)); !ok) return ok;
+  }
+  auto unconfined = drop_privileges(
+      {.become = account_,
+       .closing_capabilities = closing_capabilities(plan_.devices, dataplane.ports)});
+  if (!unconfined) return std::unexpected(unconfined.error());
+  unconfined_ = std::move(*unconfined);
+  for (const auto& thread : unconfined_)
+    spdlog::warn("sandbox: thread {} blocks all signals and keeps its rights", thread);
   return {};
 }
 
@@ -255,6 +322,7 @@ Status Daemon::open_tables() {
   options.socket_path = config_.run_directory + "/tables.sock";
   options.state_directory = config_.state_directory + "/tables";
   options.allowed_uid = config_.dataplane.allowed_uid.value_or(0);
+  if (sandboxed_) options.on_saver_start = [] { confine_this_thread(ThreadKind::saver); };
   for (const auto& worker : workers_) {
     if (worker->beacon_ring_fd() >= 0) options.ring_fds.push_back(worker->beacon_ring_fd());
   }
@@ -311,9 +379,17 @@ Status Daemon::launch_workers() {
           fmt::format("{}{}/{}", text.empty() ? "" : ", ", port_of(queue).id(), queue.handle.queue);
     }
     spdlog::info("worker {} on core {}: {}", worker->index(), worker->core(), text);
-    if (auto ok = eal_->launch(worker->index(), [w = worker.get()] { w->run(); }); !ok) return ok;
+    if (auto ok = eal_->launch(worker->index(),
+                               [this, w = worker.get()] {
+                                 if (sandboxed_) confine_this_thread(ThreadKind::worker);
+                                 w->run();
+                               });
+        !ok)
+      return ok;
   }
-  return lane_->start();
+  return lane_->start([this] {
+    if (sandboxed_) confine_this_thread(ThreadKind::lane);
+  });
 }
 
 const io::Port& Daemon::port_of(const ServedQueue& queue) const {
@@ -328,6 +404,7 @@ void Daemon::stop() noexcept {
   published_.stop.store(true, std::memory_order_relaxed);
   if (eal_) eal_->join();
   if (lane_) lane_->stop();
+  raise_closing_capabilities();
   control_.reset();
   store_.reset();  // frees the tables: no worker is left
   workers_.clear();

@@ -1,54 +1,25 @@
 #include "pharos/dataplane/core/directories.hh"
 
+#include "pharos/dataplane/core/privileges.hh"
+
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 
 #include <cerrno>
 
 namespace pharos::dataplane {
 
-namespace {
-
-[[nodiscard]] Status make_parents(const std::string& path) {
-  for (auto slash = path.find('/', 1); slash != std::string::npos;
-       slash = path.find('/', slash + 1)) {
-    const auto parent = path.substr(0, slash);
-    if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("mkdir", parent);
+Status give_directories(const std::string& run_directory, const std::string& state_directory,
+                        const Account& account) {
+  if (auto ok = share_directory(run_directory, account, true); !ok) return ok;
+  if (auto ok = share_directory(state_directory, account, false); !ok) return ok;
+  if (auto ok = give_tree(state_directory + "/tables", account); !ok) return ok;
+  if (auto ok = give_tree(run_directory + "/dpdk", account); !ok) return ok;
+  for (const char* name :
+       {"tables.sock", "dataplane.read.sock", "dataplane.write.sock", "dataplane.lock"}) {
+    if (auto ok = give_file(run_directory, name, account); !ok) return ok;
   }
   return {};
-}
-
-[[nodiscard]] Status check_owner(int fd, const std::string& path) {
-  struct stat info{};
-  if (::fstat(fd, &info) != 0) return fail_errno("stat", path);
-  if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
-    return fail(ErrorCode::denied, "belongs to user " + std::to_string(info.st_uid), path,
-                "it must belong to root or to the user that we run as");
-  }
-  if ((info.st_mode & S_IWOTH) != 0) {
-    return fail(ErrorCode::denied, "everyone may write there", path, "chmod 0750 " + path);
-  }
-  return {};
-}
-
-}  // namespace
-
-Status prepare_directory(const std::string& given) {
-  auto path = given;
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  if (path.empty() || path.front() != '/') {
-    return fail(ErrorCode::invalid, "'" + given + "' is not an absolute path");
-  }
-  if (auto ok = make_parents(path); !ok) return ok;
-  if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST) return fail_errno("mkdir", path);
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd && (errno == ELOOP || errno == ENOTDIR)) {
-    return fail(ErrorCode::denied, "is a symbolic link or no directory", path,
-                "remove it, or name another one");
-  }
-  if (!fd) return fail_errno("open", path);
-  return check_owner(fd.get(), path);
 }
 
 Result<UniqueFd> lock_instance(const std::string& run_directory) {

@@ -18,9 +18,9 @@ using namespace pharos;
 
 constexpr const char* description =
     "The packet path of Pharos: answers DNS from the tables that pharos-controlplane publishes.\n"
-    "Start it as root (or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK); it needs no control "
-    "plane to start and keeps\n"
-    "answering from the last good tables on disk.";
+    "Start it as root (or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK): it gives all rights up "
+    "once its ports are open.\n"
+    "It needs no control plane to start and keeps answering from the last good tables on disk.";
 constexpr const char* footer =
     "Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT stop.\n"
     "Exit status: 0 stopped in order, or the configuration is good; 1 it does not start, or the "

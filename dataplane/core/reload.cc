@@ -85,6 +85,8 @@ ConfigChanges compare(const config::Config& running, const config::Config& next)
   restart("dataplane.beacon_port", was.beacon_port == is.beacon_port);
   restart("dataplane.beacon_ring", was.beacon_ring_bytes == is.beacon_ring_bytes);
   restart("dataplane.allowed_uid", was.allowed_uid == is.allowed_uid);
+  restart("dataplane.user", was.user == is.user);
+  restart("dataplane.sandbox", was.sandbox == is.sandbox);
   return changes;
 }
 

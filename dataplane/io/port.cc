@@ -222,6 +222,8 @@ Port::Port(Port&& other) noexcept
 
 Port::~Port() {
   if (attached_) {
+    // Kernel interfaces keep the mode otherwise.
+    if (rte_eth_promiscuous_get(number_) == 1) rte_eth_promiscuous_disable(number_);
     rte_eth_dev_stop(number_);
     rte_eth_dev_close(number_);
   }

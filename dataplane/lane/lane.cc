@@ -85,14 +85,17 @@ void Lane::remove(const config::SocketAddress& address) noexcept {
   listeners_.erase(found);  // closing a socket takes it out of the epoll set
 }
 
-Status Lane::start() {
+Status Lane::start(std::function<void()> on_start) {
   // Signals are the control thread's.
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   Status started;
   try {
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::thread([this, on_start = std::move(on_start)] {
+      if (on_start) on_start();
+      run();
+    });
   } catch (const std::system_error& error) {
     started = fail(ErrorCode::unavailable, std::string("thread: ") + error.what(), "kernel lane");
   }

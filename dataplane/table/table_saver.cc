@@ -24,8 +24,14 @@ std::thread quiet_thread(Body&& body) {
 
 }  // namespace
 
-TableSaver::TableSaver(TableFiles files, std::chrono::milliseconds interval)
-    : files_(std::move(files)), interval_(interval), thread_(quiet_thread([this] { run(); })) {}
+TableSaver::TableSaver(TableFiles files, std::function<void()> on_start,
+                       std::chrono::milliseconds interval)
+    : files_(std::move(files)),
+      interval_(interval),
+      thread_(quiet_thread([this, on_start = std::move(on_start)] {
+        if (on_start) on_start();
+        run();
+      })) {}
 
 TableSaver::~TableSaver() {
   {

@@ -7,6 +7,7 @@
 
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <spdlog/spdlog.h>
 
@@ -70,6 +71,12 @@ Result<NewImages> map_images(const table_channel::Publish& publish, std::span<co
   return images;
 }
 
+// Credentials decide, at accept; the mode must only not stand in the way of a third user, nor, where we are not root, of
+// a root without capabilities.
+[[nodiscard]] bool others_may_connect(unsigned allowed_uid) noexcept {
+  return ::geteuid() != 0 || (allowed_uid != 0 && allowed_uid != ::geteuid());
+}
+
 }  // namespace
 
 struct TableStore::State {
@@ -95,7 +102,15 @@ struct TableStore::State {
       Adoption& adoption) const;
   void put_in_place(std::unique_ptr<const TableRoot> next, Adoption& adoption);
   void remember(Adoption adoption);
+  void start_saver();
 };
+
+// Once what is on disk has been loaded, or will not be.
+void TableStore::State::start_saver() {
+  if (!files || saver) return;
+  saver = std::make_unique<TableSaver>(std::move(*files), options.on_saver_start);
+  files.reset();
+}
 
 void TableStore::State::accept_waiting() {
   for (unsigned i = 0; i < accepts_max; ++i) {
@@ -222,7 +237,8 @@ Result<std::unique_ptr<TableStore>> TableStore::open(TableStoreOptions options, 
   state->epoll = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!state->epoll) return fail_errno("epoll_create1");
   // The socket first: who has it may write the files.
-  auto listener = table_channel::listen_at(state->options.socket_path);
+  auto listener = table_channel::listen_at(
+      state->options.socket_path, others_may_connect(state->options.allowed_uid) ? 0666 : 0600);
   if (!listener) return std::unexpected(std::move(listener).error().in("tables socket"));
   state->listener = std::move(*listener);
   if (auto good = watch(state->epoll.get(), state->listener.get()); !good) {
@@ -260,6 +276,7 @@ TableStore::Loaded TableStore::load() {
     state_->remember(std::move(adoption));
     loaded.adopted = true;
   }
+  state_->start_saver();
   return loaded;
 }
 
@@ -268,10 +285,7 @@ int TableStore::fd() const noexcept {
 }
 
 void TableStore::on_readable() {
-  if (state_->files && !state_->saver) {
-    state_->saver = std::make_unique<TableSaver>(std::move(*state_->files));
-    state_->files.reset();
-  }
+  state_->start_saver();
   state_->accept_waiting();
   state_->receive_waiting();
 }

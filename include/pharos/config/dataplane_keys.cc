@@ -294,6 +294,14 @@ const Table* table_of<DataplaneConfig>() {
               "user of the control plane, which may hand over tables, beside root and the data "
               "plane's own",
               "pharos"),
+          key("user", &C::user, maybe(user()),
+              "unprivileged user to become once ports and sockets are open; default: the user that "
+              "started us, without capabilities",
+              "pharos"),
+          key("sandbox", &C::sandbox, boolean(),
+              "give up capabilities and all system calls that serving does not need; off where a "
+              "driver does not bear it",
+              "false"),
       },
       check_dataplane};
   return &table;

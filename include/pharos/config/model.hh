@@ -125,6 +125,8 @@ struct DataplaneConfig {
   std::uint16_t beacon_port = 5380;            // 0: none
   std::uint64_t beacon_ring_bytes = 1U << 20;  // per worker, a power of two
   std::optional<unsigned> allowed_uid;         // user of the control plane beside root and ours
+  std::optional<unsigned> user;                // to become once ports are open; default: none
+  bool sandbox = true;                         // give up rights and system calls after the start
 };
 
 // ---- control plane ----

@@ -4,6 +4,8 @@
 // response.
 #include "pharos/shared/control_protocol.hh"
 
+#include "pharos/base/directory.hh"
+
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -74,11 +76,6 @@ struct Connection {
                                             input.size() - length_bytes >= announced());
   }
 };
-
-Status prepare_directory(const std::string& directory) {
-  if (::mkdir(directory.c_str(), 0755) == 0 || errno == EEXIST) return {};
-  return fail_errno("mkdir", directory);
-}
 
 Result<UniqueFd> lock_daemon(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -313,7 +310,9 @@ Result<Server> Server::open(const std::string& directory, const std::string& dae
   state->allowed_uid = allowed_uid;
   state->read_path = socket_path(directory, daemon, Access::read);
   state->write_path = socket_path(directory, daemon, Access::write);
-  if (auto ready = prepare_directory(directory); !ready) return pass_up(ready.error());
+  const Account third{.uid = allowed_uid, .gid = ::getegid()};
+  if (auto ready = prepare_directory(directory, 0755, {&third, 1}); !ready)
+    return pass_up(ready.error());
   auto lock = lock_daemon(directory + "/" + daemon + ".lock");
   if (!lock) return pass_up(lock.error());
   state->lock = std::move(*lock);

@@ -160,7 +160,7 @@ Acknowledge make_acknowledge(Outcome outcome, Version of, Version in_use,
   return acknowledge;
 }
 
-Result<UniqueFd> listen_at(const std::string& path) {
+Result<UniqueFd> listen_at(const std::string& path, mode_t mode) {
   const auto address = address_of(path);
   if (!address) return std::unexpected(address.error());
   if (auto removed = remove_dead_socket(path, *address); !removed) {
@@ -169,7 +169,7 @@ Result<UniqueFd> listen_at(const std::string& path) {
   auto fd = make_socket(SOCK_NONBLOCK);
   if (!fd) return fd;
   // The mode of the socket before bind is that of its file: there is no moment in which others could connect.
-  if (::fchmod(fd->get(), 0600) != 0) return fail_errno("fchmod", path);
+  if (::fchmod(fd->get(), mode) != 0) return fail_errno("fchmod", path);
   if (::bind(fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     return fail_errno("bind", path);
   }

@@ -17,6 +17,8 @@
 #include "pharos/base/fd.hh"
 #include "pharos/shared/image.hh"
 
+#include <sys/types.h>
+
 #include <array>
 #include <cstdint>
 #include <span>
@@ -90,9 +92,9 @@ struct Received {
 
 [[nodiscard]] MessageHeader header_for(MessageType type) noexcept;
 
-// Listens at `path`, mode 0600, without blocking, replacing a dead socket file (never another kind of file, nor
+// Listens at `path` without blocking, with mode 0600, or what lets a third user in whom accept_peer() knows, replacing a dead socket file (never another kind of file, nor
 // one where somebody listens). Errors: unavailable, conflict, invalid (the path is too long for a socket).
-[[nodiscard]] Result<UniqueFd> listen_at(const std::string& path);
+[[nodiscard]] Result<UniqueFd> listen_at(const std::string& path, mode_t mode = 0600);
 // Accepts one connection and checks that the peer's user is root, ours, or `allowed_uid`. Neither the call nor
 // the connection blocks. Errors: exhausted (nobody waits), denied, unavailable.
 [[nodiscard]] Result<UniqueFd> accept_peer(int listener, unsigned allowed_uid);

@@ -48,6 +48,7 @@ TEST(LoaderTest, ReadsEveryKeyOfTheDataPlane) {
       "  eal_arguments: [--no-telemetry]\n  dns_port: 5353\n  udp_payload_max: 1400\n  nsid: fra\n "
       " ecs: false\n"
       "  beacon_port: 0\n  beacon_ring: 4MiB\n  allowed_uid: root\n"
+      "  user: root\n  sandbox: false\n"
       "  ports:\n"
       "    - {id: a, device: '0000:3b:00.0', addresses: [192.0.2.53, '2001:db8::53'], vlan: 100, "
       "queues: 4,\n"
@@ -78,6 +79,8 @@ TEST(LoaderTest, ReadsEveryKeyOfTheDataPlane) {
   EXPECT_EQ(dataplane.beacon_port, 0);
   EXPECT_EQ(dataplane.beacon_ring_bytes, 4U << 20);
   EXPECT_EQ(dataplane.allowed_uid, 0U);
+  EXPECT_EQ(dataplane.user, 0U);
+  EXPECT_FALSE(dataplane.sandbox);
   ASSERT_EQ(dataplane.ports.size(), 1U);
   const auto& port = dataplane.ports[0];
   EXPECT_EQ(port.device, "0000:3b:00.0");

@@ -138,6 +138,25 @@ TEST_F(StoreTest, ADatabaseOfAnotherProgramIsNotTouchedInPlace) {
   EXPECT_TRUE(std::filesystem::exists(file() + ".damaged-1700000000"));
 }
 
+TEST_F(StoreTest, ALinkInThePlaceOfAFileIsRefusedAndNotFollowed) {
+  const auto elsewhere = directory_ + "/elsewhere";
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    std::filesystem::create_symlink(elsewhere, file() + suffix);
+    const auto store = Store::open(directory_, {});
+    ASSERT_FALSE(store) << suffix;
+    EXPECT_EQ(store.error().code, ErrorCode::denied);
+    EXPECT_FALSE(std::filesystem::exists(elsewhere));
+    std::filesystem::remove(file() + suffix);
+  }
+}
+
+TEST_F(StoreTest, ADirectoryThatOthersMayWriteToIsRefused) {
+  std::filesystem::permissions(directory_, std::filesystem::perms::all);
+  const auto store = Store::open(directory_, {});
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::denied);
+}
+
 TEST_F(StoreTest, ADirectoryThatCannotBeIsAClearError) {
   std::ofstream(directory_ + "/file") << "x";
   const auto store = Store::open(directory_ + "/file/below", {});

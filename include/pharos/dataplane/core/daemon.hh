@@ -1,7 +1,8 @@
 // The data plane as a process: start-up in named stages, the control thread's loop, an orderly end.
 //
-//   directories -> EAL -> kernel sockets -> ports, exception interfaces -> workers made -> tables (socket, then the
-//   last good ones from disk) -> control sockets -> workers and lane launched -> ready      stop: the same way back
+//   directories -> EAL -> kernel sockets -> ports, exception interfaces -> rights given up -> workers made -> tables
+//   (socket, then the last good ones from disk) -> control sockets -> workers and lane launched -> sandbox -> ready
+//                                                                                              stop: the same way back
 //
 // The control thread is the main lcore. It waits in epoll for the tables socket, the control sockets, signals and a
 // one-second tick, and never touches a packet. Everything here belongs to it but `published` and the workers' shared
@@ -12,6 +13,7 @@
 #include "pharos/base/error.hh"
 #include "pharos/base/fd.hh"
 #include "pharos/config/model.hh"
+#include "pharos/dataplane/core/privileges.hh"
 #include "pharos/dataplane/core/service_manager.hh"
 #include "pharos/dataplane/core/worker.hh"
 #include "pharos/dataplane/io/eal.hh"
@@ -71,12 +73,15 @@ class Daemon {
   [[nodiscard]] Instant started_at() const noexcept { return started_at_; }
   [[nodiscard]] const io::Port& port_of(const ServedQueue& queue) const;
   [[nodiscard]] std::vector<std::string> alarms() const;
+  // Whether threads are confined; off by configuration, and in builds with sanitizers.
+  [[nodiscard]] bool sandboxed() const noexcept { return sandboxed_; }
 
  private:
   // Stages.
   [[nodiscard]] Status make_directories();
   [[nodiscard]] Status start_eal();
   [[nodiscard]] Status open_ports();
+  [[nodiscard]] Status give_up_rights();
   [[nodiscard]] Status make_workers();
   [[nodiscard]] Status open_lane();
   [[nodiscard]] Status listen_on(const config::SocketAddress& address, Bind bind,
@@ -95,6 +100,7 @@ class Daemon {
   void tick();
   void watch_links();
   void watch_workers();
+  void watch_sandbox();
   void report_status();
   void stop() noexcept;
   [[nodiscard]] Result<std::vector<Listener>> open_added(const config::DataplaneConfig& next) const;
@@ -106,7 +112,11 @@ class Daemon {
   Instant started_at_ = monotonic_now();
   ServiceManager service_manager_;
   UniqueFd lock_;
-  int signals_fd_ = -1;  // of signals::watch()
+  std::optional<Account> account_;  // to become
+  bool sandboxed_ = false;
+  std::vector<std::string> unconfined_;  // threads that keep their rights
+  std::uint64_t refused_calls_ = 0;      // that the log has told of
+  int signals_fd_ = -1;                  // of signals::watch()
   UniqueFd timer_, epoll_;
 
   // In the order in which they are made; destroyed the other way round.

@@ -27,6 +27,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -62,8 +63,8 @@ class Lane {
   // lives as long as the lane. Errors: unavailable.
   [[nodiscard]] Result<ExceptionInterface*> add(Tap tap, unsigned queue_count,
                                                 std::optional<std::uint16_t> vlan);
-  // Begins to serve, in a thread of its own. Errors: unavailable.
-  [[nodiscard]] Status start();
+  // Begins to serve, in a thread of its own, where `on_start` runs first. Errors: unavailable.
+  [[nodiscard]] Status start(std::function<void()> on_start = {});
   // Ends the thread and with it all connections. May be called twice.
   void stop() noexcept;
 

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -17,7 +18,8 @@ namespace pharos::dataplane {
 
 class TableSaver {
  public:
-  explicit TableSaver(TableFiles files,
+  // `on_start` runs first thing in the thread; may be empty.
+  explicit TableSaver(TableFiles files, std::function<void()> on_start = {},
                       std::chrono::milliseconds interval = std::chrono::milliseconds(100));
   // Writes what waits, once, and ends the thread.
   ~TableSaver();

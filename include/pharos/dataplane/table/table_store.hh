@@ -32,6 +32,7 @@ struct TableStoreOptions {
   std::string state_directory;  // <state>/tables; made if absent. Empty: nothing is kept or loaded
   unsigned allowed_uid = 0;     // may connect beside root and our own user
   std::vector<int> ring_fds;  // borrowed: one ring per worker, handed over with Hello (at most 64)
+  std::function<void()> on_saver_start = {};  // first thing in the saver's thread; may be empty
 };
 
 // Makes `next` (null at the end) what workers load, and returns when none can hold the former root

@@ -68,6 +68,33 @@ class TableFilesTest : public testing::Test {
   std::vector<std::string> notes_;
 };
 
+TEST_F(TableFilesTest, ReplaceLinksThatStandInTheirPlaceAndFollowNone) {
+  auto files = open();
+  save(files);
+  const auto all = names();
+  const auto precious = directory_.path() + "/precious";
+  std::ofstream(precious) << "precious";
+  for (const auto& name : all) {
+    for (const auto& path : {directory_.path() + "/tables/" + name,
+                             directory_.path() + "/tables/" + name + ".new"}) {
+      std::filesystem::remove(path);
+      std::filesystem::create_symlink(precious, path);
+    }
+  }
+  EXPECT_EQ(load(), nullptr) << "nothing is read through a link";
+  auto again = open();
+  save(again);
+  std::string text;
+  std::getline(std::ifstream(precious), text);
+  EXPECT_EQ(text, "precious");
+  for (const auto& name : all) {
+    EXPECT_TRUE(std::filesystem::is_regular_file(
+        std::filesystem::symlink_status(directory_.path() + "/tables/" + name)))
+        << name;
+  }
+  EXPECT_NE(load(), nullptr);
+}
+
 TEST_F(TableFilesTest, BringBackWhatWasSaved) {
   auto files = open();
   save(files);
