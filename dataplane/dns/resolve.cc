@@ -72,7 +72,7 @@ class Resolution {
     if (labels_known_ != all_labels) map_labels(name_.bytes.data(), labels_, labels_known_);
     labels_known_ = all_labels;
     const Encloser encloser = find_closest_encloser(catalog_, name_, labels_);
-    return below(*encloser.node, encloser.offset);
+    return below(*encloser.node, encloser);
   }
 
   // The name has a node.
@@ -90,11 +90,12 @@ class Resolution {
     return deny(node, dns::Rcode::noerror);
   }
 
-  // The name has none; `encloser` is its closest encloser.
-  [[nodiscard]] Next below(const catalog::Node& encloser, unsigned offset) noexcept {
+  // The name has none; `encloser` is its closest encloser, at `place`.
+  [[nodiscard]] Next below(const catalog::Node& encloser, const Encloser& place) noexcept {
     if (is_hidden(encloser)) return refer(*catalog_.node(encloser.covering));
     if (encloser.zone == catalog::no_zone) return leave();
-    if ((encloser.flags & catalog::node_flag::dname) != 0) return follow_dname(encloser, offset);
+    if ((encloser.flags & catalog::node_flag::dname) != 0)
+      return follow_dname(encloser, place.offset, place.label);
     if (encloser.wildcard_child == 0) return deny(encloser, dns::Rcode::nxdomain);
     counters_.count(Counter::answers_wildcard);
     count_as(AnswerClass::wildcard, encloser.zone);
@@ -166,7 +167,8 @@ class Resolution {
   }
 
   // RFC 6672, 2.2 and 3.1: the DNAME, and a CNAME made from it with its TTL.
-  [[nodiscard]] Next follow_dname(const catalog::Node& node, unsigned offset) noexcept {
+  [[nodiscard]] Next follow_dname(const catalog::Node& node, unsigned offset,
+                                  unsigned label) noexcept {
     const auto* slot = find_slot(node, static_cast<std::uint16_t>(dns::Type::dname));
     ASSERT(slot != nullptr && slot->kind == catalog::SlotKind::fixed);
     const Answer& answer = *catalog_.answer(slot->value);
@@ -189,7 +191,7 @@ class Resolution {
     if (request_.type == type_cname || request_.type == type_any) return Next::done;
     move_on(node, record_offset + 12, offset + record.data_bytes);
     // The labels in front of the target stay where they were.
-    while (labels_.offsets[labels_known_] != offset) ++labels_known_;
+    labels_known_ = label;
     return Next::follow;
   }
 

@@ -63,7 +63,7 @@ Encloser find_closest_encloser(const catalog::View& catalog, const dns::FoldedNa
   const unsigned label_count_max = catalog.summary().label_count_max;
   unsigned absent = labels.count > label_count_max ? labels.count - label_count_max - 1 : 0;
   if (absent == 0 && labels.count > 1 && labels.count <= parent_first_labels_max) {
-    if (const auto* parent = suffix_node(1)) return {parent, labels.offsets[1]};
+    if (const auto* parent = suffix_node(1)) return {parent, labels.offsets[1], 1};
     absent = 1;
   }
   // Zones begin near the root: of a long name, what lies this near is asked for first, and mostly ends the search there.
@@ -77,7 +77,7 @@ Encloser find_closest_encloser(const catalog::View& catalog, const dns::FoldedNa
       absent = middle;
     }
   }
-  return {node, labels.offsets[exists]};
+  return {node, labels.offsets[exists], exists};
 }
 
 }  // namespace pharos::dataplane

@@ -310,7 +310,7 @@ class RandomRequest {
     put16(out, random_.chance(3) ? 0x8000 : random_.chance(10) ? random_.below(65536) : 0);
     Octets options;
     while (random_.below(5) < 2) add_option(options, source);
-    for (unsigned more = random_.chance(100) ? 62 + random_.below(4) : 0; more > 0; --more) {
+    for (unsigned more = random_.chance(100) ? 30 + random_.below(4) : 0; more > 0; --more) {
       put16(options, 65001);
       put16(options, 0);
     }

@@ -91,7 +91,7 @@ bool ReferenceRequest::read_options(const Octets& options) {
   Cursor cursor{options};
   unsigned count = 0;
   while (cursor.at < options.size()) {
-    if (++count > 64) return false;  // as many as the packet path reads
+    if (++count > 32) return false;  // as many as the packet path reads
     const unsigned code = cursor.get16();
     const std::size_t length = cursor.get16();
     const Octets content = cursor.take(length);

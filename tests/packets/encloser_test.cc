@@ -1,4 +1,5 @@
-// The closest encloser of names of up to 127 labels, against looking at every suffix in turn.
+// Walks and closest enclosers of names of up to 127 labels, against one byte, and one suffix, at a time.
+#include "pharos/dataplane/dns/request.hh"
 #include "pharos/dataplane/match/name_lookup.hh"
 
 #include <gtest/gtest.h>
@@ -7,6 +8,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "octets.hh"
 #include "world.hh"
@@ -38,9 +40,9 @@ Encloser slow_encloser(const catalog::View& catalog, const dns::FoldedName& name
   for (unsigned i = 1; i < labels.count; ++i) {
     const unsigned offset = labels.offsets[i];
     if (const auto* node = catalog.find(name.bytes.data() + offset, name.length - offset))
-      return {node, offset};
+      return {node, offset, i};
   }
-  return {catalog.node(catalog.summary().root), labels.offsets[labels.count]};
+  return {catalog.node(catalog.summary().root), labels.offsets[labels.count], labels.count};
 }
 
 TEST(EncloserTest, AgreesWithLookingAtEverySuffix) {
@@ -67,6 +69,7 @@ TEST(EncloserTest, AgreesWithLookingAtEverySuffix) {
     const auto found = find_closest_encloser(catalog, name, labels);
     ASSERT_EQ(found.node, expected.node) << text;
     ASSERT_EQ(found.offset, expected.offset) << text;
+    ASSERT_EQ(found.label, expected.label) << text;
     depths.insert(found.node->label_count);
   }
   EXPECT_GT(depths.size(), 60U) << "the names do not reach all depths";
@@ -86,6 +89,41 @@ TEST(EncloserTest, MapsTheLabelsBehindThoseThatAreKnown) {
     EXPECT_TRUE(std::equal(whole.offsets.begin(), whole.offsets.begin() + 5, part.offsets.begin()))
         << known;
   }
+}
+
+// The same byte by byte.
+unsigned slow_name_bytes(const Octets& bytes, unsigned available, std::vector<unsigned>& offsets) {
+  for (unsigned at = 0; at < available && at < dns::name_bytes_max;) {
+    const auto octet = std::to_integer<unsigned>(bytes[at]);
+    if (octet > dns::label_bytes_max) return 0;
+    offsets.push_back(at);
+    at += 1 + octet;
+    if (octet == 0) return at;
+  }
+  return 0;
+}
+
+TEST(NameWalkTest, AgreesWithOneByteAtATime) {
+  std::mt19937 engine(6);
+  const auto random = [&] { return static_cast<unsigned>(engine()); };
+  unsigned whole = 0;
+  for (int i = 0; i < 50'000; ++i) {
+    Octets bytes(300);
+    const unsigned length_max = 1 + random() % (random() % 4 == 0 ? 70 : 10);
+    for (auto& byte : bytes) byte = static_cast<std::byte>(1 + random() % length_max);
+    // A root octet somewhere, more often than not where a label ends.
+    for (int zeros = 0; zeros < 6; ++zeros) bytes[random() % bytes.size()] = std::byte{0};
+    const unsigned available = random() % 290;
+    std::vector<unsigned> offsets;
+    const unsigned expected = slow_name_bytes(bytes, available, offsets);
+    LabelMap labels;
+    ASSERT_EQ(name_bytes_at(bytes.data(), available, labels), expected) << hex_text(bytes);
+    if (expected == 0) continue;
+    ++whole;
+    ASSERT_EQ(labels.count + 1, offsets.size());
+    ASSERT_TRUE(std::equal(offsets.begin(), offsets.end(), labels.offsets.begin()));
+  }
+  EXPECT_GT(whole, 2000U);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace pharos::dataplane {
 // Records of the additional section that are scanned for OPT: OPT itself, and room for TSIG and strays.
 inline constexpr unsigned additional_records_max = 4;
 // Options of an OPT record; with more it is malformed. Nobody needs a tenth of them, and each costs a step.
-inline constexpr unsigned edns_options_max = 64;
+inline constexpr unsigned edns_options_max = 32;
 
 inline constexpr unsigned client_cookie_bytes = 8;  // RFC 7873, 4
 inline constexpr unsigned server_cookie_bytes_min = 8;
@@ -80,7 +80,7 @@ enum class Parsed : std::uint8_t {
                                       EdnsOptions& options) noexcept;
 
 // Bytes of the uncompressed name at `name`, or 0 where none ends within `available` bytes and 255.
-// Maps its labels.
+// Maps its labels. Reads up to 7 bytes behind what is available: the slack of a query.
 [[nodiscard]] unsigned name_bytes_at(const std::byte* name, unsigned available,
                                      LabelMap& labels) noexcept;
 

@@ -62,6 +62,7 @@ void map_labels(const std::byte* name, LabelMap& labels, unsigned known = 0) noe
 struct Encloser {
   const catalog::Node* node;
   unsigned offset;  // in the name, where the encloser's begins
+  unsigned label;   // the same as an index of the label map
 };
 
 // The longest proper suffix of `name` that has a node (RFC 4592, 3.3.1). Existence is monotone and the root always has a
