@@ -12,6 +12,7 @@ void add_commands(control::Server& server, Daemon& daemon) {
   add_tuning_commands(server, daemon);
   add_explain_command(server, daemon);
   add_reload_commands(server, daemon);
+  add_policy_command(server, daemon);
 }
 
 std::string optional_text(const Json& arguments, const char* name) {

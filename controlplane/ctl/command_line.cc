@@ -57,6 +57,7 @@ class CommandLine {
     add_explain();
     add_changes();
     add_zones();
+    add_policies();
     add_local();
   }
 
@@ -374,6 +375,16 @@ class CommandLine {
       return to_controlplane(Access::write, "zone-reload", filter("zone", name_));
     });
     reload->add_option("zone", name_, "only this one");
+  }
+
+  void add_policies() {
+    auto* policy = add_group("policy", "name policies: list, test");
+    add(policy, "list", "policies in use, and the queries that each has decided",
+        [this] { return show("dataplane", Access::read, "policies"); });
+    auto* test =
+        add(policy, "test", "which policies take a name, and what would be answered",
+            [this] { return to_controlplane(Access::read, "policy-test", {{"name", name_}}); });
+    test->add_option("name", name_, "a query name")->required();
   }
 
   void add_local() {

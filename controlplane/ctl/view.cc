@@ -398,6 +398,37 @@ std::string commands_view(const json& commands, bool colours) {
       colours, "no commands");
 }
 
+// ---- name policies ----
+
+std::string policies_view(const json& policies, bool colours) {
+  return table(
+      policies, {">PRIORITY", "POLICY", "ACTION", "LOG", ">PATTERNS", ">HITS"},
+      [](const json& policy) {
+        return std::vector<Cell>{word(policy, "priority"), word(policy, "id"),
+                                 word(policy, "action"),   word(policy, "log"),
+                                 word(policy, "patterns"), word(policy, "hits")};
+      },
+      colours, "no policies");
+}
+
+std::string policy_test_view(const json& told, bool colours) {
+  Facts facts(colours);
+  facts.add("name", word(told, "name"));
+  facts.add("zone", word(told, "zone"));
+  facts.add("listed", word(told, "listed"));
+  facts.add("policy", word(told, "policy"));
+  facts.add("answer", word(told, "answer"));
+  return facts.take() + "\n" +
+         table(
+             at(told, "matches"), {">PRIORITY", "POLICY", "ACTION", "PATTERN", "NOTE"},
+             [](const json& match) {
+               return std::vector<Cell>{word(match, "priority"), word(match, "policy"),
+                                        word(match, "action"), word(match, "pattern"),
+                                        word(match, "note")};
+             },
+             colours, "no policy takes it");
+}
+
 // ---- explain and the answers to changes ----
 
 // Addresses, or the records of SRV, SVCB and HTTPS.
@@ -479,7 +510,7 @@ std::string log_level_view(const json& result, bool) {
 }
 
 using View = std::string (*)(const json&, bool);
-constexpr std::array<std::pair<std::string_view, View>, 20> views = {
+constexpr std::array<std::pair<std::string_view, View>, 22> views = {
     {{"status", status_view},
      {"stats", stats_view},
      {"sites", sites_view},
@@ -492,6 +523,8 @@ constexpr std::array<std::pair<std::string_view, View>, 20> views = {
      {"weights", weights_view},
      {"weight-set", weights_view},
      {"explain", explain_view},
+     {"policies", policies_view},
+     {"policy-test", policy_test_view},
      {"generations", generations_view},
      {"ports", ports_view},
      {"zones", zones_view},

@@ -1,6 +1,7 @@
 #include "pharos/controlplane/engine/daemon.hh"
 
 #include "pharos/controlplane/control/commands.hh"
+#include "pharos/wire/name_text.hh"
 
 #include <pthread.h>
 #include <signal.h>
@@ -40,6 +41,16 @@ std::string joined(const std::vector<std::string>& parts) {
   std::string text;
   for (const auto& part : parts) text += (text.empty() ? "" : ", ") + part;
   return text;
+}
+
+// A query that a name policy wants logged.
+void log_sample(const PolicySample& sample) {
+  IpAddress client;
+  std::ranges::copy(sample.head.client, client.bytes.begin());
+  spdlog::info("policy '{}' ({}): {} {} from {}/{}", sample.head.policy.data(),
+               catalog::name_of(sample.head.action),
+               dns::name_text(ConstBytes(sample.name).first(sample.head.name_bytes)),
+               dns::type_text(sample.head.type), client.text(), sample.head.client_prefix_bits);
 }
 
 }  // namespace
@@ -236,6 +247,7 @@ void Daemon::keep() {
     const auto now_accepted = ingest_->counters().of(BeaconVerdict::accepted);
     if (std::exchange(accepted, now_accepted) != now_accepted)
       store_->save_freshness(ingest_->freshness());
+    for (const auto& sample : ingest_->take_samples()) log_sample(sample);
     if (!watched) continue;
     loop_->ask([](EngineSide&) {});  // it answers, so it lives
     ::sd_notify(0, "WATCHDOG=1");

@@ -74,6 +74,13 @@ std::string text_of_fixed(const config::Config& c) {
   return text;
 }
 
+std::string text_of(const config::NamePolicyConfig& p) {
+  std::string text = fmt::format("{} {} {} {} {} |", p.priority, static_cast<int>(p.action),
+                                 p.service, p.rate_class, p.log);
+  for (const auto& pattern : p.patterns) text += (pattern.regex ? "/" : " ") + pattern.text;
+  return text;
+}
+
 template <typename Things>
 Described describe(const Things& things) {
   Described described;
@@ -130,6 +137,12 @@ std::vector<std::string> differences(const Tables& former, const Tables& next) {
   compare("site", describe(a.sites), describe(b.sites), changed);
   compare("locale", describe(a.locales), describe(b.locales), changed);
   compare("service", describe(a.services), describe(b.services), changed);
+  compare("policy", describe(a.policies), describe(b.policies), changed);
+  if (!std::ranges::equal(a.policies, b.policies, {}, &config::NamePolicyConfig::id,
+                          &config::NamePolicyConfig::id) &&
+      a.policies.size() == b.policies.size()) {
+    changed.emplace_back("order of the policies changed");
+  }
   if (text_of(a.controlplane) != text_of(b.controlplane))
     changed.emplace_back("control plane settings changed");
   if (text_of_fixed(a) != text_of_fixed(b)) {

@@ -57,15 +57,19 @@ Result<ZoneState> zone_of(const config::ZoneConfig& zone, const ZoneReuse& reuse
   return state;
 }
 
-Status add_catalog(Tables& tables, const CatalogKeys& keys, Version version) {
+Status add_catalog(Tables& tables, const CatalogKeys& keys, Version version, const Tables* former) {
   std::vector<const ZoneData*> zones;
   for (const auto& [id, state] : tables.zones) zones.push_back(&state.zone->data);
   const auto pools = pools_of(*tables.world->config);
   const auto bindings = bindings_of(*tables.world->config, pools);
+  auto policies = NamePolicies::make(*tables.world->config, bindings,
+                                     former != nullptr ? former->policies.get() : nullptr);
+  if (!policies) return std::unexpected(std::move(policies).error());
+  tables.policies = std::move(*policies);
   const auto made = made_rrsets_of(*tables.world->config);
   if (!made) return std::unexpected(made.error());
   auto image = build_catalog(zones, bindings, static_cast<std::uint32_t>(pools.size()),
-                             pools_digest(pools), keys, version, *made);
+                             pools_digest(pools), keys, version, *made, tables.policies.get());
   if (!image) return std::unexpected(std::move(image).error());
   auto sealed = SealedImage::seal(ImageKind::catalog, *image);
   if (!sealed) return std::unexpected(std::move(sealed).error());
@@ -150,7 +154,7 @@ Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config:
   auto world = make_world(std::move(config), locales->names);
   if (!world) return std::unexpected(std::move(world).error());
   tables->world = std::move(*world);
-  if (auto added = add_catalog(*tables, keys, version); !added)
+  if (auto added = add_catalog(*tables, keys, version, reuse.former); !added)
     return std::unexpected(added.error());
   if (auto added = add_locales(*tables, *locales, version); !added)
     return std::unexpected(added.error());

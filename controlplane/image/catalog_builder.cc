@@ -8,6 +8,7 @@
 #include "pharos/controlplane/image/catalog_answers.hh"
 #include "pharos/controlplane/image/catalog_records.hh"
 #include "pharos/controlplane/image/catalog_zones.hh"
+#include "pharos/controlplane/policy/name_policies.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <algorithm>
@@ -39,8 +40,8 @@ namespace node_flag = catalog::node_flag;
 
 class Builder {
  public:
-  Builder(std::uint32_t pool_count, const CatalogKeys& keys)
-      : pool_count_(pool_count), keys_(keys), records_(keys.names) {}
+  Builder(std::uint32_t pool_count, const CatalogKeys& keys, const NamePolicies* policies)
+      : pool_count_(pool_count), keys_(keys), policies_(policies), records_(keys.names) {}
 
   Result<ImageBuffer> build(std::span<const ZoneData* const> zones,
                             std::span<const PoolBinding> bindings, std::span<const MadeRrset> made,
@@ -219,7 +220,9 @@ class Builder {
     return ref;
   }
 
-  Result<Ref> put(const Node& node, ConstBytes name, std::span<RrsetSlot> slots) {
+  Result<Ref> put(Node node, ConstBytes name, std::span<RrsetSlot> slots) {
+    if (policies_ != nullptr)
+      node.verdict = policies_->verdict_of(name, (node.flags & node_flag::outside) == 0);
     const Ref ref = records_.add(node, name, slots, batch_);
     if (ref == 0)
       return fail(ErrorCode::exhausted, "the catalog is larger than 64 GiB", {},
@@ -364,21 +367,37 @@ class Builder {
       return SectionContent{std::to_underlying(id), static_cast<std::uint32_t>(element_bytes),
                             bytes};
     };
-    const std::array<SectionContent, 6> sections{
+    std::vector<std::byte> policy_text;
+    const auto policy_names = make_policy_names(policy_text);
+    if (!policy_names) return std::unexpected(policy_names.error());
+    const auto rules =
+        policies_ != nullptr ? policies_->rules() : std::span<const catalog::PolicyRule>();
+    const std::array<SectionContent, 8> sections{
         content(catalog::Section::summary, sizeof summary, object_bytes(summary)),
         content(catalog::Section::buckets, sizeof(catalog::Bucket),
                 std::as_bytes(std::span(buckets))),
         content(catalog::Section::records, 1, records_.bytes()),
         content(catalog::Section::zones, sizeof(catalog::Zone),
                 std::as_bytes(std::span(zone_entries_))),
-        content(catalog::Section::policy_rules, 1, {}),
-        content(catalog::Section::policy_database, 1, {}),
+        content(catalog::Section::policy_rules, sizeof(catalog::PolicyRule), std::as_bytes(rules)),
+        content(catalog::Section::policy_names, sizeof(catalog::PolicyName),
+                std::as_bytes(std::span(*policy_names))),
+        content(catalog::Section::policy_text, 1, policy_text),
+        content(catalog::Section::policy_database, 1,
+                policies_ != nullptr ? policies_->database() : ConstBytes()),
     };
     return assemble_image(ImageKind::catalog, version, pools_id, sections);
   }
 
+  [[nodiscard]] Result<std::vector<catalog::PolicyName>> make_policy_names(
+      std::vector<std::byte>& text) const {
+    if (policies_ == nullptr) return std::vector<catalog::PolicyName>();
+    return catalog::make_policy_names(policies_->plain(), keys_.names, text);
+  }
+
   std::uint32_t pool_count_;
   CatalogKeys keys_;
+  const NamePolicies* policies_;  // may be null
   CatalogZones zones_;
   CatalogAnswers answers_{zones_};
   CatalogRecords records_;
@@ -392,9 +411,9 @@ class Builder {
 
 Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
                                   std::span<const PoolBinding> bindings, std::uint32_t pool_count,
-                                  std::uint64_t pools_id, const CatalogKeys& keys,
-                                  Version version, std::span<const MadeRrset> made) {
-  return Builder(pool_count, keys).build(zones, bindings, made, pools_id, version);
+                                  std::uint64_t pools_id, const CatalogKeys& keys, Version version,
+                                  std::span<const MadeRrset> made, const NamePolicies* policies) {
+  return Builder(pool_count, keys, policies).build(zones, bindings, made, pools_id, version);
 }
 
 }  // namespace pharos::controlplane

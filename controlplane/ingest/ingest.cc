@@ -5,6 +5,7 @@
 #include "pharos/controlplane/ingest/beacon_queue.hh"
 #include "pharos/controlplane/ingest/udp_receiver.hh"
 #include "pharos/shared/spsc_ring.hh"
+#include "pharos/wire/name_text.hh"
 
 #include <immintrin.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 namespace pharos::controlplane {
 
@@ -82,6 +84,7 @@ struct Ingest::State {
   std::vector<AcceptedBeacon> deferred_leaving;  // at most one a site; go before anything newer
   std::size_t first_source = 0;                  // rotates
   bool pushed = false;                           // in this turn
+  std::vector<PolicySample> samples;             // until somebody takes them
 
   // shared, lock free
   BeaconQueue queue;
@@ -107,6 +110,7 @@ struct Ingest::State {
   std::size_t read_ring(Ring& ring, Now now);
   std::size_t read_socket(UdpReceiver& socket, Now now);
   void admit(ConstBytes datagram, Instant received, WallTime wall);
+  [[nodiscard]] bool take_sample(ConstBytes record);
   void defer_leaving();
   bool flush_deferred();
   void wake_engine();
@@ -181,11 +185,37 @@ bool Ingest::State::flush_deferred() {
   return true;
 }
 
+// False: the record is none that our data plane makes.
+bool Ingest::State::take_sample(ConstBytes record) {
+  if (record.size() < sizeof(PolicySampleHead)) return false;
+  PolicySample sample{};
+  sample.head = load<PolicySampleHead>(record.data());
+  const auto name = record.subspan(sizeof sample.head);
+  const auto& id = sample.head.policy;
+  const bool id_is_text = id.back() == '\0' && id.front() != '\0' &&
+                          std::all_of(id.begin(), std::ranges::find(id, '\0'),
+                                      [](char c) { return c > ' ' && c < 0x7f; });
+  if (!id_is_text || name.size() != sample.head.name_bytes || !dns::name_is_sound(name) ||
+      std::to_underlying(sample.head.action) >= catalog::policy_action_count ||
+      sample.head.client_prefix_bits > 128) {
+    return false;
+  }
+  counters.count(IngestCounter::samples);
+  if (samples.size() >= samples_max) {
+    counters.count(IngestCounter::samples_dropped);
+    return true;
+  }
+  std::ranges::copy(name, sample.name.begin());
+  samples.push_back(sample);
+  return true;
+}
+
 std::size_t Ingest::State::read_ring(Ring& ring, Now now) {
   std::size_t count = 0;
   for (; count < ring_batch_datagrams; ++count) {
     const auto record = ring.consumer.pop();
     if (!record) break;
+    if (record->kind == RingRecordKind::query_sample && take_sample(record->bytes)) continue;
     if (record->kind != RingRecordKind::beacon || record->bytes.size() < sizeof(BeaconArrival)) {
       counters.count(IngestCounter::ring_foreign);
       continue;
@@ -383,6 +413,12 @@ std::vector<SiteFreshness> Ingest::freshness() {
   std::vector<SiteFreshness> all;
   state_->call([&] { all = state_->gate.freshness(); });
   return all;
+}
+
+std::vector<PolicySample> Ingest::take_samples() {
+  std::vector<PolicySample> taken;
+  state_->call([&] { taken.swap(state_->samples); });
+  return taken;
 }
 
 void Ingest::import_freshness(std::vector<SiteFreshness> stored) {

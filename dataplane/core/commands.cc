@@ -209,6 +209,22 @@ void add(CoreCounters& total, const CoreCounters& counters) {
   return list;
 }
 
+[[nodiscard]] json policies(const Daemon& daemon) {
+  json list = json::array();
+  const auto* root = daemon.store()->root();
+  if (root == nullptr) return list;
+  const auto rules = root->catalog.policies().rules();
+  for (std::uint32_t i = 0; i < rules.size(); ++i) {
+    list.push_back({{"id", rules[i].name()},
+                    {"priority", rules[i].priority},
+                    {"action", catalog::name_of(rules[i].action)},
+                    {"log", (rules[i].flags & catalog::policy_flag::log) != 0},
+                    {"patterns", rules[i].pattern_count},
+                    {"hits", daemon.store()->policy_hits(i)}});
+  }
+  return list;
+}
+
 [[nodiscard]] Result<json> log_level(Daemon& daemon, const json& arguments) {
   const auto level = arguments.find("level");
   if (level == arguments.end() || !level->is_string()) {
@@ -239,6 +255,7 @@ void add_commands(control::Server& server, Daemon& daemon) {
   look("stats", "counters in total, of each core and of each port", stats);
   look("ports", "the ports with their devices, offloads, links and statistics", ports);
   look("generations", "the last 64 table versions that came, and what became of them", generations);
+  look("policies", "name policies in order, and the queries that each has decided", policies);
   server.add({"version", Access::read, "version of the program",
               [](const json&) -> Result<json> { return json{{"version", PHAROS_VERSION}}; }});
   server.add({"log-level", Access::write, "how much is logged: trace, debug, info, warning, error",

@@ -161,10 +161,11 @@ Status Daemon::make_directories() {
   return {};
 }
 
-// Secrets that are not configured are ours, made at the start.
+// Secrets that are not configured are ours, made at the start. The seat is the kernel lane's; workers take their own.
 ServeOptions Daemon::options_of(const config::Config& config) const {
   auto options = serve_options(config);
   options.rate_limit.key = limit_key_;
+  options.seat = static_cast<unsigned>(plan_.worker_cores.size());
   if (options.cookie_secrets.empty()) options.cookie_secrets.push_back(cookie_secret_);
   return options;
 }
@@ -260,11 +261,9 @@ Status Daemon::make_workers() {
     settings[index].index = index;
     settings[index].core = plan_.worker_cores[index];
     settings[index].cycles_per_us = cycles_per_us;
-    if (config_.dataplane.beacon_port != 0) {
-      auto ring = RingProducer::create(config_.dataplane.beacon_ring_bytes, "pharos-beacons");
-      if (!ring) return std::unexpected(std::move(ring.error()).in("beacon ring"));
-      settings[index].beacons.emplace(std::move(*ring));
-    }
+    auto ring = RingProducer::create(config_.dataplane.beacon_ring_bytes, "pharos-beacons");
+    if (!ring) return std::unexpected(std::move(ring.error()).in("beacon ring"));
+    settings[index].beacons.emplace(std::move(*ring));
     workers_.push_back(std::make_unique<Worker>(std::move(settings[index]), published_, options));
   }
   pulses_.resize(workers_.size());
@@ -323,6 +322,7 @@ Status Daemon::open_tables() {
   options.state_directory = config_.state_directory + "/tables";
   options.allowed_uid = config_.dataplane.allowed_uid.value_or(0);
   if (sandboxed_) options.on_saver_start = [] { confine_this_thread(ThreadKind::saver); };
+  options.seat_count = static_cast<unsigned>(workers_.size()) + 1;  // and the kernel lane
   for (const auto& worker : workers_) {
     if (worker->beacon_ring_fd() >= 0) options.ring_fds.push_back(worker->beacon_ring_fd());
   }

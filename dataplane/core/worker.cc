@@ -49,6 +49,12 @@ void add(std::atomic<std::uint64_t>& total, std::uint64_t cycles) noexcept {
   total.store(total.load(std::memory_order_relaxed) + cycles, std::memory_order_relaxed);
 }
 
+// Workers have the first seats of the process.
+[[nodiscard]] ServeOptions in_seat(ServeOptions options, unsigned seat) {
+  options.seat = seat;
+  return options;
+}
+
 }  // namespace
 
 void publish_root(Published& published, const TableRoot* next) noexcept {
@@ -62,7 +68,7 @@ Worker::Worker(WorkerSettings settings, const Published& published, const ServeO
       ns_per_cycle_(1000.0 / settings_.cycles_per_us),
       may_sleep_(all_adaptive(settings_.queues)),
       doorbells_(doorbells_of(settings_.queues)),
-      serve_state_(new ServeState(options)),
+      serve_state_(new ServeState(in_seat(options, settings_.index))),
       idle_(limits_for(settings_.cycles_per_us, !doorbells_.empty())) {}
 
 Worker::~Worker() {
@@ -70,7 +76,7 @@ Worker::~Worker() {
 }
 
 std::unique_ptr<ServeState> Worker::exchange_options(const ServeOptions& options) {
-  auto next = std::make_unique<ServeState>(options);
+  auto next = std::make_unique<ServeState>(in_seat(options, settings_.index));
   return std::unique_ptr<ServeState>(serve_state_.exchange(next.release()));
 }
 
@@ -118,6 +124,7 @@ unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexce
   if (frames_.query_count != 0) {
     if (const TableRoot* root = published_.root.load(); root != nullptr) [[likely]] {
       serve_burst(state, *root, frames_.queries(), counters_);
+      if (const auto samples = state.take_samples(); !samples.empty()) forward_samples(samples);
     } else {
       for (auto& query : frames_.queries()) {
         query.verdict = Verdict::drop_no_tables;
@@ -182,6 +189,15 @@ bool Worker::kernel_frames_wait() noexcept {
   return std::ranges::any_of(settings_.queues, [](const auto& queue) {
     return queue.exceptions != nullptr && queue.exceptions->has_kernel_frames();
   });
+}
+
+// What does not fit the ring is not logged.
+void Worker::forward_samples(std::span<const PolicySample> samples) noexcept {
+  if (!settings_.beacons) return;
+  for (const auto& sample : samples) {
+    settings_.beacons->push(RingRecordKind::query_sample, object_bytes(sample.head),
+                            ConstBytes(sample.name).first(sample.head.name_bytes));
+  }
 }
 
 void Worker::account(unsigned received) noexcept {

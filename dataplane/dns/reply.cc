@@ -237,6 +237,13 @@ void reply_error(const ServeState::Impl& state, Query& query, const Request& req
 }
 
 // An error that has no question is no longer than its request, and has nothing that could be cut.
+void reply_truncated(const ServeState::Impl& state, Query& query, const Request& request,
+                     const EdnsOptions& options, CoreCounters& counters) noexcept {
+  ReplyBuilder reply(state, query, request, options);
+  reply.truncate();
+  reply.finish(dns::Rcode::noerror, false, counters);
+}
+
 void cut_reply(const ServeState::Impl& state, Query& query, const Request& request,
                const EdnsOptions& options, dns::Rcode rcode) noexcept {
   if (request.question_end == dns::header_bytes) return;

@@ -57,6 +57,19 @@ class Resolution {
     reply_.finish(rcode_, authoritative_, counters_);
   }
 
+  // What a policy says in place of the zones. `node` is null where the name has none.
+  void run_policy(const catalog::Node* node, const catalog::PolicyRule& rule) noexcept {
+    if (node == nullptr) node = find_closest_encloser(catalog_, name_, labels_).node;
+    if (rule.action == catalog::PolicyAction::route) {
+      answer_route(*node, rule);
+    } else {
+      const bool exists = rule.action == catalog::PolicyAction::nodata;
+      static_cast<void>(deny(*node, exists ? dns::Rcode::noerror : dns::Rcode::nxdomain));
+      reply_.explain(extended_error::blocked);
+    }
+    reply_.finish(rcode_, authoritative_, counters_);
+  }
+
  private:
   enum class Next { done, follow };
 
@@ -126,8 +139,25 @@ class Resolution {
     return Next::done;
   }
 
+  // ANY takes the first type, as it does elsewhere. Types that are not routed have no data.
+  void answer_route(const catalog::Node& node, const catalog::PolicyRule& rule) noexcept {
+    authoritative_ = true;
+    for (const catalog::PolicyRoute& route : rule.route()) {
+      if (route.type != request_.type && request_.type != type_any) continue;
+      static_cast<void>(answer_pool(node, route.pool));
+      return;
+    }
+    static_cast<void>(deny(node, dns::Rcode::noerror));
+  }
+
   // NODATA or NXDOMAIN, with the SOA of the zone of `node` (RFC 2308, 2), which is a suffix of the name.
   [[nodiscard]] Next deny(const catalog::Node& node, dns::Rcode rcode) noexcept {
+    if (node.zone ==
+        catalog::no_zone) {  // a policy's word on a name of nobody's: no SOA, not to be cached
+      rcode_ = rcode;
+      count_as(AnswerClass::error, 0);
+      return Next::done;
+    }
     const catalog::Zone& zone = catalog_.zones()[node.zone];
     const unsigned apex_bytes = catalog_.node(zone.apex)->name_bytes;
     authoritative_ = true;
@@ -275,6 +305,12 @@ void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query,
              const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
              CoreCounters& counters) noexcept {
   Resolution(state, root, query, work, options, name, labels, counters).run(work.node, work.absent);
+}
+
+void resolve_policy(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
+                    const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
+                    const catalog::PolicyRule& rule, CoreCounters& counters) noexcept {
+  Resolution(state, root, query, work, options, name, labels, counters).run_policy(work.node, rule);
 }
 
 void answer_chaos(const ServeState::Impl& state, Query& query, const Request& request,

@@ -14,6 +14,7 @@
 #include "pharos/dataplane/dns/deny.hh"
 #include "pharos/dataplane/dns/limit.hh"
 #include "pharos/dataplane/dns/plain_reply.hh"
+#include "pharos/dataplane/dns/policy.hh"
 #include "pharos/dataplane/dns/reply.hh"
 #include "pharos/dataplane/dns/resolve.hh"
 #include "pharos/dataplane/dns/serve_state.hh"
@@ -23,6 +24,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace pharos::dataplane {
 
@@ -227,8 +229,26 @@ void match_stage(Burst& burst) noexcept {
   }
 }
 
-void node_stage(Burst& burst) noexcept {
+// The node is the name's: what it has of the type.
+[[gnu::always_inline]] inline void take_slot(Burst& burst, std::uint8_t i) noexcept {
   const catalog::View& catalog = burst.root.catalog;
+  Work& work = burst.state.work[i];
+  const auto* slot = find_slot(*work.node, work.request.type);
+  if (slot == nullptr) {
+    deny_type(burst, i);
+  } else if (slot->kind == catalog::SlotKind::fixed) {
+    work.answer = catalog.answer(slot->value);
+    __builtin_prefetch(work.answer);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(work.answer) + 64);
+    burst.reply[burst.reply_count++] = i;
+  } else {
+    work.pool = slot->value;
+    burst.root.locales.prefetch(client_of(burst.queries[i], work.request, burst.state.options[i]));
+    burst.pool[burst.pool_count++] = i;
+  }
+}
+
+void node_stage(Burst& burst) noexcept {
   for (unsigned n = 0; n < burst.node_count; ++n) {
     const std::uint8_t i = burst.node[n];
     Work& work = burst.state.work[i];
@@ -236,23 +256,49 @@ void node_stage(Burst& burst) noexcept {
     if (!is_name_of(*work.node, name.bytes.data(), name.length)) {  // another name with this tag
       work.node = nullptr;
       burst.resolve[burst.resolve_count++] = i;
-      continue;
-    }
-    const auto* slot = find_slot(*work.node, work.request.type);
-    if (slot == nullptr) {
-      deny_type(burst, i);
-    } else if (slot->kind == catalog::SlotKind::fixed) {
-      work.answer = catalog.answer(slot->value);
-      __builtin_prefetch(work.answer);
-      __builtin_prefetch(reinterpret_cast<const std::byte*>(work.answer) + 64);
-      burst.reply[burst.reply_count++] = i;
+    } else if (work.node->verdict != 0) [[unlikely]] {
+      burst.policed[burst.policed_count++] = i;
     } else {
-      work.pool = slot->value;
-      burst.root.locales.prefetch(
-          client_of(burst.queries[i], work.request, burst.state.options[i]));
-      burst.pool[burst.pool_count++] = i;
+      take_slot(burst, i);
     }
   }
+}
+
+// ---- policies ----
+
+// Policies match the text of names: what parse_plain took for a name must be one. That found in the table is.
+void whole_stage(Burst& burst) noexcept {
+  unsigned kept = 0;
+  for (unsigned n = 0; n < burst.resolve_count; ++n) {
+    const std::uint8_t i = burst.resolve[n];
+    Work& work = burst.state.work[i];
+    if (work.node == nullptr) {
+      if (!is_whole(burst, i) && !parse_carefully(burst, i)) continue;
+      work.careful = true;
+    }
+    burst.resolve[kept++] = i;
+  }
+  burst.resolve_count = kept;
+  kept = 0;
+  for (unsigned n = 0; n < burst.miss_count; ++n) {
+    const std::uint8_t i = burst.miss[n];
+    Work& work = burst.state.work[i];
+    if (is_whole(burst, i)) {
+      work.careful = true;
+      burst.miss[kept++] = i;
+    } else if (parse_carefully(burst, i)) {  // another name than the one that was looked for
+      work.absent = false;
+      burst.resolve[burst.resolve_count++] = i;
+    }
+  }
+  burst.miss_count = kept;
+}
+
+// Known names that policies let through go on where node_stage left them.
+[[gnu::noinline]] void policy_stages(Burst& burst) noexcept {
+  if (burst.miss_count + burst.resolve_count != 0) whole_stage(burst);
+  policy_stage(burst);
+  for (unsigned n = 0; n < burst.policed_count; ++n) take_slot(burst, burst.policed[n]);
 }
 
 // ---- steer ----
@@ -374,6 +420,7 @@ ServeState::ServeState(const ServeOptions& options)
   state.cookie_secrets = options.cookie_secrets;
   if (state.cookie_secrets.empty()) state.cookie_secrets.emplace_back();
   state.tcp_keepalive_ds = options.tcp_keepalive_ds;
+  state.seat = options.seat;
   state.nsid = options.nsid.substr(0, nsid_bytes_max);
   state.version_text = options.version_text.substr(0, server_text_bytes_max);
   state.server_id = options.server_id.substr(0, server_text_bytes_max);
@@ -388,6 +435,11 @@ void ServeState::set_time(std::uint32_t wall_s, Instant now) noexcept {
   impl_->now = now;
 }
 
+std::span<const PolicySample> ServeState::take_samples() noexcept {
+  PolicySamples& samples = impl_->samples;
+  return {samples.records.data(), std::exchange(samples.count, 0U)};
+}
+
 void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> queries,
                  CoreCounters& counters) noexcept {
   REQUIRE(queries.size() <= burst_queries_max);
@@ -395,6 +447,7 @@ void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> quer
   parse_stage(burst);
   match_stage(burst);
   node_stage(burst);
+  if (root.policies != nullptr) policy_stages(burst);
   if (burst.pool_count != 0) {
     locate_stage(burst);
     cell_stage(burst);

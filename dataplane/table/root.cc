@@ -49,6 +49,23 @@ Status take_delta(const SharedImage& image, TableRoot& root) {
   return {};
 }
 
+// The former set, and with it its counts, where nothing about the policies changed.
+Status take_policies(TableRoot& root, unsigned seat_count) {
+  const auto& policies = root.catalog.policies();
+  if (policies.empty()) {
+    root.policies.reset();
+    return {};
+  }
+  if (root.policies && root.policies->content_id() == policies.content_id() &&
+      root.policies->seat_count() >= seat_count) {
+    return {};
+  }
+  auto set = PolicySet::make(policies, seat_count);
+  if (!set) return std::unexpected(std::move(set).error());
+  root.policies = std::move(*set);
+  return {};
+}
+
 Status check_fit(const TableRoot& root) {
   if (!root.catalog_bytes || !root.locale_bytes || root.ranking_bytes.empty()) {
     return refuse("the first tables need a catalog, a locale map and a ranking base");
@@ -82,7 +99,7 @@ Status check_fit(const TableRoot& root) {
 }  // namespace
 
 Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current, Version version,
-                                                   const NewImages& images) {
+                                                   const NewImages& images, unsigned seat_count) {
   const Version in_use = current != nullptr ? current->version : Version{};
   if (version <= in_use) {
     return fail(ErrorCode::conflict,
@@ -98,6 +115,7 @@ Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current, Ver
   if (good) good = take_base(images.ranking_base, *root);
   if (good) good = take_delta(images.ranking_delta, *root);
   if (good) good = check_fit(*root);
+  if (good && images.catalog) good = take_policies(*root, seat_count);
   if (!good) return std::unexpected(std::move(good).error());
   return root;
 }

@@ -129,13 +129,14 @@ bool Manifest::same_base(const Manifest& other) const noexcept {
          !other.ranking.empty() && ranking.front() == other.ranking.front();
 }
 
-Result<TableFiles> TableFiles::open(std::string directory) {
+Result<TableFiles> TableFiles::open(std::string directory, unsigned seat_count) {
   std::error_code failure;
   std::filesystem::create_directories(directory, failure);
   if (failure) return fail(ErrorCode::unavailable, failure.message(), directory);
   if (::access(directory.c_str(), R_OK | W_OK | X_OK) != 0) return fail_errno("access", directory);
   TableFiles files;
   files.directory_ = std::move(directory);
+  files.seat_count_ = seat_count;
   if (auto newest = files.read_manifest(manifest_name)) files.newest_ = std::move(*newest);
   return files;
 }
@@ -198,7 +199,8 @@ std::unique_ptr<const TableRoot> TableFiles::load_set(const Manifest& manifest,
   if (!locale_map) return give_up(locale_map.error());
   auto base = load_image(manifest.ranking.front());
   if (!base) return give_up(base.error());
-  auto first = make_root(nullptr, manifest.version, {*catalog, *locale_map, *base, nullptr});
+  auto first =
+      make_root(nullptr, manifest.version, {*catalog, *locale_map, *base, nullptr}, seat_count_);
   if (!first) return give_up(std::move(first).error().in(directory_));
   sound_.insert({manifest.catalog, manifest.locale_map, manifest.ranking.front()});
 

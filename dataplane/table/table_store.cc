@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -90,6 +91,7 @@ struct TableStore::State {
   std::deque<Adoption> history;     // newest first
   std::optional<TableFiles> files;  // until the saver has them
   std::unique_ptr<TableSaver> saver;
+  std::map<std::string, std::uint64_t> former_hits;  // of policies, by id, from sets that are gone
 
   [[nodiscard]] Version in_use() const { return root ? root->version : Version{}; }
   void accept_waiting();
@@ -103,6 +105,7 @@ struct TableStore::State {
   void put_in_place(std::unique_ptr<const TableRoot> next, Adoption& adoption);
   void remember(Adoption adoption);
   void start_saver();
+  void keep_hits(const TableRoot& former, const TableRoot& next);
 };
 
 // Once what is on disk has been loaded, or will not be.
@@ -197,8 +200,9 @@ Result<std::unique_ptr<const TableRoot>> TableStore::State::prove(
     return fail(ErrorCode::conflict, "not newer than the tables in use");
   }
   auto images = map_images(publish, fds, adoption.image_bytes);
-  auto next = images ? make_root(root.get(), publish.version, std::move(*images))
-                     : std::unexpected(std::move(images).error());
+  auto next = images
+                  ? make_root(root.get(), publish.version, std::move(*images), options.seat_count)
+                  : std::unexpected(std::move(images).error());
   if (!next) adoption.outcome = outcome_of(next.error());
   return next;
 }
@@ -207,6 +211,7 @@ void TableStore::State::put_in_place(std::unique_ptr<const TableRoot> next, Adop
   const Instant started = monotonic_now();
   swap(next.get());
   adoption.swapping_us = micros_since(started);
+  if (root) keep_hits(*root, *next);
   root = std::move(next);  // frees the former one: swap has waited for its last reader
   if (saver && adoption.origin == Adoption::Origin::published) saver->submit(set_of(*root));
 }
@@ -222,6 +227,23 @@ void TableStore::State::remember(Adoption adoption) {
   }
   history.push_front(std::move(adoption));
   if (history.size() > adoptions_kept) history.pop_back();
+}
+
+// No worker counts in the former set any more. Policies that are gone are forgotten.
+void TableStore::State::keep_hits(const TableRoot& former, const TableRoot& next) {
+  if (former.policies == next.policies) return;
+  std::map<std::string, std::uint64_t> kept;
+  for (const auto& rule : next.catalog.policies().rules()) {
+    const auto at = former_hits.find(std::string(rule.name()));
+    if (at != former_hits.end()) kept.insert(*at);
+    kept.try_emplace(std::string(rule.name()), 0);
+  }
+  const auto rules = former.catalog.policies().rules();
+  for (std::uint32_t i = 0; i < rules.size(); ++i) {
+    const auto at = kept.find(std::string(rules[i].name()));
+    if (at != kept.end()) at->second += former.policies->hits(i);
+  }
+  former_hits = std::move(kept);
 }
 
 TableStore::TableStore(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
@@ -245,7 +267,7 @@ Result<std::unique_ptr<TableStore>> TableStore::open(TableStoreOptions options, 
     return std::unexpected(std::move(good).error());
   }
   if (!state->options.state_directory.empty()) {
-    auto files = TableFiles::open(state->options.state_directory);
+    auto files = TableFiles::open(state->options.state_directory, state->options.seat_count);
     if (!files) return std::unexpected(std::move(files).error().in("tables on disk"));
     state->files = std::move(*files);
   }
@@ -302,6 +324,13 @@ std::uint64_t TableStore::boot_id() const noexcept {
 
 std::vector<Adoption> TableStore::history() const {
   return {state_->history.begin(), state_->history.end()};
+}
+
+std::uint64_t TableStore::policy_hits(std::uint32_t rule) const {
+  const auto& root = *state_->root;
+  const auto at =
+      state_->former_hits.find(std::string(root.catalog.policies().rules()[rule].name()));
+  return root.policies->hits(rule) + (at == state_->former_hits.end() ? 0 : at->second);
 }
 
 SaverReport TableStore::saver_report() const {

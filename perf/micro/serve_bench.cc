@@ -40,10 +40,31 @@ std::string host_name(unsigned i) {
   return "host" + std::to_string(i * 2654435761U % 100000007U) + ".bench.example";
 }
 
-// `count` names with one A record each, and a service in four locales.
-const TableRoot& tables(unsigned count) {
-  static std::map<unsigned, packets::World::Root> made;
-  auto& root = made[count];
+// Policies that take none of the names: of 20 patterns 16 are domains and all below, 3 are single names, and one is an
+// expression.
+config::Config policies_of(unsigned patterns) {
+  config::Config config;
+  if (patterns == 0) return config;
+  auto& policy = config.policies.emplace_back();
+  policy.id = "bench";
+  policy.action = catalog::PolicyAction::refuse;
+  policy.files = {"bench"};
+  std::mt19937 random(3);
+  for (unsigned i = 0; i < patterns; ++i) {
+    const auto word = "w" + std::to_string(random() % 1000000007U);
+    auto text = "." + word + ".example";
+    if (i % 20 >= 16) text = "www." + word + ".bench.example";
+    const bool regex = i % 20 == 19;
+    if (regex) text = "^" + word + "[0-9]+\\.([a-z]+\\.)*example$";
+    policy.patterns.push_back({std::move(text), regex, 0, 1});
+  }
+  return config;
+}
+
+// `count` names with one A record each, a service in four locales, and name policies of so many patterns.
+const TableRoot& tables(unsigned count, unsigned patterns = 0) {
+  static std::map<std::pair<unsigned, unsigned>, packets::World::Root> made;
+  auto& root = made[{count, patterns}];
   if (root) return *root;
   packets::World world;
   controlplane::ZoneData zone(*dns::parse_name("bench.example."));
@@ -83,6 +104,7 @@ const TableRoot& tables(unsigned count) {
                    {{net + std::to_string(locale * 4 + 1), net + std::to_string(locale * 4 + 2)}});
     }
   }
+  world.policies(policies_of(patterns));
   root = world.build();
   return *root;
 }
@@ -154,9 +176,9 @@ void count_items(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * burst);
 }
 
-void serve_queries(benchmark::State& state, Kind kind) {
+void serve_queries(benchmark::State& state, Kind kind, unsigned patterns = 0) {
   const auto names = static_cast<unsigned>(state.range(0));
-  const TableRoot& root = tables(names);
+  const TableRoot& root = tables(names, patterns);
   Ring ring(kind, names, false);
   ServeState serving{ServeOptions{}};
   serving.set_time(1'700'000'000, {});
@@ -289,6 +311,10 @@ BENCHMARK_CAPTURE(serve_queries, nxdomain, Kind::nxdomain)->Arg(small)->Arg(larg
 BENCHMARK_CAPTURE(serve_queries, ranked, Kind::ranked)->Arg(small);
 BENCHMARK_CAPTURE(serve_queries, ranked_subnet, Kind::ranked_subnet)->Arg(small);
 BENCHMARK_CAPTURE(serve_queries, cookie, Kind::options)->Arg(small);
+BENCHMARK_CAPTURE(serve_queries, a_edns_10_patterns, Kind::a_edns, 10U)->Arg(small);
+BENCHMARK_CAPTURE(serve_queries, a_edns_10k_patterns, Kind::a_edns, 10'000U)->Arg(small);
+BENCHMARK_CAPTURE(serve_queries, nxdomain_10_patterns, Kind::nxdomain, 10U)->Arg(small);
+BENCHMARK_CAPTURE(serve_queries, nxdomain_10k_patterns, Kind::nxdomain, 10'000U)->Arg(small);
 BENCHMARK_CAPTURE(turn, software_checksums, Kind::a_edns)->Args({small, 0})->Args({large, 0});
 BENCHMARK_CAPTURE(turn, port_checksums, Kind::a_edns)->Args({small, 1})->Args({large, 1});
 BENCHMARK_CAPTURE(turn, ranked, Kind::ranked)->Args({small, 0});

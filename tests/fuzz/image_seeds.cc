@@ -5,6 +5,7 @@
 #include "pharos/controlplane/image/catalog_builder.hh"
 #include "pharos/controlplane/image/locale_builder.hh"
 #include "pharos/controlplane/image/ranking_builder.hh"
+#include "pharos/controlplane/policy/name_policies.hh"
 #include "pharos/controlplane/zone/zone_data.hh"
 
 #include <utility>
@@ -60,7 +61,27 @@ class ZoneWriter {
   ZoneData data_;
 };
 
-ImageBuffer catalog_seed() {
+// One policy of each kind that the image knows: a plain one, a route and an expression.
+config::Config example_policies() {
+  config::Config config;
+  config.services.resize(1);
+  config.services[0].id = "www";
+  config.services[0].names = {"www.example."};
+  const auto add = [&](const char* id, catalog::PolicyAction action, const char* text, bool regex) {
+    auto& policy = config.policies.emplace_back();
+    policy.id = id;
+    policy.action = action;
+    policy.service = "www";
+    policy.files = {"seed"};
+    policy.patterns.push_back({text, regex, 0, 1});
+  };
+  add("below", catalog::PolicyAction::refuse, "*.down.here.example", false);
+  add("routed", catalog::PolicyAction::route, ".tenants.example", false);
+  add("matched", catalog::PolicyAction::drop, "^x[0-9]", true);
+  return config;
+}
+
+ImageBuffer catalog_seed(const config::Config& config) {
   ZoneWriter zone("example.");
   zone.add_soa()
       .add_name("@", dns::Type::ns, "ns1")
@@ -78,7 +99,9 @@ ImageBuffer catalog_seed() {
   dns::NameHashKey key;
   for (std::size_t i = 0; i < key.bytes.size(); ++i) key.bytes[i] = std::byte(i * 11 + 3);
   const ZoneData* zones[] = {&zone.finish()};
-  auto image = build_catalog(zones, bindings, 2, pools_id, key, {1, 1});
+  const auto policies = NamePolicies::make(config, bindings, nullptr);
+  REQUIRE(policies);
+  auto image = build_catalog(zones, bindings, 2, pools_id, key, {1, 1}, {}, policies->get());
   REQUIRE(image);
   return std::move(*image);
 }
@@ -110,13 +133,14 @@ std::vector<Seed> make_seeds() {
   REQUIRE(delta);
 
   std::vector<Seed> seeds;
-  seeds.push_back({"catalog", catalog_seed()});
+  seeds.push_back({"catalog", catalog_seed({})});
   seeds.push_back({"locale_map", std::move(*locale_map)});
   seeds.push_back({"ranking_base", std::move(*base)});
   seeds.push_back({"ranking_delta", std::move(*delta)});
   seeds.push_back({"catalog_by_hand", test_images::make_catalog({1, 1}, 5)});
   seeds.push_back({"ranking_base_by_hand",
                    test_images::make_base({1, 1}, 2, 2, [](auto p, auto l) { return p + l; })});
+  seeds.push_back({"catalog_policies", catalog_seed(example_policies())});
   return seeds;
 }
 

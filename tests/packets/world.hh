@@ -6,6 +6,7 @@
 #include "pharos/controlplane/image/catalog_builder.hh"
 #include "pharos/controlplane/image/locale_builder.hh"
 #include "pharos/controlplane/image/ranking_builder.hh"
+#include "pharos/controlplane/policy/name_policies.hh"
 #include "pharos/controlplane/zone/load_zone.hh"
 #include "pharos/dataplane/table/root.hh"
 #include "pharos/shared/image.hh"
@@ -77,6 +78,9 @@ class World {
     cells_.push_back({pool, locale, std::move(content)});
   }
 
+  // Name policies, and the services that they route to.
+  void policies(config::Config config) { config_ = std::move(config); }
+
   [[nodiscard]] Root build() const {
     constexpr Version version{1, 1};
     constexpr std::uint64_t pools_id = 77;
@@ -93,9 +97,10 @@ class World {
 
     auto pools = pools_;
     if (pools.empty()) pools.push_back("none");
-    auto catalog =
-        controlplane::build_catalog(zones, bindings_, static_cast<std::uint32_t>(pools.size()),
-                                    pools_id, {key, client_key}, version);
+    auto policies = controlplane::NamePolicies::make(config_, bindings_, nullptr);
+    auto catalog = controlplane::build_catalog(
+        zones, bindings_, static_cast<std::uint32_t>(pools.size()), pools_id, {key, client_key},
+        version, {}, unwrap(policies).get());
     auto map = controlplane::build_locale_image(locales, version);
     controlplane::RankingBuilder ranking(pools, locales.names, pools_id,
                                          controlplane::locales_id_of(locales.names));
@@ -135,6 +140,7 @@ class World {
   std::vector<std::string> pools_;
   std::vector<controlplane::PoolBinding> bindings_;
   std::vector<Cell> cells_;
+  config::Config config_;
 };
 
 }  // namespace pharos::packets

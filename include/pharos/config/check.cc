@@ -133,6 +133,20 @@ void check_fail_types(Reader& reader, const Config& config) {
   }
 }
 
+void check_rate_classes(Reader& reader, const Config& config) {
+  std::vector<std::string> known;
+  for (const auto& limit : config.dataplane.rate_limit.classes) known.push_back(limit.id);
+  for (const auto& policy : config.policies) {
+    if (policy.rate_class.empty() || std::ranges::find(known, policy.rate_class) != known.end())
+      continue;
+    const auto near = nearest(policy.rate_class, known);
+    reader.mistakes.add(
+        {&policy.source.file, policy.source.line},
+        "policy '" + policy.id + "' names the unknown rate class '" + policy.rate_class + "'",
+        near.empty() ? "add it to dataplane.rate_limit.classes" : "did you mean '" + near + "'?");
+  }
+}
+
 void check_counts(Reader& reader, const Config& config) {
   const Place whole{&config.file, 1};
   if (config.locales.size() > locales_max) {
@@ -185,6 +199,7 @@ void check_everything(Reader& reader, Config& config) {
   check_names(reader, config);
   check_fail_chains(reader, config);
   check_fail_types(reader, config);
+  check_rate_classes(reader, config);
   check_counts(reader, config);
   check_beacons(reader, config);
   fill_nameservers(config);

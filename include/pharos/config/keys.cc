@@ -127,6 +127,8 @@ std::string_view name_of(Thing thing) noexcept {
       return "service name";
     case Thing::endpoint:
       return "endpoint";
+    case Thing::policy:
+      return "policy";
     case Thing::port:
       return "port";
     case Thing::device:

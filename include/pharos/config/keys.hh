@@ -110,6 +110,8 @@ template <>
 const Table* table_of<ServiceConfig>();
 template <>
 const Table* table_of<EndpointConfig>();
+template <>
+const Table* table_of<NamePolicyConfig>();
 
 // Reports where `node` is not a scalar; null then.
 [[nodiscard]] const std::string* scalar_of(Reader& reader, const Node& node, std::string_view word);

@@ -63,6 +63,7 @@ std::vector<Key> list_keys() {
           section("zones", &Config::zones, "see below"),
           zone_files_key(),
           section("services", &Config::services, "see below"),
+          section("policies", &Config::policies, "see below"),
           include_key()};
 }
 
@@ -91,7 +92,8 @@ std::string zone_name_of(const std::filesystem::path& file) {
   return (of_files ? file.stem() : file.filename()).string();
 }
 
-// The contents of a file, or an Error whose `what` names it.
+}  // namespace
+
 Result<std::string> read_text(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return fail_errno("the file cannot be opened", path);
@@ -108,6 +110,8 @@ Result<std::string> read_text(const std::string& path) {
   }
   return text;
 }
+
+namespace {
 
 class Loader {
  public:

@@ -8,6 +8,7 @@
 #include "pharos/base/clock.hh"
 #include "pharos/base/error.hh"
 #include "pharos/base/ip_address.hh"
+#include "pharos/shared/policy_action.hh"
 #include "pharos/wire/svc_params.hh"
 
 #include <array>
@@ -267,6 +268,26 @@ struct ServiceConfig {
   Source source;
 };
 
+// A pattern of a name policy (name_pattern.hh).
+struct PatternConfig {
+  std::string text;
+  bool regex = false;
+  std::uint32_t file = 0;  // index of NamePolicyConfig::files
+  int line = 0;
+};
+
+struct NamePolicyConfig {
+  std::string id;
+  int priority = 0;  // lowest first; equal ones in the order of the files
+  catalog::PolicyAction action = catalog::PolicyAction::allow;
+  std::string service;     // of `route`
+  std::string rate_class;  // of `limit`
+  bool log = false;        // samples of what it matches go to the log
+  std::vector<PatternConfig> patterns;
+  std::vector<std::string> files;  // in which patterns stand
+  Source source;
+};
+
 struct Config {
   std::string file;
   std::vector<std::string> files;  // all that were read: `file` and its includes
@@ -282,6 +303,7 @@ struct Config {
   std::vector<LocaleConfig> locales;  // locale 0, "default", is everyone else and always there
   std::vector<ZoneConfig> zones;
   std::vector<ServiceConfig> services;
+  std::vector<NamePolicyConfig> policies;
 };
 
 // All mistakes of a configuration: each an Error whose `where` is "file:line".

@@ -23,6 +23,7 @@ enum class Thing {
   service,
   service_name,
   endpoint,
+  policy,
   port,
   device,
   port_address,
@@ -79,6 +80,9 @@ struct Reader {
   // Reports a file that is not there or cannot be read.
   void require_file(const Node& node, const std::string& path);
 };
+
+// The contents of a file of at most file_bytes_max, or an Error whose `what` names it.
+[[nodiscard]] Result<std::string> read_text(const std::string& path);
 
 // What holds between objects and sections: ids, references, prefixes, names and zones. Fills
 // defaults that come from other sections.

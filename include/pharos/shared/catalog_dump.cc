@@ -42,6 +42,9 @@ void put_node(std::string& out, const View& view, Ref ref) {
   for (const auto& [flag, name] : flag_names) {
     if ((node.flags & flag) != 0) out += fmt::format(" {}", name);
   }
+  if (node.verdict != 0) {
+    out += fmt::format(" policy={}", view.policies().rules()[node.verdict - 1].name());
+  }
   if (node.covering != 0 && node.covering != ref) {
     out += " covered-by=" + node_text(*view.node(node.covering));
   }
@@ -54,6 +57,31 @@ void put_node(std::string& out, const View& view, Ref ref) {
     }
   }
   if (node.referral != 0) put_answer(out, "referral", *view.answer(node.referral), node);
+}
+
+void put_policies(std::string& out, const PolicyView& policies) {
+  for (std::size_t i = 0; i < policies.rules().size(); ++i) {
+    const PolicyRule& rule = policies.rules()[i];
+    out += fmt::format("policy {} {} priority={} {}{} patterns={}", i, rule.name(), rule.priority,
+                       name_of(rule.action), (rule.flags & policy_flag::log) != 0 ? " logged" : "",
+                       rule.pattern_count);
+    if (rule.rate_class != 0) out += fmt::format(" rate_class={}", rule.rate_class);
+    for (const PolicyRoute& route : rule.route())
+      out += fmt::format(" {}=pool {}", dns::type_text(route.type), route.pool);
+    out += '\n';
+  }
+  const auto verdict_text = [&](std::uint32_t verdict) {
+    return verdict == 0 ? std::string_view("-") : policies.rules()[verdict - 1].name();
+  };
+  for (const PolicyName& name : policies.names()) {
+    if (name.name_bytes == 0) continue;
+    out += fmt::format("pattern {} itself={} below={}\n", dns::name_text(policies.name_of(name)),
+                       verdict_text(name.exact), verdict_text(name.below));
+  }
+  if (const auto* database = policies.database()) {
+    out += fmt::format("expressions={} bytes={} library={}\n", database->expression_count,
+                       database->database_bytes, database->library.data());
+  }
 }
 
 }  // namespace
@@ -74,6 +102,7 @@ std::string dump(const View& view) {
                        zone.serial, zone.negative_ttl_s, zone.name_count);
     put_answer(out, "negative", *view.answer(zone.negative), apex);
   }
+  put_policies(out, view.policies());
   std::vector<Ref> refs;
   refs.reserve(summary.node_count);
   for (const Bucket& bucket : view.buckets()) {

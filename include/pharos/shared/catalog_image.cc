@@ -14,13 +14,16 @@ constexpr std::uint64_t elements_max = 0xffffffff;
 
 constexpr std::uint64_t record_bytes_max = (elements_max + 1) * ref_unit_bytes;
 
-constexpr std::array<SectionRule, 6> rules{{
+constexpr std::array<SectionRule, 8> rules{{
     {std::to_underlying(Section::summary), "summary", sizeof(Summary), 1},
     {std::to_underlying(Section::buckets), "buckets", sizeof(Bucket), elements_max},
     {std::to_underlying(Section::records), "records", 1, record_bytes_max},
     {std::to_underlying(Section::zones), "zones", sizeof(Zone), no_zone},
-    {std::to_underlying(Section::policy_rules), "policy_rules", 1, 0},
-    {std::to_underlying(Section::policy_database), "policy_database", 1, 0},
+    {std::to_underlying(Section::policy_rules), "policy_rules", sizeof(PolicyRule),
+     policy_rules_max},
+    {std::to_underlying(Section::policy_names), "policy_names", sizeof(PolicyName), elements_max},
+    {std::to_underlying(Section::policy_text), "policy_text", 1, elements_max},
+    {std::to_underlying(Section::policy_database), "policy_database", 1, record_bytes_max},
 }};
 
 // One bit per record unit.
@@ -119,6 +122,7 @@ class Prover {
   Prover(ConstBytes bytes, const std::vector<SectionView>& sections)
       : record_bytes_(sections[2].count),
         summary_count_(sections[0].count),
+        policy_sections_(sections.begin() + 4, sections.end()),
         nodes_(record_bytes_ / ref_unit_bytes),
         claimed_(record_bytes_ / ref_unit_bytes) {
     view_.header_ = reinterpret_cast<const ImageHeader*>(bytes.data());
@@ -129,7 +133,7 @@ class Prover {
   }
 
   Result<View> prove() {
-    const bool sound = prove_summary() && prove_entries() && prove_walks() &&
+    const bool sound = prove_summary() && prove_policies() && prove_entries() && prove_walks() &&
                        for_each_node(&Prover::prove_found) && prove_totals() && prove_zones() &&
                        for_each_node(&Prover::prove_node);
     if (!sound) {
@@ -151,6 +155,17 @@ class Prover {
     if (summary_count_ != 1) return no("there is not exactly one summary", "summary");
     if (view_.buckets_.empty()) return no("there are no buckets", "buckets");
     if (view_.summary_->reserved != 0) return no("a reserved field is not zero", "summary");
+    return true;
+  }
+
+  bool prove_policies() {
+    const auto& s = policy_sections_;
+    const Summary& summary = *view_.summary_;
+    auto policies =
+        catalog::prove_policies(s[0].as<PolicyRule>(), s[1].as<PolicyName>(), s[2].as<std::byte>(),
+                                s[3].as<std::byte>(), summary.hash_key, summary.pool_count);
+    if (!policies) return no(policies.error().what, "policies");
+    view_.policies_ = *policies;
     return true;
   }
 
@@ -318,8 +333,14 @@ class Prover {
   }
 
   bool prove_node(const Node& node) {
-    if (node.reserved0 != 0 || node.reserved1 != 0 || node.verdict != 0) {
+    if (node.reserved0 != 0 || node.reserved1 != 0) {
       return no("a reserved field is not zero", node);
+    }
+    const auto rules = view_.policies_.rules();
+    if (node.verdict > rules.size()) return no("its verdict is of no rule", node);
+    if (node.verdict != 0 && !has(node, node_flag::outside) &&
+        rules[node.verdict - 1].action == PolicyAction::route) {
+      return no("it is listed, and yet routed", node);
     }
     return prove_place(node) && prove_slots(node) && prove_flags(node) && prove_referral(node);
   }
@@ -460,6 +481,7 @@ class Prover {
   View view_;
   std::uint64_t record_bytes_;
   std::uint64_t summary_count_;
+  std::vector<SectionView> policy_sections_;  // rules, names, text, database
   UnitSet nodes_;
   UnitSet claimed_;  // by a node or an answer
   std::uint64_t node_count_ = 0;

@@ -30,6 +30,7 @@
 #include "pharos/shared/answer.hh"
 #include "pharos/shared/client_hash.hh"
 #include "pharos/shared/image.hh"
+#include "pharos/shared/policy_image.hh"
 #include "pharos/wire/name.hh"
 
 #include <array>
@@ -84,7 +85,7 @@ struct Node {
                           // at an apex: the cut above it, which is asked for its DS
   Ref wildcard_child;     // node of "*.<this name>", else 0
   Ref referral;           // on a cut: the Answer with NS (authority) and glue (additional), else 0
-  std::uint32_t verdict;  // policy verdict of the name, 0 = allow (see policy sections)
+  std::uint32_t verdict;  // of the name policies (policy_image.hh): index of a rule plus 1, 0: none
   std::uint16_t flags;
   std::uint8_t name_bytes;   // 1-255
   std::uint8_t label_count;  // without the root: 0-127
@@ -154,8 +155,10 @@ enum class Section : std::uint32_t {
   buckets = 2,
   records = 3,
   zones = 4,
-  policy_rules = 5,
-  policy_database = 6,  // name policies: empty sections where there are none
+  policy_rules = 5,  // name policies (policy_image.hh): empty sections where there are none
+  policy_names = 6,
+  policy_text = 7,
+  policy_database = 8,
 };
 [[nodiscard]] std::span<const SectionRule> layout_of() noexcept;
 
@@ -178,6 +181,8 @@ class View {
     return reinterpret_cast<const Answer*>(records_ + std::uint64_t{ref} * ref_unit_bytes);
   }
 
+  [[nodiscard]] const PolicyView& policies() const noexcept { return policies_; }
+
   // The node of a folded name, or nullptr. The plain way; the packet path does the same in stages.
   [[nodiscard]] const Node* find(const std::byte* folded_name, unsigned length) const noexcept;
 
@@ -186,6 +191,7 @@ class View {
   const Summary* summary_ = nullptr;
   std::span<const Bucket> buckets_;
   std::span<const Zone> zones_;
+  PolicyView policies_;
   friend class Prover;
   const std::byte* records_ = nullptr;
 };

@@ -147,7 +147,7 @@ TEST_F(CatalogImageTest, SaysWhatIsWrong) {
       {"no wildcard", node("www.example.", [](Node& n) { n.wildcard_child = 3; }),
        "its wildcard is"},
       {"verdict", node("www.example.", [](Node& n) { n.verdict = 1; }),
-       "a reserved field is not zero"},
+       "its verdict is of no rule"},
       {"flags", node("www.example.", [](Node& n) { n.flags = 1U << 9; }), "unknown flags"},
       {"service flag", node("s.example.", [](Node& n) { n.flags = 0; }),
        "the service flag is wrong"},

@@ -179,6 +179,50 @@ TEST_F(DaemonTest, PublishesToADataPlaneThatComesLaterAndFollowsTheOperator) {
   EXPECT_EQ((*told)["factors"].size(), 2U);
 }
 
+TEST_F(DaemonTest, TellsWhatPoliciesSayOfANameAndReloadsThem) {
+  const auto world = services("www", "[{id: fra, site: fra, addresses: [203.0.113.1]}]");
+  write_config(
+      world +
+      "policies:\n"
+      "  - {id: refused, pattern: ['.bad.example.org', 'www.example.org'], action: refuse}\n"
+      "  - {id: routed, priority: -1, pattern: '*.example.org', action: route, service: www}\n");
+  const auto daemon = start();
+  const auto test = [&](const char* name) {
+    const auto told = call("policy-test", {{"name", name}}, control::Access::read);
+    EXPECT_TRUE(told) << told.error().text();
+    return told ? *told : nlohmann::json();
+  };
+  const auto unlisted = test("x.bad.example.org");
+  EXPECT_EQ(unlisted["policy"], "routed");
+  EXPECT_EQ(
+      unlisted["answer"],
+      "the service 'www' (A); for other types NOERROR without data, with the SOA of example.org.");
+  ASSERT_EQ(unlisted["matches"].size(), 2U);
+  EXPECT_EQ(unlisted["matches"][1]["policy"], "refused");
+  const auto listed = test("WWW.Example.Org.");
+  EXPECT_EQ(listed["policy"], "refused");
+  EXPECT_EQ(listed["listed"], true);
+  EXPECT_EQ(listed["answer"], "REFUSED");
+  EXPECT_EQ(listed["matches"][0]["note"], "passed over: a zone lists the name");
+  EXPECT_EQ(listed["matches"][1]["pattern"], file() + ":17: www.example.org");
+  EXPECT_FALSE(test("example.com").contains("policy"));
+
+  write_config(world +
+               "policies:\n  - {id: refused, regex: 'a{3,', action: refuse}\n"
+               "  - {id: wrong, regex: 'b(', action: drop}\n");
+  const auto refused = call("reload");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text().find(file() + ":18: the pattern 'b(' of policy 'wrong'"),
+            std::string::npos)
+      << refused.error().text();
+  EXPECT_EQ(test("x.bad.example.org")["policy"], "routed") << "the former ones are in force";
+  write_config(world + "policies:\n  - {id: refused, regex: 'bad', action: drop}\n");
+  const auto done = call("reload");
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_EQ((*done)["changed"],
+            (nlohmann::json{"policy refused changed", "policy routed removed"}));
+}
+
 TEST_F(DaemonTest, WhatTheOperatorSaidAndTheGenerationOutliveARestart) {
   Version last;
   {

@@ -76,7 +76,9 @@ class CatalogWriter {
          std::as_bytes(std::span(buckets_))},
         {std::to_underlying(Section::records), 1, records_},
         {std::to_underlying(Section::zones), sizeof zone_, object_bytes(zone_)},
-        {std::to_underlying(Section::policy_rules), 1, {}},
+        {std::to_underlying(Section::policy_rules), sizeof(catalog::PolicyRule), {}},
+        {std::to_underlying(Section::policy_names), sizeof(catalog::PolicyName), {}},
+        {std::to_underlying(Section::policy_text), 1, {}},
         {std::to_underlying(Section::policy_database), 1, {}},
     };
     return assemble_image(ImageKind::catalog, version, content_id, sections);

@@ -7,6 +7,7 @@
 #include "pharos/base/fd.hh"
 #include "pharos/controlplane/engine/world.hh"
 #include "pharos/controlplane/image/catalog_builder.hh"
+#include "pharos/controlplane/policy/name_policies.hh"
 #include "pharos/controlplane/zone/load_zone.hh"
 #include "pharos/shared/catalog_image.hh"
 #include "pharos/shared/locale_image.hh"
@@ -39,6 +40,7 @@ struct Tables {
   SealedImage locale_image;
   catalog::View catalog;
   locale_map::View locales;
+  std::shared_ptr<const NamePolicies> policies;  // null: there are none
 
   [[nodiscard]] std::uint64_t pools_id() const noexcept { return catalog.header().content_id; }
   [[nodiscard]] std::uint64_t locales_id() const noexcept { return locales.header().content_id; }

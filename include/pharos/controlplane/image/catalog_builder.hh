@@ -17,6 +17,8 @@
 
 namespace pharos::controlplane {
 
+class NamePolicies;  // policy/name_policies.hh
+
 // A name and type that is answered from the ranking.
 struct PoolBinding {
   std::string name;  // presentation form, absolute; may start with "*."
@@ -62,6 +64,7 @@ struct CatalogKeys {
                                                 std::span<const PoolBinding> bindings,
                                                 std::uint32_t pool_count, std::uint64_t pools_id,
                                                 const CatalogKeys& keys, Version version,
-                                                std::span<const MadeRrset> made = {});
+                                                std::span<const MadeRrset> made = {},
+                                                const NamePolicies* policies = nullptr);
 
 }  // namespace pharos::controlplane

@@ -19,6 +19,7 @@
 #include "pharos/base/fd.hh"
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/ingest/beacon_gate.hh"
+#include "pharos/shared/policy_sample.hh"
 
 #include <array>
 #include <cstdint>
@@ -34,7 +35,9 @@
   C(datagrams_socket, "datagrams from kernel sockets")                                   \
   C(ring_dropped, "datagrams that the data plane dropped because a ring was full")       \
   C(ring_faults, "ring records that broke the format")                                   \
-  C(ring_foreign, "ring records that are no beacons")                                    \
+  C(ring_foreign, "ring records that are neither beacons nor sampled queries")           \
+  C(samples, "queries that name policies want logged")                                   \
+  C(samples_dropped, "of them, lost because nobody took them in time")                   \
   C(socket_truncated, "datagrams longer than a beacon can be")                           \
   C(socket_dropped, "datagrams that the kernel dropped because a socket was full")       \
   C(socket_errors, "failed receive calls")                                               \
@@ -77,6 +80,8 @@ struct IngestCounters {
 
 class Ingest {
  public:
+  static constexpr std::size_t samples_max = 64;
+
   struct Options {
     std::vector<config::SocketAddress> listen;  // kernel sockets; port 0 picks one
     std::optional<unsigned> core;               // pin there and poll
@@ -105,6 +110,9 @@ class Ingest {
   [[nodiscard]] std::vector<SiteFreshness> freshness();
   void import_freshness(std::vector<SiteFreshness> stored);
   [[nodiscard]] IngestCounters counters() const noexcept;
+  // Queries that policies want logged, since the last call; at most samples_max are kept. Sound, see
+  // policy_sample.hh.
+  [[nodiscard]] std::vector<PolicySample> take_samples();
   // The addresses that the sockets are bound to, in the order of Options::listen.
   [[nodiscard]] std::vector<config::SocketAddress> listening() const;
 

@@ -23,6 +23,7 @@ struct Burst {
 
   unsigned match_count = 0;
   unsigned node_count = 0;
+  unsigned policed_count = 0;
   unsigned pool_count = 0;
   unsigned reply_count = 0;
   unsigned ranked_count = 0;  // of them, answered from the ranking
@@ -31,6 +32,7 @@ struct Burst {
   unsigned resolve_count = 0;
   List match;
   List node;
+  List policed;  // known names with a verdict of the policies
   List pool;
   List reply;
   List miss;

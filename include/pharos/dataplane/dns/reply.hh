@@ -14,6 +14,7 @@ namespace pharos::dataplane {
 
 namespace extended_error {  // RFC 8914, 4
 inline constexpr std::uint16_t none = 0xffff;
+inline constexpr std::uint16_t blocked = 15;
 inline constexpr std::uint16_t not_authoritative = 20;
 inline constexpr std::uint16_t not_supported = 21;
 }  // namespace extended_error
@@ -36,6 +37,9 @@ class ReplyBuilder {
   void set_scope(std::uint8_t length) noexcept { scope_ = length; }
   void explain(std::uint16_t info_code) noexcept { info_code_ = info_code; }
 
+  // Leaves out all records that stand there, with TC.
+  void truncate() noexcept;
+
   // Closes the reply. Sets verdict, reply_bytes and reply_checksum of the query.
   void finish(dns::Rcode rcode, bool authoritative, CoreCounters& counters) noexcept;
 
@@ -44,7 +48,6 @@ class ReplyBuilder {
   void finish_cut(dns::Rcode rcode) noexcept;
 
  private:
-  void truncate() noexcept;
   void close(dns::Rcode rcode, bool authoritative) noexcept;
   void write_opt(dns::Rcode rcode) noexcept;
   void write_cookie() noexcept;
@@ -72,6 +75,10 @@ class ReplyBuilder {
 void reply_error(const ServeState::Impl& state, Query& query, const Request& request,
                  const EdnsOptions& options, dns::Rcode rcode, std::uint16_t info_code,
                  CoreCounters& counters) noexcept;
+
+// A reply with TC and without records, so that the client comes back over TCP.
+void reply_truncated(const ServeState::Impl& state, Query& query, const Request& request,
+                     const EdnsOptions& options, CoreCounters& counters) noexcept;
 
 // Makes the reply that stands in `query` a short one: question, and OPT with all but NSID. TC, or BADCOOKIE.
 void cut_reply(const ServeState::Impl& state, Query& query, const Request& request,

@@ -21,6 +21,12 @@ void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query,
              const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
              CoreCounters& counters) noexcept;
 
+// Answers what a policy of the action `nxdomain`, `nodata` or `route` took; the rest as in resolve(). Denials have the
+// SOA of the zone that holds the name, and no SOA where none does.
+void resolve_policy(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
+                    const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
+                    const catalog::PolicyRule& rule, CoreCounters& counters) noexcept;
+
 // Answers a question of class CH: version.bind, version.server, id.server, hostname.bind (RFC 4892), where configured.
 void answer_chaos(const ServeState::Impl& state, Query& query, const Request& request,
                   const EdnsOptions& options, CoreCounters& counters) noexcept;

@@ -13,6 +13,7 @@
 #include "pharos/dataplane/dns/cookie.hh"
 #include "pharos/dataplane/match/rate_limit.hh"
 #include "pharos/dataplane/table/root.hh"
+#include "pharos/shared/policy_sample.hh"
 
 #include <cstdint>
 #include <memory>
@@ -64,6 +65,9 @@ struct ServeOptions {
   RateLimitOptions rate_limit;
   // Answered to edns-tcp-keepalive over TCP (RFC 7828), in units of 100 ms; 0: not answered.
   std::uint16_t tcp_keepalive_ds = 0;
+  // Number of this serving thread among those of the process: no two that run at the same time share one, and all are
+  // below the seat count of the tables (match/policy_set.hh).
+  unsigned seat = 0;
 };
 
 // Working memory of one core: folded names, stage arrays. About 40 KiB; made once at start-up.
@@ -77,6 +81,9 @@ class ServeState {
   // Wall time for server cookies (RFC 9018), in seconds since 1970, and the time that rate limits
   // run by: any clock that never goes back and starts anywhere. Cheap: before every burst.
   void set_time(std::uint32_t wall_s, Instant now) noexcept;
+
+  // Queries of the bursts since the last call that policies want logged; good until the next burst.
+  [[nodiscard]] std::span<const PolicySample> take_samples() noexcept;
 
   struct Impl;
   [[nodiscard]] Impl& impl() noexcept { return *impl_; }

@@ -23,7 +23,7 @@ struct alignas(16) PlainOpt {
 // One query between stages.
 struct Work {
   Request request;
-  bool careful = false;    // parsed by parse_request, not only by parse_plain
+  bool careful = false;    // the name is whole: parse_request, or a look at its labels, says so
   bool absent = false;     // no node has the name: no need to look again
   std::uint8_t scope = 0;  // of ECS
   // Rate class that a name policy put the query in: index of dataplane.rate_limit.classes plus 1; 0: none.
@@ -39,11 +39,20 @@ struct Work {
   Steering steering;
 };
 
+// Queries for the log, taken by policies.
+struct PolicySamples {
+  std::array<PolicySample, 8> records;
+  unsigned count = 0;
+  unsigned taken = 0;  // in this second
+  std::uint32_t second = 0;
+};
+
 struct ServeState::Impl {
   explicit Impl(const RateLimitOptions& limits) : limit(limits) {}
 
   // Constant after start:
   std::uint16_t udp_payload_max_bytes = 0;
+  unsigned seat = 0;
   // Bits of Request::edns that count: client subnets only where enabled.
   std::uint8_t edns_heard = 0xff;
   std::vector<CookieSecret> cookie_secrets;  // at least one
@@ -62,6 +71,8 @@ struct ServeState::Impl {
   std::array<EdnsOptions, burst_queries_max> options;
   std::array<LabelMap, burst_queries_max>
       labels;  // of names that were walked: careful, or not found
+  std::array<char, policy_text_bytes_max> policy_text;
+  PolicySamples samples;
 };
 
 // Who is answered: the subnet of ECS where it names anyone, else the packet's source (RFC 7871, 7.2.1).

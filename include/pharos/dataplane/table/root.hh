@@ -7,6 +7,7 @@
 
 #include "pharos/base/error.hh"
 #include "pharos/base/fd.hh"
+#include "pharos/dataplane/match/policy_set.hh"
 #include "pharos/shared/catalog_image.hh"
 #include "pharos/shared/locale_image.hh"
 #include "pharos/shared/ranking_image.hh"
@@ -26,6 +27,7 @@ struct TableRoot {
   catalog::View catalog;
   locale_map::View locales;
   ranking::View ranking;
+  std::shared_ptr<PolicySet> policies;  // null: no name policies; goes on where they are the same
 
   // Held for lifetime; touched by the control thread only:
   SharedImage catalog_bytes;
@@ -42,11 +44,13 @@ struct NewImages {
 };
 
 // Proves the new images, and that all parts fit together: content ids and counts of pools and locales, no image newer
-// than `version`. `current` may be null for the first root, which needs catalog, locale map and base.
+// than `version`, and that Hyperscan takes the expressions of policies. `seat_count` is the number of serving threads (match/policy_set.hh).
+// `current` may be null for the first root, which needs catalog, locale map and base.
 // Errors: conflict (`version` is not newer than `current`, or the delta is out of step with its ranking), invalid,
 // unsupported.
 [[nodiscard]] Result<std::unique_ptr<const TableRoot>> make_root(const TableRoot* current,
                                                                  Version version,
-                                                                 const NewImages& images);
+                                                                 const NewImages& images,
+                                                                 unsigned seat_count = 1);
 
 }  // namespace pharos::dataplane

@@ -46,8 +46,8 @@ struct Manifest {
 
 class TableFiles {
  public:
-  // Makes the directory where it is absent. Errors: unavailable.
-  [[nodiscard]] static Result<TableFiles> open(std::string directory);
+  // Makes the directory where it is absent. `seat_count`: see make_root(). Errors: unavailable.
+  [[nodiscard]] static Result<TableFiles> open(std::string directory, unsigned seat_count = 1);
 
   // The newest set that proves sound, or null. Deltas behind a damaged one are left out; where a base, the catalog or
   // the locale map is damaged, the former set is tried. `notes` gets a line for each damage and for what was taken.
@@ -67,6 +67,7 @@ class TableFiles {
   [[nodiscard]] std::string path_of(std::string_view name) const;
 
   std::string directory_;
+  unsigned seat_count_ = 1;
   std::set<std::string> sound_;  // image files that were proven or written by us
   Manifest newest_;              // as on disk
 };

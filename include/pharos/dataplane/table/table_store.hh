@@ -33,6 +33,7 @@ struct TableStoreOptions {
   unsigned allowed_uid = 0;     // may connect beside root and our own user
   std::vector<int> ring_fds;  // borrowed: one ring per worker, handed over with Hello (at most 64)
   std::function<void()> on_saver_start = {};  // first thing in the saver's thread; may be empty
+  unsigned seat_count = 1;    // serving threads: see make_root()
 };
 
 // Makes `next` (null at the end) what workers load, and returns when none can hold the former root
@@ -97,6 +98,8 @@ class TableStore {
   [[nodiscard]] std::uint64_t boot_id() const noexcept;
   [[nodiscard]] std::vector<Adoption> history() const;  // newest first
   [[nodiscard]] SaverReport saver_report() const;
+  // Queries that a policy of the root in use has decided since the start, in this set of policies and former ones.
+  [[nodiscard]] std::uint64_t policy_hits(std::uint32_t rule) const;
 
  private:
   struct State;

@@ -1,0 +1,539 @@
+// Name policies through serve_burst: what every action answers for names that zones list and for names that none does,
+// what it counts, and that the packet path judges each name as the control plane does.
+#include "pharos/config/name_pattern.hh"
+#include "pharos/dataplane/dns/serve.hh"
+#include "pharos/wire/checksum.hh"
+#include "pharos/wire/name_text.hh"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "message_text.hh"
+#include "octets.hh"
+#include "world.hh"
+
+namespace pharos::dataplane {
+namespace {
+
+using namespace packets;  // NOLINT
+using catalog::PolicyAction;
+using Lines = std::vector<std::string>;
+
+constexpr unsigned type_a = 1, type_txt = 16, type_aaaa = 28, type_any = 255;
+constexpr std::uint32_t wall_s = 1'700'000'000;
+const std::string soa = "ns example. 60 SOA ns1.example. h.example. 1 7200 3600 1209600 60";
+
+config::NamePolicyConfig policy(const std::string& id, PolicyAction action,
+                                std::initializer_list<const char*> patterns, int priority = 0) {
+  config::NamePolicyConfig result;
+  result.id = id;
+  result.action = action;
+  result.priority = priority;
+  result.files = {"test.yaml"};
+  for (std::string text : patterns) {
+    const bool regex = text.front() == '/';
+    if (regex) text = text.substr(1);
+    result.patterns.push_back({text, regex, 0, 1});
+  }
+  return result;
+}
+
+config::Config example_policies() {
+  config::Config config;
+  auto add = [&](config::NamePolicyConfig one) -> config::NamePolicyConfig& {
+    return config.policies.emplace_back(std::move(one));
+  };
+  config.services.resize(1);
+  config.services[0].id = "svc";
+  config.services[0].names = {"svc.example."};
+  config.dataplane.rate_limit.classes = {{"fast", 1000}, {"slow", 1}};
+  add(policy("allowed", PolicyAction::allow, {"ok.refused.example"}, -10));
+  add(policy("refused", PolicyAction::refuse, {".refused.example", "/^bad[0-9]+\\."})).log = true;
+  add(policy("dropped", PolicyAction::drop, {"*.dropped.example", "drop.*"}));
+  add(policy("gone", PolicyAction::nxdomain, {"*gone*"}));
+  add(policy("empty", PolicyAction::nodata, {"empty.example", "*.empty.example", "empty.nowhere"}));
+  add(policy("cut", PolicyAction::truncate, {".cut.example"}));
+  add(policy("routed", PolicyAction::route, {"*.t.example", "*.tenants.nowhere", "nowhere"}))
+      .service = "svc";
+  add(policy("limited", PolicyAction::limit, {"*.limited.example", "limited.example"})).rate_class =
+      "slow";
+  add(policy("logged", PolicyAction::log, {"/^logged"}));
+  add(policy("late", PolicyAction::drop, {"ok.refused.example", "x.t.example"}, 10));
+  return config;
+}
+
+const TableRoot& tables() {
+  static const World::Root root = [] {
+    World world;
+    world.zone("example.", R"(
+$TTL 300
+@ SOA ns1 h 1 7200 3600 1209600 60
+@ NS ns1
+ns1 A 192.0.2.1
+www A 192.0.2.80
+refused A 192.0.2.2
+ok.refused A 192.0.2.3
+known.dropped A 192.0.2.4
+known-gone A 192.0.2.5
+empty A 192.0.2.6
+cut A 192.0.2.7
+listed.t A 192.0.2.8
+limited A 192.0.2.9
+logged A 192.0.2.10
+*.wild.t A 192.0.2.11
+deleg NS ns.deleg
+ns.deleg A 192.0.2.12
+)");
+    world.zone("test.nowhere.",
+               "$TTL 30\n@ SOA ns1.example. h.example. 1 2 3 4 20\n@ NS ns1.example.\n");
+    const auto svc = world.pool("svc.example.", 1);
+    const auto svc6 = world.pool("svc.example.", 28);
+    world.answer(svc, 0, 1, 20, {{"10.0.0.1", "10.0.0.2"}});
+    world.answer(svc6, 0, 28, 20, {{"2001:db8:5::1"}});
+    world.policies(example_policies());
+    return world.build();
+  }();
+  return *root;
+}
+
+struct Reply {
+  Verdict verdict = Verdict::answered;
+  Lines lines;
+  CoreCounters counters;
+};
+
+class Server {
+ public:
+  explicit Server(const TableRoot& root = tables()) : root_(root) {
+    ServeOptions options;
+    options.rate_limit.classes = {1000, 1};
+    options.rate_limit.slip = 0;
+    state_ = std::make_unique<ServeState>(options);
+    state_->set_time(wall_s, Instant{1'000'000'000});
+  }
+
+  Reply ask(const Octets& request, Transport transport = Transport::udp) {
+    constexpr std::uint16_t capacity = 1400;
+    const auto buffer = std::make_unique<std::byte[]>(capacity + query_slack_bytes);
+    std::memset(buffer.get(), 0xcc, capacity + query_slack_bytes);
+    std::ranges::copy(request, buffer.get());
+    Query query;
+    query.message = buffer.get();
+    query.length = static_cast<std::uint16_t>(request.size());
+    query.capacity = capacity;
+    query.transport = transport;
+    query.source_port = 4000;
+    query.source = *IpAddress::parse("198.51.100.77");
+    Reply reply;
+    serve_burst(*state_, root_, {&query, 1}, reply.counters);
+    reply.verdict = query.verdict;
+    if (query.verdict != Verdict::answered) return reply;
+    const Octets message(buffer.get(), buffer.get() + query.reply_bytes);
+    EXPECT_TRUE(checksum::same(query.reply_checksum, checksum::fold(checksum::scalar::sum(
+                                                         message.data(), query.reply_bytes))));
+    reply.lines = MessageText::of(message);
+    return reply;
+  }
+  Reply ask(const std::string& name, unsigned type = type_a, Transport transport = Transport::udp) {
+    return ask(query({.name = name, .type = static_cast<std::uint16_t>(type)}), transport);
+  }
+  ServeState& state() { return *state_; }
+
+ private:
+  const TableRoot& root_;
+  std::unique_ptr<ServeState> state_;
+};
+
+// Header and records without the question.
+std::string shown(const Reply& reply) {
+  if (reply.verdict != Verdict::answered)
+    return std::string(verdict_texts[static_cast<std::size_t>(reply.verdict)].name);
+  std::string text;
+  for (const auto& line : reply.lines) {
+    if (line.starts_with("? ")) continue;
+    text += (text.empty() ? "" : "; ") + (text.empty() ? line.substr(line.find(' ') + 1) : line);
+  }
+  return text;
+}
+
+struct Row {
+  const char* what;
+  const char* name;
+  unsigned type;
+  std::string reply;
+  Transport transport = Transport::udp;
+};
+
+void PrintTo(const Row& row, std::ostream* out) {
+  *out << row.what;
+}
+
+class PolicyTable : public testing::TestWithParam<Row> {};
+
+TEST_P(PolicyTable, AnswersAs) {
+  const auto& row = GetParam();
+  Server server;
+  EXPECT_EQ(shown(server.ask(row.name, row.type, row.transport)), row.reply) << row.what;
+}
+
+const std::vector<Row> rows = {
+    {"no policy: a name of the zone", "www.example.", type_a,
+     "NOERROR qr aa rd | 1 1 0 0; an www.example. 300 A 192.0.2.80"},
+    {"no policy: none of the zone", "nothing.example.", type_a,
+     "NXDOMAIN qr aa rd | 1 0 1 0; " + soa},
+    {"allow before refuse and drop, known", "ok.refused.example.", type_a,
+     "NOERROR qr aa rd | 1 1 0 0; an ok.refused.example. 300 A 192.0.2.3"},
+    {"refuse, known", "refused.example.", type_a, "REFUSED qr rd | 1 0 0 0"},
+    {"refuse, case folded", "X.ReFused.Example.", type_a, "REFUSED qr rd | 1 0 0 0"},
+    {"refuse by expression, in no zone", "bad42.elsewhere.", type_a, "REFUSED qr rd | 1 0 0 0"},
+    {"refuse by expression, not matched", "badx.example.", type_a,
+     "NXDOMAIN qr aa rd | 1 0 1 0; " + soa},
+    {"drop, known", "known.dropped.example.", type_a, "drop_policy"},
+    {"drop, unknown", "a.b.dropped.example.", type_a, "drop_policy"},
+    {"drop, below only: the name itself is an empty non-terminal", "dropped.example.", type_a,
+     "NOERROR qr aa rd | 1 0 1 0; " + soa},
+    {"drop by prefix, in no zone", "drop.elsewhere.", type_a, "drop_policy"},
+    {"drop over TCP", "drop.elsewhere.", type_a, "drop_policy", Transport::tcp},
+    {"nxdomain, known", "known-gone.example.", type_a, "NXDOMAIN qr aa rd | 1 0 1 0; " + soa},
+    {"nxdomain, deep below a delegation", "x.gone.deleg.example.", type_a,
+     "NXDOMAIN qr aa rd | 1 0 1 0; " + soa},
+    {"nxdomain, in no zone: without SOA", "gone.elsewhere.", type_a, "NXDOMAIN qr rd | 1 0 0 0"},
+    {"nodata, known", "empty.example.", type_a, "NOERROR qr aa rd | 1 0 1 0; " + soa},
+    {"nodata, unknown", "x.empty.example.", type_a, "NOERROR qr aa rd | 1 0 1 0; " + soa},
+    {"nodata, in no zone: without SOA", "empty.nowhere.", type_a, "NOERROR qr rd | 1 0 0 0"},
+    {"truncate over UDP, known", "cut.example.", type_a, "NOERROR qr tc rd | 1 0 0 0"},
+    {"truncate over UDP, unknown", "x.cut.example.", type_a, "NOERROR qr tc rd | 1 0 0 0"},
+    {"truncate over TCP, known", "cut.example.", type_a,
+     "NOERROR qr aa rd | 1 1 0 0; an cut.example. 300 A 192.0.2.7", Transport::tcp},
+    {"truncate over TCP, unknown", "x.cut.example.", type_a, "NXDOMAIN qr aa rd | 1 0 1 0; " + soa,
+     Transport::tcp},
+    {"route in a zone", "a.t.example.", type_a,
+     "NOERROR qr aa rd | 1 2 0 0; an a.t.example. 20 A 10.0.0.1; an a.t.example. 20 A 10.0.0.2"},
+    {"route, the other family", "b.a.t.example.", type_aaaa,
+     "NOERROR qr aa rd | 1 1 0 0; an b.a.t.example. 20 AAAA 2001:db8:5::1"},
+    {"route, ANY takes the first type", "a.t.example.", type_any,
+     "NOERROR qr aa rd | 1 2 0 0; an a.t.example. 20 A 10.0.0.1; an a.t.example. 20 A 10.0.0.2"},
+    {"route, a type that is not routed", "a.t.example.", type_txt,
+     "NOERROR qr aa rd | 1 0 1 0; " + soa},
+    {"route, in no zone", "a.tenants.nowhere.", type_a,
+     "NOERROR qr aa rd | 1 2 0 0; an a.tenants.nowhere. 20 A 10.0.0.1; an a.tenants.nowhere. 20 A "
+     "10.0.0.2"},
+    {"route, in no zone, a type that is not routed", "a.tenants.nowhere.", type_txt,
+     "NOERROR qr aa rd | 1 0 0 0"},
+    {"route, a name above a zone", "nowhere.", type_a,
+     "NOERROR qr aa rd | 1 2 0 0; an nowhere. 20 A 10.0.0.1; an nowhere. 20 A 10.0.0.2"},
+    {"route passes over what a zone lists", "listed.t.example.", type_a,
+     "NOERROR qr aa rd | 1 1 0 0; an listed.t.example. 300 A 192.0.2.8"},
+    {"route goes before a wildcard", "x.wild.t.example.", type_a,
+     "NOERROR qr aa rd | 1 2 0 0; an x.wild.t.example. 20 A 10.0.0.1; an x.wild.t.example. 20 A "
+     "10.0.0.2"},
+    {"route before a later drop", "x.t.example.", type_aaaa,
+     "NOERROR qr aa rd | 1 1 0 0; an x.t.example. 20 AAAA 2001:db8:5::1"},
+    {"limit, the first answer", "limited.example.", type_a,
+     "NOERROR qr aa rd | 1 1 0 0; an limited.example. 300 A 192.0.2.9"},
+    {"log, known", "logged.example.", type_a,
+     "NOERROR qr aa rd | 1 1 0 0; an logged.example. 300 A 192.0.2.10"},
+    {"log, unknown", "logged-too.example.", type_a, "NXDOMAIN qr aa rd | 1 0 1 0; " + soa},
+};
+
+INSTANTIATE_TEST_SUITE_P(, PolicyTable, testing::ValuesIn(rows));
+
+// A query in which one octet of the name is another one.
+Octets with_octet(const std::string& name, char instead, std::byte octet) {
+  auto request = query({.name = name, .type = type_a});
+  *std::ranges::find(request, static_cast<std::byte>(instead)) = octet;
+  return request;
+}
+
+TEST(PoliciesTest, TakeNoOctetForTheDotBetweenLabels) {
+  Server server;
+  EXPECT_EQ(shown(server.ask(with_octet("a_refused.example.", '_', std::byte{'.'}))).substr(0, 8),
+            "NXDOMAIN");
+  EXPECT_EQ(shown(server.ask(with_octet("drop_elsewhere.", '_', std::byte{'.'}))).substr(0, 7),
+            "REFUSED");
+}
+
+TEST(PoliciesTest, MatchNamesWithAnOctetOfZero) {
+  Server server;
+  EXPECT_EQ(shown(server.ask(with_octet("a_b.refused.example.", '_', std::byte{0}))),
+            "REFUSED qr rd | 1 0 0 0");
+  EXPECT_EQ(shown(server.ask(with_octet("bad1._.example.", '_', std::byte{0}))),
+            "REFUSED qr rd | 1 0 0 0");
+  EXPECT_EQ(shown(server.ask(with_octet("_.dropped.example.", '_', std::byte{0}))), "drop_policy");
+}
+
+TEST(PoliciesTest, SayBlockedToClientsWithEdns) {
+  Server server;
+  const auto reply = server.ask(query({.name = "gone.example.", .type = type_a}, Edns{}));
+  ASSERT_FALSE(reply.lines.empty());
+  EXPECT_NE(reply.lines.back().find("15:000f"), std::string::npos) << reply.lines.back();
+}
+
+TEST(PoliciesTest, CountTheRuleThatDecided) {
+  // A root of its own, whose counts nobody else moves.
+  World world;
+  world.zone("example.",
+             "$TTL 30\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nrefused A 192.0.2.1\nsvc A 192.0.2.2\n");
+  config::Config config;
+  config.policies = {policy("refused", PolicyAction::refuse, {".refused.example"}),
+                     policy("none", PolicyAction::drop, {"never.example"}),
+                     policy("rest", PolicyAction::allow, {"/."}, 1)};
+  world.policies(std::move(config));
+  const auto root = world.build();
+  Server server(*root);
+  for (const char* name : {"refused.example.", "x.refused.example.", "www.example.", "a.b."})
+    static_cast<void>(server.ask(name));
+  EXPECT_EQ(root->policies->hits(0), 2U);
+  EXPECT_EQ(root->policies->hits(1), 0U);
+  EXPECT_EQ(root->policies->hits(2), 2U);
+}
+
+TEST(PoliciesTest, PutQueriesIntoTheirRateClass) {
+  Server server;
+  unsigned answered = 0;
+  for (int i = 0; i < 10; ++i) {
+    answered += server.ask("limited.example.").verdict == Verdict::answered ? 1 : 0;
+    answered +=
+        server.ask("a" + std::to_string(i) + ".limited.example.").verdict == Verdict::answered ? 1
+                                                                                               : 0;
+  }
+  EXPECT_EQ(answered, 1U) << "one reply a second, whatever the name";
+  EXPECT_EQ(shown(server.ask("www.example.")).substr(0, 7), "NOERROR");
+}
+
+TEST(PoliciesTest, SampleWhatTheyLogAndHideTheClient) {
+  Server server;
+  static_cast<void>(server.ask("Refused.example.", type_txt));
+  const auto samples = server.state().take_samples();
+  ASSERT_EQ(samples.size(), 1U);
+  const auto& sample = samples[0];
+  EXPECT_STREQ(sample.head.policy.data(), "refused");
+  EXPECT_EQ(sample.head.action, PolicyAction::refuse);
+  EXPECT_EQ(sample.head.type, type_txt);
+  EXPECT_EQ(sample.head.client_prefix_bits, 24);
+  IpAddress client;
+  std::ranges::copy(sample.head.client, client.bytes.begin());
+  EXPECT_EQ(client.text(), "198.51.100.0");
+  EXPECT_EQ(dns::name_text(ConstBytes(sample.name).first(sample.head.name_bytes)),
+            "Refused.example.");
+  EXPECT_TRUE(server.state().take_samples().empty());
+  unsigned taken = 0;
+  for (int i = 0; i < 100; ++i) {
+    static_cast<void>(server.ask("bad1.example."));
+    taken += static_cast<unsigned>(server.state().take_samples().size());
+  }
+  EXPECT_EQ(taken, 9U) << "ten a second";
+}
+
+// ---- agreement ----
+
+TEST(PoliciesTest, JudgeKnownNamesAsAScanWould) {
+  const auto config = example_policies();
+  const std::vector<controlplane::PoolBinding> bindings = {{"svc.example.", 1, 0},
+                                                           {"svc.example.", 28, 1}};
+  const auto policies = controlplane::NamePolicies::make(config, bindings, nullptr);
+  ASSERT_TRUE(policies) << policies.error().text();
+  const auto& catalog = tables().catalog;
+  unsigned names = 0;
+  for (const auto& bucket : catalog.buckets()) {
+    for (const auto ref : bucket.refs) {
+      if (ref == 0) continue;
+      const auto& node = *catalog.node(ref);
+      const ConstBytes name(node.name(), node.name_bytes);
+      const bool listed = (node.flags & catalog::node_flag::outside) == 0;
+      EXPECT_EQ(node.verdict, (**policies).verdict_of(name, listed)) << dns::name_text(name);
+      ++names;
+    }
+  }
+  EXPECT_GT(names, 15U);
+}
+
+// The verdict of the packet path's two look-ups, which know nothing of nodes.
+std::uint32_t scanned(const TableRoot& root, ConstBytes name) {
+  dns::FoldedName folded;
+  dns::fold_name(name.data(), static_cast<unsigned>(name.size()), folded);
+  std::array<char, policy_text_bytes_max> text{};
+  const unsigned bytes = write_policy_text(folded.bytes.data(), text.data());
+  EXPECT_EQ(std::string_view(text.data(), bytes), config::policy_text(name));
+  return catalog::first_verdict(root.catalog.policies().plain_verdict(
+                                    folded.bytes.data(), folded.length, dns::label_count(name)),
+                                root.policies->scan(0, text.data(), bytes));
+}
+
+TEST(PoliciesTest, AgreeWithTheControlPlaneOnRandomNames) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const std::vector<controlplane::PoolBinding> bindings = {{"svc.example.", 1, 0}};
+  const auto policies = controlplane::NamePolicies::make(example_policies(), bindings, nullptr);
+  ASSERT_TRUE(policies);
+  const std::vector<std::string> labels = {
+      "refused", "example", "ok",      "x",      "bad12", "drop",  "t",       "gone",   "empty",
+      "nowhere", "cut",     "limited", "logged", "a\\.b", "\\000", "tenants", "Dropped"};
+  unsigned taken = 0;
+  for (int n = 0; n < 5000; ++n) {
+    std::string name;
+    for (auto count = random() % 5; count > 0; --count)
+      name += labels[random() % labels.size()] + ".";
+    if (random() % 2 == 0) name += "example.";
+    if (name.empty()) name = ".";
+    const auto wire = dns::parse_name(name);
+    ASSERT_TRUE(wire) << name;
+    const auto verdict = scanned(tables(), wire->view());
+    EXPECT_EQ(verdict, (**policies).verdict_of(wire->view(), false)) << name;
+    taken += verdict != 0 ? 1 : 0;
+  }
+  EXPECT_GT(taken, 500U);
+}
+
+// ---- images ----
+
+struct Sections {
+  std::vector<catalog::PolicyRule> rules;
+  std::vector<catalog::PolicyName> names;
+  std::vector<std::byte> text;
+  std::vector<std::byte> database;
+  dns::NameHashKey key;
+
+  Sections() {
+    const std::vector<controlplane::PoolBinding> bindings = {{"svc.example.", 1, 0}};
+    const auto policies = controlplane::NamePolicies::make(example_policies(), bindings, nullptr);
+    EXPECT_TRUE(policies);
+    rules.assign((**policies).rules().begin(), (**policies).rules().end());
+    database.assign((**policies).database().begin(), (**policies).database().end());
+    names = *catalog::make_policy_names((**policies).plain(), key, text);
+    text.resize(text.size() + 64);  // the image's tail
+  }
+  [[nodiscard]] Result<catalog::PolicyView> prove() const {
+    return catalog::prove_policies(rules, names, ConstBytes(text).first(text.size() - 64), database,
+                                   key, 1);
+  }
+  [[nodiscard]] catalog::PolicyDatabase& head() {
+    return *reinterpret_cast<catalog::PolicyDatabase*>(database.data());
+  }
+  [[nodiscard]] catalog::PolicyName& taken() {
+    return *std::ranges::find_if(names, [](const auto& name) { return name.name_bytes != 0; });
+  }
+};
+
+TEST(PolicyImageTest, ProvesWhatTheBuilderMakes) {
+  Sections sections;
+  const auto view = sections.prove();
+  ASSERT_TRUE(view) << view.error().text();
+  EXPECT_EQ(view->rules().size(), 10U);
+  EXPECT_TRUE(PolicySet::make(*view, 1));
+}
+
+TEST(PolicyImageTest, RefusesWhatContradictsItself) {
+  const auto broken = [](const char* what, auto&& breakage) {
+    Sections sections;
+    breakage(sections);
+    EXPECT_FALSE(sections.prove()) << what;
+  };
+  using S = Sections;
+  broken("an action that is none", [](S& s) { s.rules[0].action = static_cast<PolicyAction>(9); });
+  broken("an id without an end", [](S& s) { s.rules[0].id.fill('a'); });
+  broken("an empty id", [](S& s) { s.rules[0].id.fill(0); });
+  broken("bytes behind the id", [](S& s) {
+    s.rules[0].id.back() = 'x';
+    s.rules[0].id[62] = 0;
+  });
+  broken("unknown flags", [](S& s) { s.rules[0].flags = 2; });
+  broken("a rate class without limit", [](S& s) { s.rules[0].rate_class = 1; });
+  broken("routes without route", [](S& s) { s.rules[0].route_count = 1; });
+  broken("a route to no pool", [](S& s) {
+    for (auto& rule : s.rules) rule.routes[0].pool = rule.route_count != 0 ? 1 : 0;
+  });
+  broken("too many routes", [](S& s) {
+    for (auto& rule : s.rules) rule.route_count = rule.route_count != 0 ? 9 : 0;
+  });
+  broken("patterns without rules", [](S& s) { s.rules.clear(); });
+  broken("a verdict of no rule", [](S& s) { s.taken().exact = 11; });
+  broken("a name that says nothing", [](S& s) { s.taken().exact = s.taken().below = 0; });
+  broken("text out of bounds", [](S& s) { s.taken().text = 0xffffffff; });
+  broken("another hash", [](S& s) { s.taken().hash ^= 1; });
+  broken("a wrong label count", [](S& s) { ++s.taken().label_count; });
+  broken("a name that is none", [](S& s) { s.text[s.taken().text] = std::byte{64}; });
+  broken("capitals", [](S& s) { s.text[s.taken().text + 1] = std::byte{'A'}; });
+  broken("places that are no power of two", [](S& s) { s.names.resize(s.names.size() - 1); });
+  broken("no free place", [](S& s) {
+    for (auto& name : s.names) name = s.taken();
+  });
+  broken("a cut head", [](S& s) { s.database.resize(sizeof(catalog::PolicyDatabase) - 1); });
+  broken("a cut database", [](S& s) { s.database.pop_back(); });
+  broken("one byte more", [](S& s) { s.database.emplace_back(); });
+  broken("a flipped bit of the database", [](S& s) { s.database[1000] ^= std::byte{4}; });
+  broken("a library without an end", [](S& s) { s.head().library.fill('5'); });
+}
+
+TEST(PolicyImageTest, RefusesExpressionsOfAnotherHyperscan) {
+  Sections sections;
+  std::strcpy(sections.head().library.data(), "4.0.0 2015-10-01");
+  const auto view = sections.prove();
+  ASSERT_TRUE(view) << view.error().text();
+  const auto set = PolicySet::make(*view, 1);
+  ASSERT_FALSE(set);
+  EXPECT_EQ(set.error().code, ErrorCode::unsupported);
+  EXPECT_TRUE(set.error().what.starts_with(
+      "the expressions were compiled by Hyperscan '4.0.0 2015-10-01', and this is '5."))
+      << set.error().what;
+}
+
+TEST(PolicyTextTest, AgreesWithItsScalarTwinForEveryOctet) {
+  std::array<char, policy_text_bytes_max> fast{}, slow{};
+  for (unsigned length : {1U, 2U, 31U, 32U, 33U, 62U, 63U}) {
+    for (unsigned octet = 0; octet < 256; ++octet) {
+      for (unsigned at : {0U, length / 2, length - 1}) {
+        dns::FoldedName name{};
+        name.bytes[0] = static_cast<std::byte>(length);
+        for (unsigned i = 0; i < length; ++i) name.bytes[1 + i] = std::byte{'a'};
+        name.bytes[1 + at] = dns::fold_byte(static_cast<std::byte>(octet));
+        name.length = length + 2;
+        const auto fast_bytes = write_policy_text(name.bytes.data(), fast.data());
+        const auto slow_bytes = scalar::write_policy_text(name.bytes.data(), slow.data());
+        ASSERT_EQ(std::string_view(fast.data(), fast_bytes),
+                  std::string_view(slow.data(), slow_bytes));
+        ASSERT_EQ(std::string_view(slow.data(), slow_bytes),
+                  config::policy_text({name.bytes.data(), name.length}));
+      }
+    }
+  }
+}
+
+TEST(PolicyTextTest, HoldsTheLongestName) {
+  dns::FoldedName name{};
+  unsigned at = 0;
+  for (unsigned octets : {63U, 63U, 63U, 61U}) {
+    name.bytes[at++] = static_cast<std::byte>(octets);
+    for (unsigned i = 0; i < octets; ++i) name.bytes[at++] = std::byte{0xff};
+  }
+  name.length = at + 1;
+  ASSERT_EQ(name.length, 255U);
+  std::vector<char> text(policy_text_bytes_max);
+  EXPECT_EQ(write_policy_text(name.bytes.data(), text.data()), 4U * 250 + 3);
+}
+
+TEST(PoliciesTest, FindNamesOfEveryLabelCount) {
+  World world;
+  world.zone("example.", "$TTL 30\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\n");
+  config::Config config;
+  std::string deep;
+  for (int i = 0; i < 126; ++i) deep += "a.";
+  config.policies = {policy("deep", PolicyAction::drop, {}),
+                     policy("root", PolicyAction::refuse, {"."})};
+  config.policies[0].patterns.push_back({"*." + deep, false, 0, 1});
+  world.policies(std::move(config));
+  const auto root = world.build();
+  EXPECT_EQ(scanned(*root, dns::parse_name("b." + deep)->view()), 1U);
+  EXPECT_EQ(scanned(*root, dns::parse_name(deep)->view()), 0U);
+  EXPECT_EQ(scanned(*root, dns::parse_name(".")->view()), 2U);
+  Server server(*root);
+  EXPECT_EQ(shown(server.ask("b." + deep)), "drop_policy");
+}
+
+}  // namespace
+}  // namespace pharos::dataplane
