@@ -25,8 +25,7 @@ constexpr std::uint8_t all_classes = 0xff;  // no AnswerClass
 [[nodiscard]] RateLimit::Ticks interval_of(double per_second) noexcept {
   if (per_second <= 0) return 0;
   const double longest = 0x5555'5555;
-  return static_cast<RateLimit::Ticks>(
-      std::clamp(ticks_per_second / per_second, 1.0, longest));
+  return static_cast<RateLimit::Ticks>(std::clamp(ticks_per_second / per_second, 1.0, longest));
 }
 
 [[nodiscard]] std::array<std::byte, 16> mask_of(unsigned bits) noexcept {

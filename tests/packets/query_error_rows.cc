@@ -15,10 +15,11 @@ std::vector<QueryRow> refused_rows() {
   };
   error("zone transfer", ask("example", 252), "1234 REFUSED qr rd | 1 0 0 0", "example. TYPE252 IN",
         with("type_other", "rcode_refused"));
-  rows.push_back({"zone transfer with EDNS: a reply has OPT where the request had (RFC 6891, 6.1.1)",
-                  ask("example", 252, Edns{.dnssec_ok = true}),
-                  {"1234 REFUSED qr rd | 1 0 0 1", "? example. TYPE252 IN", "opt 1232 do"},
-                  with("type_other", "rcode_refused", {{"queries_edns", 1}})});
+  rows.push_back(
+      {"zone transfer with EDNS: a reply has OPT where the request had (RFC 6891, 6.1.1)",
+       ask("example", 252, Edns{.dnssec_ok = true}),
+       {"1234 REFUSED qr rd | 1 0 0 1", "? example. TYPE252 IN", "opt 1232 do"},
+       with("type_other", "rcode_refused", {{"queries_edns", 1}})});
   Octets ixfr = ask("example", 251);
   ixfr[9] = std::byte{1};
   put(ixfr, hex("c00c 0006 0001 00000000 0016 00 00 00000001 00000000 00000000 00000000 00000000"));

@@ -252,7 +252,8 @@ const Table* table_of<DataplaneConfig>() {
   using C = DataplaneConfig;
   static const Table table{
       "dataplane",
-      "The packet process. `listen`, `tcp`, `nsid`, `udp_payload_max`, `ecs`, `rate_limit` and `cookies` change "
+      "The packet process. `listen`, `tcp`, `nsid`, `udp_payload_max`, `ecs`, `rate_limit` and "
+      "`cookies` change "
       "with a "
       "reload (SIGHUP); all else at a restart of `pharos-dataplane`.",
       {

@@ -2,9 +2,8 @@
 // slow peers, and the connections. One thread, that of its owner. A connection is either being read
 // or being answered, never both, so that its two buffers are bounded by one request and one
 // response.
-#include "pharos/shared/control_protocol.hh"
-
 #include "pharos/base/directory.hh"
+#include "pharos/shared/control_protocol.hh"
 
 #include <fcntl.h>
 #include <sys/epoll.h>

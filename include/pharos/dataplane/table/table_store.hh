@@ -33,7 +33,7 @@ struct TableStoreOptions {
   unsigned allowed_uid = 0;     // may connect beside root and our own user
   std::vector<int> ring_fds;  // borrowed: one ring per worker, handed over with Hello (at most 64)
   std::function<void()> on_saver_start = {};  // first thing in the saver's thread; may be empty
-  unsigned seat_count = 1;    // serving threads: see make_root()
+  unsigned seat_count = 1;                    // serving threads: see make_root()
 };
 
 // Makes `next` (null at the end) what workers load, and returns when none can hold the former root

@@ -75,8 +75,8 @@ TEST_F(TableFilesTest, ReplaceLinksThatStandInTheirPlaceAndFollowNone) {
   const auto precious = directory_.path() + "/precious";
   std::ofstream(precious) << "precious";
   for (const auto& name : all) {
-    for (const auto& path : {directory_.path() + "/tables/" + name,
-                             directory_.path() + "/tables/" + name + ".new"}) {
+    for (const auto& path :
+         {directory_.path() + "/tables/" + name, directory_.path() + "/tables/" + name + ".new"}) {
       std::filesystem::remove(path);
       std::filesystem::create_symlink(precious, path);
     }
