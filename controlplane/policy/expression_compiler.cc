@@ -201,7 +201,7 @@ struct Ending {
   enum class Kind { report, too_long, too_large, broken };
   Kind kind = Kind::broken;
   std::uint32_t step = 0;  // where the child was
-  bool together = false;
+  bool together = false;  // the fault is of all of them
 };
 
 // Waits for the child; ends it where it passes a limit.
@@ -223,10 +223,10 @@ class Watch {
         const bool whole = WIFEXITED(status) && WEXITSTATUS(status) == 0;
         return ending(whole ? Ending::Kind::report : Ending::Kind::broken);
       }
-      if (const auto limit = passed()) {
+      if (const auto passed_limit = passed()) {
         ::kill(child_, SIGKILL);
         ::waitpid(child_, &status, 0);
-        return ending(*limit);
+        return *passed_limit;
       }
     }
   }
@@ -237,17 +237,22 @@ class Watch {
             progress_.together.load(std::memory_order_relaxed) != 0};
   }
 
-  [[nodiscard]] std::optional<Ending::Kind> passed() {
+  [[nodiscard]] std::optional<Ending> passed() {
     const auto used = processor_time();
     const auto at = ending(Ending::Kind::report);
     if (at.step != step_) {
       step_ = at.step;
       step_started_ = used;
     }
-    const bool step_too_long = !at.together && used - step_started_ > limits_.one;
-    if (step_too_long || used > limits_.all) return Ending::Kind::too_long;
+    if (!at.together && used - step_started_ > limits_.one) return ending(Ending::Kind::too_long);
+    if (used > limits_.all) {
+      // Whatever it was at: many steps took the time, not this one.
+      auto all = ending(Ending::Kind::too_long);
+      all.together = true;
+      return all;
+    }
     if (resident_bytes(std::to_string(child_)) > base_bytes_ + limits_.memory_bytes)
-      return Ending::Kind::too_large;
+      return ending(Ending::Kind::too_large);
     return std::nullopt;
   }
 

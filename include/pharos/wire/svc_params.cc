@@ -16,7 +16,8 @@ constexpr std::array<std::string_view, 9> names = {"mandatory", "alpn",     "no-
 constexpr std::size_t head_bytes = 4;  // key and length
 
 void append16(std::vector<std::byte>& out, std::size_t value) {
-  const auto bytes = object_bytes(Be16(static_cast<std::uint16_t>(value)));
+  const Be16 in_order(static_cast<std::uint16_t>(value));
+  const auto bytes = object_bytes(in_order);
   out.insert(out.end(), bytes.begin(), bytes.end());
 }
 

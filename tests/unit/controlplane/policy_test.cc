@@ -241,7 +241,11 @@ class Model {
 
 // Whether a plain pattern takes a name, from the words of the document alone: a star is any text.
 bool plain_takes(std::string pattern, const std::string& text) {
-  if (pattern.size() > 1 && pattern.ends_with('.')) pattern.pop_back();
+  // Names are matched in canonical text, where a dot inside of a label is escaped.
+  for (auto at = pattern.find("\\046"); at != std::string::npos; at = pattern.find("\\046"))
+    pattern.replace(at, 4, "\\.");
+  if (pattern.size() > 1 && pattern.ends_with('.') && !pattern.ends_with("\\."))
+    pattern.pop_back();
   if (pattern.starts_with('.') && pattern.size() > 1) {
     return plain_takes(pattern.substr(1), text) || plain_takes("*" + pattern, text);
   }
