@@ -201,7 +201,7 @@ struct Ending {
   enum class Kind { report, too_long, too_large, broken };
   Kind kind = Kind::broken;
   std::uint32_t step = 0;  // where the child was
-  bool together = false;  // the fault is of all of them
+  bool together = false;   // the fault is of all of them
 };
 
 // Waits for the child; ends it where it passes a limit.

@@ -244,8 +244,7 @@ bool plain_takes(std::string pattern, const std::string& text) {
   // Names are matched in canonical text, where a dot inside of a label is escaped.
   for (auto at = pattern.find("\\046"); at != std::string::npos; at = pattern.find("\\046"))
     pattern.replace(at, 4, "\\.");
-  if (pattern.size() > 1 && pattern.ends_with('.') && !pattern.ends_with("\\."))
-    pattern.pop_back();
+  if (pattern.size() > 1 && pattern.ends_with('.') && !pattern.ends_with("\\.")) pattern.pop_back();
   if (pattern.starts_with('.') && pattern.size() > 1) {
     return plain_takes(pattern.substr(1), text) || plain_takes("*" + pattern, text);
   }
