@@ -33,7 +33,7 @@ constexpr std::size_t rows_max = 20;  // of a name that everything takes
 
 [[nodiscard]] std::string answer_of(const PolicyRule* rule, const std::string& zone,
                                     const config::NamePolicyConfig* policy) {
-  const std::string usual =
+  std::string usual =
       zone.empty() ? "REFUSED: no zone of ours holds the name" : "what the zone " + zone + " says";
   if (rule == nullptr) return usual;
   const auto with_soa = zone.empty() ? std::string(", without SOA: no zone of ours holds the name")
