@@ -38,9 +38,8 @@ struct CloseFile {
   }
   std::string text;
   std::array<char, 1U << 16> chunk;
-  for (std::size_t got = chunk.size(); got == chunk.size();) {
-    got = std::fread(chunk.data(), 1, chunk.size(), file.get());
-    text.append(chunk.data(), got);
+  while (std::feof(file.get()) == 0 && std::ferror(file.get()) == 0) {
+    text.append(chunk.data(), std::fread(chunk.data(), 1, chunk.size(), file.get()));
     if (text.size() > file_bytes_max) {
       return fail(ErrorCode::exhausted, "the file is larger than 4 GiB", path,
                   "split it with $INCLUDE");
