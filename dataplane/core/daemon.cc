@@ -87,12 +87,11 @@ void raise_descriptor_limit(unsigned connections_max) {
   std::uint64_t bits = 0;
   if (std::ranges::any_of(ports, [](const auto& p) { return !p.exception_interface.empty(); }))
     bits |= std::uint64_t{1} << CAP_NET_ADMIN;
-  for (const auto& [driver, more] :
-       {std::pair{"net_af_packet", -1}, {"net_tap", -1}, {"net_af_xdp", CAP_BPF}}) {
-    if (std::ranges::none_of(devices, [&](const auto& device) { return device.driver == driver; }))
-      continue;
-    bits |= std::uint64_t{1} << CAP_NET_ADMIN;
-    if (more >= 0) bits |= std::uint64_t{1} << more;
+  for (const auto& device : devices) {
+    const bool xdp = device.driver == "net_af_xdp";
+    if (xdp || device.driver == "net_af_packet" || device.driver == "net_tap")
+      bits |= std::uint64_t{1} << CAP_NET_ADMIN;
+    if (xdp) bits |= std::uint64_t{1} << CAP_BPF;
   }
   return bits;
 }

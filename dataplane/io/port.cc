@@ -121,7 +121,8 @@ Status Port::set_up_queues(const config::PortConfig& config) {
   }
   const int socket = rte_eth_dev_socket_id(number_);
   const unsigned mbufs = mbufs_for_queue(receive, transmit);
-  for (std::uint16_t queue = 0; queue < queue_count_; ++queue) {
+  for (unsigned number = 0; number < queue_count_; ++number) {
+    const auto queue = static_cast<std::uint16_t>(number);
     const auto name = "mbufs_" + std::to_string(number_) + "_" + std::to_string(queue);
     auto* pool =
         rte_pktmbuf_pool_create(name.c_str(), mbufs, mbuf_cache, 0, mbuf_data_bytes, socket);

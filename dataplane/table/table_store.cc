@@ -200,9 +200,8 @@ Result<std::unique_ptr<const TableRoot>> TableStore::State::prove(
     return fail(ErrorCode::conflict, "not newer than the tables in use");
   }
   auto images = map_images(publish, fds, adoption.image_bytes);
-  auto next = images
-                  ? make_root(root.get(), publish.version, std::move(*images), options.seat_count)
-                  : std::unexpected(std::move(images).error());
+  auto next = images ? make_root(root.get(), publish.version, *images, options.seat_count)
+                     : std::unexpected(std::move(images).error());
   if (!next) adoption.outcome = outcome_of(next.error());
   return next;
 }

@@ -100,7 +100,7 @@ Key action_key() {
     const auto action = static_cast<PolicyAction>(i);
     actions.emplace_back(name_of(action), action);
   }
-  auto result = key("action", &NamePolicyConfig::action, choice<PolicyAction>(std::move(actions)),
+  auto result = key("action", &NamePolicyConfig::action, choice<PolicyAction>(actions),
                     "what happens to queries for these names", "refuse");
   result.default_text.clear();
   return required(std::move(result));
