@@ -197,7 +197,7 @@ Status make(const Options& options) {
     if (!shared) return std::unexpected(shared.error());
     *slot = std::move(*shared);
   }
-  const auto root = dataplane::make_root(nullptr, version, std::move(images));
+  const auto root = dataplane::make_root(nullptr, version, images);
   if (!root) return std::unexpected(root.error());
   steps.done("proof");
   auto files = dataplane::TableFiles::open(options.state + "/tables");
