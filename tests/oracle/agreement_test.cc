@@ -373,7 +373,7 @@ class RandomRequest {
 
 // Lines in an order that does not depend on the order of records in an RRset, names folded. `ranked`: the answer
 // section as it is.
-Lines comparable(Octets message, bool ranked) {
+Lines comparable(const Octets& message, bool ranked) {
   Lines lines = packets::MessageText::of(message);
   for (auto& line : lines) {
     std::ranges::transform(line, line.begin(),
