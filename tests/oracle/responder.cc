@@ -62,7 +62,7 @@ Result<Responder> Responder::start(std::span<const ZoneFile> zones) {
     if (!shared) return std::unexpected(shared.error());
     *slot = std::move(*shared);
   }
-  auto root = dataplane::make_root(nullptr, version, std::move(images));
+  auto root = dataplane::make_root(nullptr, version, images);
   if (!root) return std::unexpected(root.error());
   Responder responder;
   responder.root_ = std::move(*root);

@@ -118,8 +118,8 @@ TEST(FrameBurstTest, WritesTheLengthsOfAReplyThatIsNotAsLongAsItsRequest) {
       Turn turn(frame_settings(), udp_frame(text, 40000, 53, question), room_bytes, 0);
       turn.answer(change);
       Octets reply = turned(question);
-      reply.resize(static_cast<std::size_t>(static_cast<int>(reply.size()) + change),
-                   std::byte{0xa5});
+      const auto bytes = static_cast<std::ptrdiff_t>(reply.size()) + change;
+      reply.resize(static_cast<std::size_t>(bytes), std::byte{0xa5});
       EXPECT_EQ(hex_text(turn.sent()), hex_text(udp_frame(answering(text), 53, 40000, reply)));
     }
   }

@@ -57,7 +57,7 @@ std::vector<QueryRow> edns_rows() {
        {{"queries_ecs", 1}});
 
   const auto subnet = [&](const char* what, const std::string& name, const Octets& option_content,
-                          Lines answers, const std::string& echoed,
+                          const Lines& answers, const std::string& echoed,
                           const std::string& source = "192.0.2.200") {
     Lines body{"? " + name + ". A IN"};
     for (const auto& answer : answers) body.push_back("an " + name + ". " + answer);
