@@ -38,6 +38,14 @@ constexpr std::size_t optional_body_bytes_max = 1232 - 12 - 4 - 40;
   return type == number(Type::svcb) || type == number(Type::https);
 }
 
+// Notes `name`; false where it was seen before. Several records may name one target, also in another case.
+[[nodiscard]] bool is_new(std::vector<ConstBytes>& seen, ConstBytes name) {
+  if (std::ranges::any_of(seen, [&](ConstBytes other) { return dns::names_equal(other, name); }))
+    return false;
+  seen.push_back(name);
+  return true;
+}
+
 // The name that a client looks up next. A target of "." in ServiceMode is the owner itself (RFC 9460, 2.5.2).
 [[nodiscard]] ConstBytes next_name(std::uint16_t type, ConstBytes owner, ConstBytes rdata) {
   const ConstBytes target = target_of(type, rdata);
@@ -98,14 +106,12 @@ void CatalogAnswers::write_optional(const ZoneData& zone, const Rrset& rrset, Co
       type == number(Type::soa)) {
     return;
   }
-  std::vector<ConstBytes> seen;  // several records may name one target
+  std::vector<ConstBytes> seen;
   for (const ZoneRecord& record : zone.records_of(rrset)) {
     const ConstBytes owner = zone.owner_of(record);
     const ConstBytes target = next_name(type, owner, zone.rdata_of(record));
     if (target.size() <= 1 || (!but.empty() && dns::is_at_or_below(target, but))) continue;
-    const auto same = [&](ConstBytes name) { return dns::names_equal(name, target); };
-    if (std::ranges::any_of(seen, same)) continue;
-    seen.push_back(target);
+    if (!is_new(seen, target)) continue;
     // Where a wildcard names itself, it names the QNAME, as the writer knows it.
     const ConstBytes as_written = target.data() == owner.data() ? writer_.name() : target;
     const bool alias = is_service_binding(type) && load<Be16>(zone.rdata_of(record).data()) == 0;
@@ -136,9 +142,10 @@ Status CatalogAnswers::write_referral(const ZoneData& zone, const Rrset& servers
                                       std::vector<std::byte>& out) {
   writer_.start(cut, false);
   bool fits = write_records(zone, servers, cut, Section::authority);
+  std::vector<ConstBytes> seen;
   for (const ZoneRecord& server : zone.records_of(servers)) {
     const ConstBytes target = target_of(server.type, zone.rdata_of(server));
-    if (!fits || !dns::is_at_or_below(target, cut)) continue;
+    if (!fits || !dns::is_at_or_below(target, cut) || !is_new(seen, target)) continue;
     for (const Rrset& address : zone.find_all(target)) {
       if (!is_address(type_of(zone, address))) continue;
       fits = fits && write_records(zone, address, target, Section::additional);

@@ -91,6 +91,12 @@ TEST_F(CatalogBuilderTest, EveryAncestorIsThere) {
   EXPECT_EQ(catalog.view().zones()[0].name_count, 4U);
 }
 
+TEST_F(CatalogBuilderTest, GlueStandsOnceThoughTwoServersDifferInCaseOnly) {
+  const auto catalog = build("sub NS ns1.sub\nsub NS NS1.sub\nns1.sub A 192.0.2.1\n");
+  EXPECT_THAT(referral(catalog, "sub.example."),
+              testing::Contains(HasSubstr("additional")).Times(1));
+}
+
 TEST_F(CatalogBuilderTest, DelegationsHideWhatIsBelowThem) {
   const auto catalog = build(
       "sub NS ns1.sub\nsub NS ns.other\nsub NS ns.far.\nns1.sub A 192.0.2.1\nother NS ns.other\n"
