@@ -446,8 +446,8 @@ TEST(RankingBuilderTest, ARandomLifeAgreesWithAPlainMap) {
         ASSERT_EQ(image.error().code, ErrorCode::exhausted);
         image = b.build_base({1, generation});
       }
-      Model built =
-          wanted;  // NOLINT(performance-unnecessary-copy-initialization): set_some changes it
+      // set_some changes `wanted`: NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
+      Model built = wanted;
       set_some(random.below(3));  // while it is on its way
       if (random.below(5) == 0) {
         b.rollback();

@@ -19,7 +19,7 @@ NewImages all_of(Version v) {
 class RootTest : public testing::Test {
  protected:
   std::string refusal_of(Version version, const NewImages& images) {
-    const auto next = make_root(root_.get(), version, std::move(images));
+    const auto next = make_root(root_.get(), version, images);
     return next ? "" : std::string(name_of(next.error().code));
   }
   std::unique_ptr<const TableRoot> root_ = std::move(*make_root(nullptr, v1, all_of(v1)));
@@ -66,7 +66,7 @@ TEST_F(RootTest, NeedsAllPartsFirst) {
     if (missing == 0) images.catalog = nullptr;
     if (missing == 1) images.locale_map = nullptr;
     if (missing == 2) images.ranking_base = nullptr;
-    EXPECT_FALSE(make_root(nullptr, v1, std::move(images))) << missing;
+    EXPECT_FALSE(make_root(nullptr, v1, images)) << missing;
   }
   const auto delta_first =
       make_root(nullptr, v2, {nullptr, nullptr, nullptr, share(delta_of(v2, root_->ranking))});
