@@ -11,6 +11,12 @@
 
 namespace pharos {
 
+// Permission bits of a file; 0 where there is none.
+[[nodiscard]] inline unsigned mode_of(const std::string& path) {
+  struct stat info{};
+  return ::stat(path.c_str(), &info) == 0 ? info.st_mode & 07777U : 0U;
+}
+
 class TemporaryFiles {
  public:
   TemporaryFiles() {

@@ -9,23 +9,15 @@
 #include <filesystem>
 #include <fstream>
 
+#include "temporary_files.hh"
+
 namespace pharos {
 namespace {
 
 class DirectoryTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/pharos-directory-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
-  [[nodiscard]] static unsigned mode_of(const std::string& path) {
-    struct stat info{};
-    return ::stat(path.c_str(), &info) == 0 ? info.st_mode & 07777U : 0U;
-  }
-
-  std::string root_;
+  TemporaryFiles files_;
+  const std::string& root_ = files_.directory();
 };
 
 TEST_F(DirectoryTest, IsMadeWithItsParentsAndTakenAgain) {
