@@ -35,8 +35,7 @@ class Resolution {
   Resolution(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
              const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
              CoreCounters& counters) noexcept
-      : state_(state),
-        root_(root),
+      : root_(root),
         catalog_(root.catalog),
         query_(query),
         work_(work),
@@ -270,7 +269,6 @@ class Resolution {
     return name_offset_ + name_.length - suffix_bytes;
   }
 
-  const ServeState::Impl& state_;
   const TableRoot& root_;
   const catalog::View& catalog_;
   Query& query_;

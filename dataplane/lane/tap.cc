@@ -117,7 +117,7 @@ struct Sysctl {
 
 unsigned routing_table_of(const std::string& interface) noexcept {
   std::uint32_t digest = 2166136261U;  // FNV-1a
-  for (const unsigned char c : interface) digest = (digest ^ c) * 16777619U;
+  for (const char c : interface) digest = (digest ^ static_cast<unsigned char>(c)) * 16777619U;
   return 0x7068'0000U | (digest >> 16);
 }
 

@@ -336,10 +336,10 @@ class Prover {
     if (node.reserved0 != 0 || node.reserved1 != 0) {
       return no("a reserved field is not zero", node);
     }
-    const auto rules = view_.policies_.rules();
-    if (node.verdict > rules.size()) return no("its verdict is of no rule", node);
+    const auto policy_rules = view_.policies_.rules();
+    if (node.verdict > policy_rules.size()) return no("its verdict is of no rule", node);
     if (node.verdict != 0 && !has(node, node_flag::outside) &&
-        rules[node.verdict - 1].action == PolicyAction::route) {
+        policy_rules[node.verdict - 1].action == PolicyAction::route) {
       return no("it is listed, and yet routed", node);
     }
     return prove_place(node) && prove_slots(node) && prove_flags(node) && prove_referral(node);
