@@ -97,6 +97,24 @@ Round round_of(Engine& engine, Instant now) {
   return engine.step(now);
 }
 
+// A data plane that has just connected to an engine whose first round waits to be published.
+class RankedPublicationTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
+    dataplane.connect();
+  }
+
+  void drain_fra() {
+    engine.set_override(*engine.world().find_endpoint("www", "fra"), config::Override::drain,
+                        start);
+    ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
+  }
+
+  FakeDataplane dataplane{small_config()};
+  Engine engine{dataplane.publication.tables().world, {}, {}, start};
+};
+
 TEST(PublicationTest, SendsEverythingFirstAndDeltasAfterwards) {
   const auto config = small_config();
   FakeDataplane dataplane(config);
@@ -159,11 +177,7 @@ TEST(PublicationTest, WhatIsServedIsWhatTheEngineSaysItIs) {
   }
 }
 
-TEST(PublicationTest, AReconnectWithTheSameTablesSendsNothing) {
-  FakeDataplane dataplane(small_config());
-  Engine engine(dataplane.publication.tables().world, {}, {}, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
-  dataplane.connect();
+TEST_F(RankedPublicationTest, AReconnectWithTheSameTablesSendsNothing) {
   ASSERT_TRUE(dataplane.take());
   dataplane.publication.disconnected();
   dataplane.connect();
@@ -174,11 +188,7 @@ TEST(PublicationTest, AReconnectWithTheSameTablesSendsNothing) {
   EXPECT_EQ(dataplane.sent.kinds.size(), 3U);
 }
 
-TEST(PublicationTest, AnAcknowledgementThatWasLostIsSettledByTheNextHello) {
-  FakeDataplane dataplane(small_config());
-  Engine engine(dataplane.publication.tables().world, {}, {}, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
-  dataplane.connect();
+TEST_F(RankedPublicationTest, AnAcknowledgementThatWasLostIsSettledByTheNextHello) {
   auto outgoing = dataplane.publication.next(start);
   ASSERT_TRUE(outgoing && *outgoing);
   dataplane.sent = **outgoing;
@@ -186,8 +196,7 @@ TEST(PublicationTest, AnAcknowledgementThatWasLostIsSettledByTheNextHello) {
   dataplane.publication.disconnected();
   dataplane.connect();
   static_cast<void>(dataplane.take());
-  engine.set_override(*engine.world().find_endpoint("www", "fra"), config::Override::drain, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
+  drain_fra();
   EXPECT_TRUE(dataplane.take());
   EXPECT_EQ(dataplane.answer(www, eu).size(), 2U);
 }
@@ -213,30 +222,20 @@ TEST(PublicationTest, ALostDatabaseStartsANewEpoch) {
   EXPECT_EQ(old.sent.version, (Version{4, 1}));
 }
 
-TEST(PublicationTest, ARefusalIsAnAlarmAndIsNotRepeatedUntilSomethingChanges) {
-  FakeDataplane dataplane(small_config());
-  Engine engine(dataplane.publication.tables().world, {}, {}, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
-  dataplane.connect();
+TEST_F(RankedPublicationTest, ARefusalIsAnAlarmAndIsNotRepeatedUntilSomethingChanges) {
   ASSERT_TRUE(dataplane.take(table_channel::Outcome::refused));
   EXPECT_NE(dataplane.publication.alarm().find("why not"), std::string::npos);
   EXPECT_EQ(dataplane.publication.generations().front().outcome, PublishOutcome::refused);
   EXPECT_FALSE(dataplane.take());
-  engine.set_override(*engine.world().find_endpoint("www", "fra"), config::Override::drain, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
+  drain_fra();
   ASSERT_TRUE(dataplane.take());
   EXPECT_TRUE(dataplane.publication.alarm().empty());
   EXPECT_EQ(dataplane.answer(www, eu).size(), 2U);
 }
 
-TEST(PublicationTest, OutOfStepIsAnsweredWithABase) {
-  FakeDataplane dataplane(small_config());
-  Engine engine(dataplane.publication.tables().world, {}, {}, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
-  dataplane.connect();
+TEST_F(RankedPublicationTest, OutOfStepIsAnsweredWithABase) {
   ASSERT_TRUE(dataplane.take());
-  engine.set_override(*engine.world().find_endpoint("www", "fra"), config::Override::drain, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
+  drain_fra();
   ASSERT_TRUE(dataplane.take(table_channel::Outcome::out_of_step));
   ASSERT_TRUE(dataplane.take());
   EXPECT_EQ(dataplane.sent.kinds, std::vector{ImageKind::ranking_base});
@@ -264,11 +263,7 @@ TEST(PublicationTest, HundredsOfRoundsCompactAndStayRight) {
   EXPECT_EQ(dataplane.sent.version.generation, 200U);
 }
 
-TEST(PublicationTest, NewTablesWhileAPublishIsInFlightAreSentWhole) {
-  FakeDataplane dataplane(small_config());
-  Engine engine(dataplane.publication.tables().world, {}, {}, start);
-  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
-  dataplane.connect();
+TEST_F(RankedPublicationTest, NewTablesWhileAPublishIsInFlightAreSentWhole) {
   auto outgoing = dataplane.publication.next(start);
   ASSERT_TRUE(outgoing && *outgoing);
   dataplane.sent = **outgoing;

@@ -62,6 +62,25 @@ class PortTest : public ::testing::Test {
   static inline EalPlan plan;
   static inline std::optional<Eal> eal;
   static inline std::optional<Port> loop_port;  // closing a virtual device removes it: opened once
+
+  // One queue of the port that hears what it sends, at 192.0.2.53, with all that a turn of the loop needs.
+  const Interface interface = interface_at(loop_port->mac());
+  const QueueHandle handle{.port = loop_port->number(),
+                           .queue = 0,
+                           .receive_checksum = false,
+                           .frame_bytes_max = 1514,
+                           .pool = loop_port->pool(0)};
+  const std::unique_ptr<FrameBurst> frames = std::make_unique<FrameBurst>();
+  const std::unique_ptr<MbufBurst> mbufs = std::make_unique<MbufBurst>();
+  const std::unique_ptr<CoreCounters> counters = std::make_unique<CoreCounters>();
+
+ private:
+  static Interface interface_at(const MacAddress& mac) {
+    InterfaceSettings settings;
+    settings.mac = mac;
+    settings.addresses = {*IpAddress::parse("192.0.2.53")};
+    return make_interface(settings).value();
+  }
 };
 
 // Sends `frame` out of a net_ring port as a driver would, from a pool of the test's own.
@@ -94,9 +113,9 @@ void inject(std::uint16_t port, ConstBytes frame) {
 TEST_F(PortTest, CountsMbufsForEveryPlaceThatHoldsThem) {
   EXPECT_EQ(mbufs_for_queue(1024, 1024), 8191U);
   for (const unsigned descriptors : {64U, 1024U, 4096U, 32768U}) {
-    const auto mbufs = mbufs_for_queue(descriptors, descriptors);
-    EXPECT_GT(mbufs, 2 * descriptors + 2 * 2048);
-    EXPECT_EQ((mbufs + 1) & mbufs, 0U);
+    const auto count = mbufs_for_queue(descriptors, descriptors);
+    EXPECT_GT(count, 2 * descriptors + 2 * 2048);
+    EXPECT_EQ((count + 1) & mbufs, 0U);
   }
 }
 
@@ -130,18 +149,13 @@ TEST_F(PortTest, RefusesMoreQueuesThanTheDeviceHasAndClosesIt) {
 }
 
 TEST_F(PortTest, SendsFramesThatAreNoRepliesAndGivesEveryMbufBack) {
-  const auto& port = loop_port;
-  const QueueHandle handle{.port = port->number(), .frame_bytes_max = 1514, .pool = port->pool(0)};
-  const unsigned free_before = rte_mempool_avail_count(port->pool(0));
+  const unsigned free_before = rte_mempool_avail_count(loop_port->pool(0));
   const std::vector<std::byte> frame(1518, std::byte{0x5a});
   OutgoingBurst burst(handle);
   EXPECT_FALSE(burst.add(std::vector<std::byte>(1519)));
   while (!burst.full()) ASSERT_TRUE(burst.add(frame));
   EXPECT_EQ(burst.send(), 32U);
   EXPECT_EQ(burst.send(), 0U);
-  auto frames = std::make_unique<FrameBurst>();
-  auto mbufs = std::make_unique<MbufBurst>();
-  auto counters = std::make_unique<CoreCounters>();
   ASSERT_EQ(receive_burst(handle, *frames, *mbufs), 32U);
   for (unsigned i = 0; i < 32; ++i) {
     const Frame& one = frames->frames[i];
@@ -151,20 +165,10 @@ TEST_F(PortTest, SendsFramesThatAreNoRepliesAndGivesEveryMbufBack) {
   frames->release_count = 32;
   frames->send_count = frames->exception_count = 0;
   transmit_burst(handle, *frames, *mbufs, *counters);
-  EXPECT_EQ(rte_mempool_avail_count(port->pool(0)), free_before);
+  EXPECT_EQ(rte_mempool_avail_count(loop_port->pool(0)), free_before);
 }
 
 TEST_F(PortTest, CarriesFramesInRepliesOutAndGivesEveryMbufBack) {
-  const auto& port = loop_port;
-  InterfaceSettings settings;
-  settings.mac = port->mac();
-  settings.addresses = {*IpAddress::parse("192.0.2.53")};
-  const auto interface = make_interface(settings).value();
-  const QueueHandle handle{
-      .port = port->number(), .queue = 0, .receive_checksum = false, .frame_bytes_max = 1514};
-  auto frames = std::make_unique<FrameBurst>();
-  auto mbufs = std::make_unique<MbufBurst>();
-  auto counters = std::make_unique<CoreCounters>();
   EXPECT_EQ(receive_burst(handle, *frames, *mbufs), 0U);
 
   // One that is answered in place, one for another station, one cut short.
@@ -190,7 +194,7 @@ TEST_F(PortTest, CarriesFramesInRepliesOutAndGivesEveryMbufBack) {
   ASSERT_EQ(receive_burst(handle, *frames, *mbufs), 1U);
   const auto* reply = reinterpret_cast<const std::uint8_t*>(frames->frames[0].data);
   EXPECT_TRUE(std::equal(client.bytes.begin(), client.bytes.end(), reply));
-  EXPECT_TRUE(std::equal(port->mac().bytes.begin(), port->mac().bytes.end(), reply + 6));
+  EXPECT_TRUE(std::equal(loop_port->mac().bytes.begin(), loop_port->mac().bytes.end(), reply + 6));
   EXPECT_EQ(reply[21], 2);  // ARP reply
   classify_burst(interface, *frames, *counters);
   finish_burst(interface, *frames);
@@ -199,16 +203,6 @@ TEST_F(PortTest, CarriesFramesInRepliesOutAndGivesEveryMbufBack) {
 }
 
 TEST_F(PortTest, DropsAndCountsWhatAFullPortDoesNotTake) {
-  const auto& port = loop_port;
-  InterfaceSettings settings;
-  settings.mac = port->mac();
-  settings.addresses = {*IpAddress::parse("192.0.2.53")};
-  const auto interface = make_interface(settings).value();
-  const QueueHandle handle{
-      .port = port->number(), .queue = 0, .receive_checksum = false, .frame_bytes_max = 1514};
-  auto frames = std::make_unique<FrameBurst>();
-  auto mbufs = std::make_unique<MbufBurst>();
-  auto counters = std::make_unique<CoreCounters>();
   const auto request = arp_request({{2, 0, 0, 0, 0, 9}}, {192, 0, 2, 53});
   for (int i = 0; i < 8; ++i) inject(handle.port, request);
   ASSERT_EQ(receive_burst(handle, *frames, *mbufs), 8U);
