@@ -115,7 +115,7 @@ TEST_F(PortTest, CountsMbufsForEveryPlaceThatHoldsThem) {
   for (const unsigned descriptors : {64U, 1024U, 4096U, 32768U}) {
     const auto count = mbufs_for_queue(descriptors, descriptors);
     EXPECT_GT(count, 2 * descriptors + 2 * 2048);
-    EXPECT_EQ((count + 1) & mbufs, 0U);
+    EXPECT_EQ((count + 1) & count, 0U);
   }
 }
 
