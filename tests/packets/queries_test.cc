@@ -106,6 +106,19 @@ TEST(QueryBytesTest, ABurstAnswersAsItsQueriesWouldAlone) {
   }
 }
 
+// With a buffer that ends where the contract says it may: sanitizers see every byte read behind it.
+TEST(QueryBytesTest, AMessageCutAnywhereWithoutRoomIsDropped) {
+  const Octets whole = ask("www.example", type_a);
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    QueryRow row{"", whole, {}, {}, "192.0.2.1"};
+    row.request.resize(length);
+    row.capacity = 0;
+    const QueryReply reply = serve(row);
+    EXPECT_EQ(reply.verdict, length < 12 ? Verdict::drop_dns_short : Verdict::drop_no_room)
+        << length << " octets";
+  }
+}
+
 TEST(SlotTest, AClientBlockAlwaysGetsItsSlotAndAllSlotsAreDealt) {
   std::map<std::string, int> seen;
   for (int block = 0; block < 4096; ++block) {

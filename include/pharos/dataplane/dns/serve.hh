@@ -25,8 +25,8 @@ namespace pharos::dataplane {
 
 inline constexpr unsigned burst_queries_max = 64;
 // Bytes behind `capacity` that may be read and overwritten with anything (never sent): the slack of
-// the name kernels and of fixed-width copies.
-inline constexpr unsigned query_slack_bytes = 64;
+// the name kernels, which load a header and 64 bytes of however short a message, and of fixed-width copies.
+inline constexpr unsigned query_slack_bytes = 80;
 
 enum class Transport : std::uint8_t { udp, tcp };
 

@@ -1,6 +1,6 @@
 // LaneBurst: the buffers in which requests from sockets are served, 64 at a time, and the call of serve_burst.
 //
-//   slot i:  | request, then reply, in place (65535) | slack (64) |
+//   slot i:  | request, then reply, in place (65535) | slack (80) |
 //
 // One per lane, made once (4 MiB of address space, touched as far as messages need it), used by UDP and TCP in turn. Loads
 // the root of the tables once a burst; the caller says quiescent() at the end of its round. The lane's thread.
