@@ -90,8 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           (reply[2] & std::byte{0x80}) != std::byte{0});
   REQUIRE(packets::internet_sum(reply) % 0xffff == byte_swap(query.reply_checksum) % 0xffffU);
   const auto lines = packets::MessageText::of(reply);
-  REQUIRE(lines[0].find("BROKEN") == std::string::npos &&
-          lines.back().find("BROKEN") == std::string::npos);
+  REQUIRE(!lines.back().starts_with("BROKEN"));
   if (query.transport == Transport::udp) {
     const bool edns = counters.read(Counter::queries_edns) != 0;
     REQUIRE(query.reply_bytes <= (edns ? 1232 : 512));

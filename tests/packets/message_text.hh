@@ -1,5 +1,5 @@
 // A DNS message as text, one line a part, for tests to compare. Written for being obviously right, not fast; shares no
-// code with the packet path. A message that breaks the format yields a line that begins with "BROKEN".
+// code with the packet path. A message that breaks the format ends in a line that begins with "BROKEN".
 //
 //   1234 NOERROR qr aa rd | 1 1 0 1
 //   ? www.example. A IN
