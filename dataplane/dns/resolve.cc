@@ -84,6 +84,7 @@ class Resolution {
     if (labels_known_ != all_labels) map_labels(name_.bytes.data(), labels_, labels_known_);
     labels_known_ = all_labels;
     const Encloser encloser = find_closest_encloser(catalog_, name_, labels_);
+    work_.node = encloser.node;
     return below(*encloser.node, encloser);
   }
 

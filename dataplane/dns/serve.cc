@@ -377,7 +377,8 @@ void reply_stage(Burst& burst) noexcept {
                   : 0;  // a denial that stands in for an RRset: DS at an apex
     if (!write_plain(burst.state, burst.queries[i], work, tally)) write_with_care(burst, i);
   }
-  tally.count(Counter::rcode_noerror, burst.counters);
+  tally.count(burst.counters);
+  burst.counters.count(Counter::rcode_noerror, tally.replies);
   burst.counters.count(Counter::answers_nodata, nodata);
   burst.counters.count(Counter::answers_ranked, burst.ranked_count);
   burst.counters.count(Counter::answers_static, burst.reply_count - burst.ranked_count - nodata);
@@ -397,6 +398,7 @@ void reply_stage(Burst& burst) noexcept {
     }
     resolve(state, burst.root, burst.queries[i], work, state.options[i], state.names[i],
             state.labels[i], burst.counters);
+    if (work.answer_class == AnswerClass::nxdomain) remember_encloser(burst, *work.node);
   }
 }
 
@@ -455,7 +457,7 @@ void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> quer
   }
   reply_stage(burst);
   if (burst.miss_count != 0) enclose_stages(burst);
-  if (burst.deny_count != 0) deny_stage(burst);
+  if (burst.moved_count != 0) moved_stage(burst);
   if (burst.resolve_count != 0) resolve_stage(burst);
   if (burst.state.limit.enabled()) limit_stage(burst.state, queries, counters);
 }

@@ -21,17 +21,49 @@ namespace {
 constexpr std::uint64_t huge_page_bytes = std::uint64_t{2} << 20;
 // Below this, rounding up to huge pages would waste more than they save in TLB misses.
 constexpr std::uint64_t huge_image_bytes_min = 4 * huge_page_bytes;
+constexpr int madvise_collapse = 25;  // MADV_COLLAPSE, Linux 6.1; glibc 2.36 has no name for it
 constexpr int image_seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+// Maps the file so that its huge pages can be mapped as such: begins at a multiple of their size, which mmap() alone
+// sees to for hugetlbfs only. MAP_FAILED as mmap().
+void* map_file(int fd, std::uint64_t bytes, int protection) {
+  if (bytes < huge_image_bytes_min) return ::mmap(nullptr, bytes, protection, MAP_SHARED, fd, 0);
+  const std::uint64_t reserved_bytes = round_up(bytes, huge_page_bytes) + huge_page_bytes;
+  void* reserved = ::mmap(nullptr, reserved_bytes, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return MAP_FAILED;
+  auto* first = static_cast<std::byte*>(reserved);
+  const auto place = reinterpret_cast<std::uintptr_t>(reserved);
+  auto* aligned = first + (round_up(place, std::uintptr_t{huge_page_bytes}) - place);
+  auto* behind = aligned + round_up(bytes, huge_page_bytes);
+  if (aligned != first) ::munmap(first, static_cast<std::size_t>(aligned - first));
+  ::munmap(behind, static_cast<std::size_t>(first + reserved_bytes - behind));
+  void* at = ::mmap(aligned, bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0);
+  if (at == MAP_FAILED) ::munmap(aligned, static_cast<std::size_t>(behind - aligned));
+  return at;
+}
+
+// Puts an empty memfd on huge pages where none are reserved and the system gives shared memory none by itself
+// (transparent_hugepage/shmem_enabled is `never` on most). A collapse wants one page of each to be there. It is a wish.
+void use_huge_pages(void* at, std::uint64_t bytes) {
+  if (bytes < huge_image_bytes_min) return;
+  ::madvise(at, bytes, MADV_HUGEPAGE);
+  for (std::uint64_t offset = 0; offset < bytes; offset += huge_page_bytes) {
+    constexpr std::size_t one_byte = 1;
+    if (::madvise(static_cast<std::byte*>(at) + offset, one_byte, MADV_POPULATE_WRITE) != 0) return;
+  }
+  ::madvise(at, bytes, madvise_collapse);
+}
 
 // Copies through a mapping that is gone before sealing, as F_SEAL_WRITE demands. Populating first turns a lack
 // of memory (or of huge pages within a cgroup's limit) into an error instead of SIGBUS.
 Status fill(int fd, ConstBytes bytes, std::uint64_t region_bytes) {
   if (::ftruncate(fd, static_cast<off_t>(region_bytes)) != 0)
     return fail_errno("ftruncate", "memfd");
-  void* at = ::mmap(nullptr, region_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* at = map_file(fd, region_bytes, PROT_READ | PROT_WRITE);
   if (at == MAP_FAILED) return fail_errno("mmap", "memfd");
   const Mapping writable(at, region_bytes);
-  ::madvise(at, region_bytes, MADV_HUGEPAGE);  // a wish: refused where it makes no sense
+  use_huge_pages(at, region_bytes);
   if (::madvise(at, region_bytes, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
     return fail_errno("madvise(MADV_POPULATE_WRITE)", "memfd");
   }
@@ -127,10 +159,10 @@ Result<Mapping> map_sealed(int fd) {
       image_bytes_in(fd, file_bytes, is_on_huge_pages(fd) ? huge_page_bytes : 1);
   if (!image_bytes) return std::unexpected(image_bytes.error());
 
-  void* at = ::mmap(nullptr, file_bytes, PROT_READ, MAP_SHARED, fd, 0);
+  void* at = map_file(fd, file_bytes, PROT_READ);
   if (at == MAP_FAILED) return fail_errno("mmap", "memfd");
   Mapping mapping(at, file_bytes, *image_bytes);
-  ::madvise(at, file_bytes, MADV_HUGEPAGE);
+  ::madvise(at, file_bytes, MADV_HUGEPAGE);  // a wish: refused where it makes no sense
   // Like MAP_POPULATE, but tells when a page cannot be had: the packet path must never meet that as SIGBUS.
   if (::madvise(at, file_bytes, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
     return fail_errno("madvise(MADV_POPULATE_READ)", "memfd");

@@ -28,7 +28,8 @@ struct Burst {
   unsigned reply_count = 0;
   unsigned ranked_count = 0;  // of them, answered from the ranking
   unsigned miss_count = 0;
-  unsigned deny_count = 0;
+  unsigned below_count = 0;
+  unsigned moved_count = 0;
   unsigned resolve_count = 0;
   List match;
   List node;
@@ -36,7 +37,8 @@ struct Burst {
   List pool;
   List reply;
   List miss;
-  List deny;
+  List below;  // names without a node, more than one label below the encloser of the last one
+  List moved;  // replies whose answer stands under another name than it was made for
   List resolve;
 };
 
@@ -51,13 +53,13 @@ struct Tally {
     aaaa += request.type == static_cast<std::uint16_t>(dns::Type::aaaa) ? 1 : 0;
     ++replies;
   }
-  void count(Counter rcode, CoreCounters& counters) const noexcept {
+  // All but the RCODE.
+  void count(CoreCounters& counters) const noexcept {
     counters.count(Counter::queries_edns, edns);
     counters.count(Counter::queries_tcp, tcp);
     counters.count(Counter::type_a, a);
     counters.count(Counter::type_aaaa, aaaa);
     counters.count(Counter::type_other, replies - a - aaaa);
-    counters.count(rcode, replies);
   }
 };
 

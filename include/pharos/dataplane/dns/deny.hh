@@ -1,11 +1,14 @@
-// NXDOMAIN and NODATA in stages, so that floods of them run about as fast as hits. The plain cases only: what meets a
-// cut, a wildcard, an alias or a deeper gap in the tree goes on to Resolution (resolve.hh), which knows them all and
-// would say the same of these.
+// Names and types that are not there, in stages, so that floods of them run about as fast as hits: NXDOMAIN, NODATA, and
+// the plain answers of wildcards. What meets a cut, an alias or a pool at a wildcard goes on to Resolution (resolve.hh),
+// which knows them all and would say the same of these.
 //
-//   miss -> labels, hash of the parent -> bucket line -> tag -> node lines -> closest encloser -> zone -> SOA -> reply
-//                             prefetch ^        prefetch ^                            prefetch ^   ^ prefetch
+//   miss -> below the last encloser? ------------------------------------------------> encloser -> zone -> SOA --> reply
+//        |                       `-> hash of the label below it -> bucket: not there --^   |         prefetch ^
+//        `-> hash of the parent -> bucket line -> tag -> node lines -> name ---------------^   `-> wildcard's answer
+//                      prefetch ^        prefetch ^
 //
-// Called by serve_burst.
+// Existence is monotone (catalog_image.hh): where the name one label below an encloser has no node, the encloser is the
+// closest one of everything below that label. Called by serve_burst.
 #pragma once
 
 #include "pharos/dataplane/dns/burst.hh"
@@ -18,10 +21,13 @@ namespace pharos::dataplane {
 // The name has a node, the type no slot: to be denied, or resolved.
 void deny_type(Burst& burst, std::uint8_t index) noexcept;
 
-// The names of `miss` have no node: finds their closest enclosers. To be denied, or resolved.
+// The names of `miss` have no node: finds their closest enclosers. Each becomes `moved`, or `resolve`.
 void enclose_stages(Burst& burst) noexcept;
 
-// Replies to all of `deny`.
-void deny_stage(Burst& burst) noexcept;
+// `encloser` is the closest one of a name that was resolved: the next bursts look there first.
+void remember_encloser(Burst& burst, const catalog::Node& encloser) noexcept;
+
+// Replies to all of `moved`.
+void moved_stage(Burst& burst) noexcept;
 
 }  // namespace pharos::dataplane

@@ -47,6 +47,14 @@ struct PolicySamples {
   std::uint32_t second = 0;
 };
 
+// The closest encloser of the last name that had no node: floods of made-up names stay below one. A hint, of which only
+// the catalog is certain: who uses it compares names.
+struct EncloserHint {
+  catalog::Ref node = 0;  // 0: none
+  Version version;
+  std::uint64_t catalog_checksum = 0;
+};
+
 struct ServeState::Impl {
   explicit Impl(const RateLimitOptions& limits) : limit(limits) {}
 
@@ -73,6 +81,7 @@ struct ServeState::Impl {
       labels;  // of names that were walked: careful, or not found
   std::array<char, policy_text_bytes_max> policy_text;
   PolicySamples samples;
+  EncloserHint encloser_hint;
 };
 
 // Who is answered: the subnet of ECS where it names anyone, else the packet's source (RFC 7871, 7.2.1).
