@@ -1,6 +1,7 @@
 #include "pharos/controlplane/engine/engine.hh"
 
 #include <algorithm>
+#include <functional>
 
 // Inputs, time and judgement. Ranking is in engine_rank.cc, views are in engine_view.cc.
 
@@ -55,6 +56,10 @@ void Engine::replace_world(std::shared_ptr<const World> world, Instant now) {
 
 void Engine::build_state(Instant now) {
   exponents_ = decisions_.exponents.value_or(world_->config->controlplane.score);
+  refresh_proximity();
+  for (auto* list : {&dirty_pools_, &score_dirty_pools_}) list->clear();
+  panicking_pools_.clear();
+  volatile_pools_.clear();
   pools_.clear();
   pools_.resize(world_->pools.size());
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
@@ -62,6 +67,7 @@ void Engine::build_state(Instant now) {
     pools_[p].volatility = Volatility(service.ttl_floor, service.ttl_ceiling);
     pools_[p].answered_by = p;
     pools_[p].cells.resize(world_->locales.size());
+    mark_pool_dirty(p);
   }
   known_states_.clear();
   changed_sites_.clear();
@@ -70,9 +76,6 @@ void Engine::build_state(Instant now) {
     known_states_.push_back(health_.site(s).state);
     judge_site(s, now);
   }
-  any_dirty_ = true;
-  any_score_dirty_ = false;
-  volatility_due_ = never;
   expected_step_ = never;
 }
 
@@ -131,6 +134,7 @@ void Engine::set_weight(std::uint32_t endpoint, std::optional<double> weight, In
 void Engine::set_exponents(std::optional<config::ScoreConfig> exponents, Instant now) {
   decisions_.exponents = exponents;
   exponents_ = exponents.value_or(world_->config->controlplane.score);
+  refresh_proximity();
   for (std::uint32_t e = 0; e < endpoints_.size(); ++e) {
     judge(e, now);
     mark_dirty(e);
@@ -138,8 +142,11 @@ void Engine::set_exponents(std::optional<config::ScoreConfig> exponents, Instant
 }
 
 void Engine::mark_dirty(std::uint32_t endpoint) {
-  for (const auto p : world_->endpoints[endpoint].pools) pools_[p].dirty = true;
-  any_dirty_ = true;
+  for (const auto p : world_->endpoints[endpoint].pools) mark_pool_dirty(p);
+}
+
+void Engine::mark_pool_dirty(std::uint32_t pool) {
+  if (!std::exchange(pools_[pool].dirty, true)) dirty_pools_.push_back(pool);
 }
 
 void Engine::judge_site(std::uint32_t site, Instant now) {
@@ -173,6 +180,7 @@ Factors Engine::factors_of(std::uint32_t endpoint, bool well, Instant now) const
 
 void Engine::judge(std::uint32_t endpoint, Instant now) {
   auto& state = endpoints_[endpoint];
+  ++work_.endpoints_judged;
   const auto& site = health_.site(world_->endpoints[endpoint].site);
   const bool well = state.override == config::Override::up || (site.usable() && state.health.up);
   const bool reserve = state.override == config::Override::drain || state.weight <= 0;
@@ -192,26 +200,34 @@ void Engine::judge(std::uint32_t endpoint, Instant now) {
   state.base_as_if_healthy = score_as_if_healthy(state.factors, exponents_);
   const double moved = state.base - state.ranked_base;
   if (moved > score_step * state.ranked_base || -moved > score_step * state.ranked_base) {
-    for (const auto p : world_->endpoints[endpoint].pools) pools_[p].score_dirty = true;
-    any_score_dirty_ = true;
+    for (const auto p : world_->endpoints[endpoint].pools) {
+      if (!std::exchange(pools_[p].score_dirty, true)) score_dirty_pools_.push_back(p);
+    }
   }
 }
 
+void Engine::note_volatile(std::uint32_t pool) {
+  const auto due = pools_[pool].volatility.next_deadline();
+  if (due == never || std::exchange(pools_[pool].volatile_, true)) return;
+  volatile_pools_.emplace_back(due, pool);
+  std::ranges::push_heap(volatile_pools_, std::greater{});
+}
+
 void Engine::tick_volatility(Instant now) {
-  if (now < volatility_due_) return;
-  volatility_due_ = never;
-  for (auto& pool : pools_) {
-    if (pool.volatility.tick(now)) {
-      pool.dirty = true;
-      any_dirty_ = true;
-    }
-    volatility_due_ = std::min(volatility_due_, pool.volatility.next_deadline());
+  while (!volatile_pools_.empty() && volatile_pools_.front().first <= now) {
+    const auto pool = volatile_pools_.front().second;
+    std::ranges::pop_heap(volatile_pools_, std::greater{});
+    volatile_pools_.pop_back();
+    pools_[pool].volatile_ = false;
+    if (pools_[pool].volatility.tick(now)) mark_pool_dirty(pool);
+    note_volatile(pool);
   }
 }
 
 Round Engine::step(Instant now) {
   if (expected_step_ != never && now > expected_step_ + stall_limit) health_.excuse(now);
   Round round;
+  round.world = world_;
   health_.tick(now, changed_sites_);
   std::ranges::sort(changed_sites_);
   const auto repeated = std::ranges::unique(changed_sites_);
@@ -233,9 +249,10 @@ Round Engine::step(Instant now) {
 }
 
 Instant Engine::next_deadline() const noexcept {
-  if (any_dirty_ || !changed_sites_.empty()) return Instant{0};
-  Instant next = std::min(health_.next_deadline(), volatility_due_);
-  if (any_score_dirty_) next = std::min(next, next_score_round_);
+  if (!dirty_pools_.empty() || !changed_sites_.empty()) return Instant{0};
+  Instant next = health_.next_deadline();
+  if (!volatile_pools_.empty()) next = std::min(next, volatile_pools_.front().first);
+  if (!score_dirty_pools_.empty()) next = std::min(next, next_score_round_);
   return next;
 }
 

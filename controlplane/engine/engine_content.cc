@@ -21,12 +21,18 @@ bool Engine::weighed_by_clients(std::uint32_t pool) const {
          pools_[source].membership.members.size() <= world_->service(fixed.service).answers_max;
 }
 
-std::span<const std::vector<std::uint16_t>> Engine::orders_of(std::uint32_t pool,
-                                                              std::uint16_t locale) const {
+std::size_t Engine::order_count(std::uint32_t pool) const {
+  const auto source = pools_[pool].answered_by;
+  return dealt_by_slot(source) && !weighed_by_clients(pool) ? pools_[source].slots.size() : 1;
+}
+
+std::span<const std::uint16_t> Engine::order_of(std::uint32_t pool, std::uint16_t locale,
+                                                std::size_t slot) const {
   const auto& state = pools_[pool];
-  if (weighed_by_clients(pool)) return {&pools_[state.answered_by].membership.members, 1};
-  if (dealt_by_slot(state.answered_by)) return pools_[state.answered_by].slots;
-  return {&state.cells[locale].order, 1};
+  const auto& source = pools_[state.answered_by];
+  if (weighed_by_clients(pool)) return source.membership.members;
+  if (dealt_by_slot(state.answered_by)) return source.slots[slot];
+  return std::span(state.orders).subspan(locale * state.order_length, state.order_length);
 }
 
 std::span<const std::uint16_t> Engine::answered_of(std::uint32_t pool,
@@ -80,17 +86,16 @@ std::vector<std::uint16_t> Engine::srv_weights(std::uint32_t pool) const {
 }
 
 // The order is the priority, unless clients weigh all alike.
-std::vector<RankedRecord> Engine::records_of(std::uint32_t pool,
-                                             std::span<const std::uint16_t> order,
-                                             std::span<const std::uint16_t> weights) const {
+void Engine::append_records(std::uint32_t pool, std::span<const std::uint16_t> answered,
+                            std::span<const std::uint16_t> weights,
+                            std::vector<RankedRecord>& records) const {
   const bool one_priority = weighed_by_clients(pool);
-  std::vector<RankedRecord> records;
-  for (const auto member : answered_of(pool, order)) {
-    const auto rank = static_cast<std::uint16_t>(records.size() + 1);
+  std::uint16_t rank = 0;
+  for (const auto member : answered) {
+    ++rank;
     records.push_back({member, one_priority ? std::uint16_t{1} : rank,
                        weights.empty() ? std::uint16_t{0} : weights[member]});
   }
-  return records;
 }
 
 CellContent Engine::content(std::uint32_t pool, std::uint16_t locale) const {
@@ -100,14 +105,15 @@ CellContent Engine::content(std::uint32_t pool, std::uint16_t locale) const {
   content.type = static_cast<std::uint16_t>(fixed.pool.type);
   content.ttl_s = state.cells[locale].ttl_s;
   if (fixed.pool.holds_addresses()) {
-    for (const auto& order : orders_of(pool, locale)) {
-      content.slots.push_back(addresses_of(pool, order));
+    for (std::size_t slot = 0; slot < order_count(pool); ++slot) {
+      content.slots.push_back(addresses_of(pool, order_of(pool, locale, slot)));
     }
   } else {
     const auto weights =
         fixed.pool.type == dns::Type::srv ? srv_weights(pool) : std::vector<std::uint16_t>();
-    for (const auto& order : orders_of(pool, locale)) {
-      content.records.push_back(records_of(pool, order, weights));
+    for (std::size_t slot = 0; slot < order_count(pool); ++slot) {
+      append_records(pool, answered_of(pool, order_of(pool, locale, slot)), weights,
+                     content.records.emplace_back());
     }
     content.targets = world_->pools[state.answered_by].targets;
   }

@@ -172,9 +172,9 @@ void EngineLoop::drop_channel(const std::string& why) {
 
 void EngineLoop::rank_and_publish() {
   const auto round = side_.engine.step(monotonic_now());
-  if (!round.cells.empty()) {
+  if (!round.changes.empty()) {
     ++side_.rounds;
-    side_.cells += round.cells.size();
+    side_.cells += round.cell_count();
   }
   if (auto applied = side_.publication.apply(round); !applied)
     spdlog::error("{}", applied.error().text());

@@ -6,87 +6,50 @@
 #include <cmath>
 
 // From dirty pools to changed cells.
+//
+// Of a pool, all that does not depend on the locale is laid out once: scores without proximity, digests, weights. A
+// cell then costs one pass over its members, and equal cells of a pool are published as one. Nothing here asks how
+// many pools are dirty, or why.
 
 namespace pharos::controlplane {
-namespace {
-
-class Digest {
- public:
-  void add(const IpAddress& address) noexcept {
-    for (const auto byte : address.bytes) add(byte);
-  }
-  void add(const RankedRecord& record) noexcept {
-    for (const auto number : {record.target, record.priority, record.weight}) {
-      add(static_cast<std::uint8_t>(number >> 8));
-      add(static_cast<std::uint8_t>(number));
-    }
-  }
-  void add(std::uint8_t byte) noexcept { value_ = (value_ ^ byte) * 0x100000001b3; }
-  [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
-
- private:
-  std::uint64_t value_ = 0xcbf29ce484222325;
-};
-
-// Of what is answered, the TTL aside. Targets are told apart by whose they are.
-std::uint64_t digest_of(const CellContent& content, std::uint32_t answered_by) noexcept {
-  Digest digest;
-  const auto add_slots = [&](const auto& slots) {
-    for (const auto& slot : slots) {
-      for (const auto& part : slot) digest.add(part);
-      digest.add(std::uint8_t{0xff});
-    }
-  };
-  add_slots(content.slots);
-  add_slots(content.records);
-  for (unsigned shift = 0; !content.records.empty() && shift < 32; shift += 8) {
-    digest.add(static_cast<std::uint8_t>(answered_by >> shift));
-  }
-  return digest.value();
-}
-
-}  // namespace
 
 void Engine::collect_dirty(Instant now, std::vector<std::uint32_t>& pools) {
-  const bool rank_scores = any_score_dirty_ && (any_dirty_ || now >= next_score_round_);
-  if (!any_dirty_ && !rank_scores) return;
-  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
-    if (pools_[p].dirty || (rank_scores && pools_[p].score_dirty)) pools.push_back(p);
+  if (dirty_pools_.empty() && (score_dirty_pools_.empty() || now < next_score_round_)) return;
+  for (const auto p : score_dirty_pools_) {
+    pools_[p].score_dirty = false;
+    mark_pool_dirty(p);
   }
-  // Pools that may be answered by a dirty one are dirty as well; a pool is marked before it is
-  // appended, so this ends.
-  for (const auto p : pools) pools_[p].dirty = true;
-  for (std::size_t i = 0; i < pools.size(); ++i) {
-    for (const auto asking : world_->pools[pools[i]].asked_by) {
-      if (pools_[asking].dirty) continue;
-      pools_[asking].dirty = true;
-      pools.push_back(asking);
-    }
+  if (!score_dirty_pools_.empty()) next_score_round_ = now + score_round_interval;
+  score_dirty_pools_.clear();
+  // Pools that may be answered by a dirty one are dirty as well; each is appended once, so this
+  // ends.
+  for (std::size_t i = 0; i < dirty_pools_.size(); ++i) {
+    for (const auto asking : world_->pools[dirty_pools_[i]].asked_by) mark_pool_dirty(asking);
   }
+  pools.swap(dirty_pools_);
   std::ranges::sort(pools);
-  for (const auto p : pools) pools_[p].dirty = pools_[p].score_dirty = false;
-  any_dirty_ = false;
-  if (rank_scores) {
-    any_score_dirty_ = false;
-    next_score_round_ = now + score_round_interval;
-  }
+  for (const auto p : pools) pools_[p].dirty = false;
 }
 
 void Engine::refresh_membership(std::uint32_t pool) {
   const auto& fixed = world_->pools[pool];
   const auto& service = world_->service(fixed.service);
-  std::vector<Candidate> candidates;
-  candidates.reserve(fixed.members.size());
+  auto& candidates = bench_.candidates;
+  candidates.clear();
   for (const auto e : fixed.members) {
     auto& endpoint = endpoints_[e];
     candidates.push_back({endpoint.standing, endpoint.weight, world_->endpoint(e).priority});
     endpoint.ranked_base = endpoint.base;
   }
   auto& state = pools_[pool];
-  state.membership =
+  auto membership =
       membership_of(candidates, service.policy, service.panic_threshold, service.fail);
+  state.members_changed = membership.members != state.membership.members;
+  if (membership.panic) panicking_pools_.insert(pool);
+  if (!membership.panic && state.membership.panic) panicking_pools_.erase(pool);
+  state.membership = std::move(membership);
   state.in_doubt = std::ranges::any_of(state.membership.members, [&](auto member) {
-    return health_.site(world_->endpoints[fixed.members[member]].site).state == SiteState::suspect;
+    return health_.site(fixed.sites[member]).state == SiteState::suspect;
   });
 }
 
@@ -138,77 +101,227 @@ std::uint32_t Engine::follow_redirects(std::uint32_t pool) const {
   return pool;  // a circle of failing pools: each answers as if it were healthy
 }
 
-double Engine::score_in(std::uint32_t pool, std::uint16_t member, std::uint16_t locale) const {
-  const auto e = world_->pools[pool].members[member];
-  const auto& endpoint = endpoints_[e];
-  const double base = pools_[pool].membership.panic ? endpoint.base_as_if_healthy : endpoint.base;
-  return base * proximity_score(world_->rtt(locale, world_->endpoints[e].site), exponents_);
-}
-
-// True when the answers of the cell are others now.
-bool Engine::rank_cell(std::uint32_t pool, std::uint16_t locale, bool from_another) {
-  auto& cell = pools_[pool].cells[locale];
-  const auto source = pools_[pool].answered_by;
-  const auto& members = pools_[source].membership.members;
-  std::vector<double> scores(world_->pools[source].members.size(), 0.0);
-  for (const auto member : members) scores[member] = score_in(source, member, locale);
-  if (from_another) cell.order.clear();
-  cell.order = steady_order(members, scores, cell.order);
-  const auto digest = digest_of(content(pool, locale), source);
-  return std::exchange(cell.digest, digest) != digest;
-}
-
-std::uint32_t Engine::ttl_of(std::uint32_t pool, std::uint16_t locale) const {
-  const auto& state = pools_[pool];
-  const auto& source = world_->pools[state.answered_by];
-  auto ttl_s = state.volatility.ttl_s(state.in_doubt || pools_[state.answered_by].in_doubt);
-  const auto limit = [&](std::uint16_t member) {
-    const auto& endpoint = world_->endpoint(source.members[member]);
-    if (!endpoint.ttl_max) return;
-    ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(
-                                std::max<std::int64_t>(endpoint.ttl_max->ns / 1'000'000'000, 0)));
-  };
-  if (dealt_by_slot(state.answered_by)) {
-    std::ranges::for_each(pools_[state.answered_by].membership.members, limit);
-    return ttl_s;
+void Engine::refresh_proximity() {
+  const auto sites = static_cast<std::uint32_t>(world_->config->sites.size());
+  proximity_.clear();
+  for (std::uint32_t locale = 0; locale < world_->locales.size(); ++locale) {
+    for (std::uint32_t site = 0; site < sites; ++site) {
+      proximity_.push_back(proximity_score(world_->rtt(locale, site), exponents_));
+    }
   }
-  std::ranges::for_each(answered_of(pool, state.cells[locale].order), limit);
+}
+
+// Of the answering pool's members all that no locale changes.
+void Engine::lay_out_members(std::uint32_t pool) {
+  const auto source = pools_[pool].answered_by;
+  const auto& fixed = world_->pools[source];
+  const bool panic = pools_[source].membership.panic;
+  bench_.base.resize(fixed.members.size());
+  bench_.scores.resize(fixed.members.size());
+  for (const auto member : pools_[source].membership.members) {
+    const auto& endpoint = endpoints_[fixed.members[member]];
+    bench_.base[member] = panic ? endpoint.base_as_if_healthy : endpoint.base;
+  }
+  bench_.digests = fixed.digests;
+  bench_.weights.clear();
+  if (world_->pools[pool].pool.type != dns::Type::srv) return;
+  bench_.weights = srv_weights(pool);
+  for (std::size_t m = 0; m < bench_.weights.size(); ++m) {
+    bench_.digests[m] += std::uint64_t{bench_.weights[m]} << 32;
+  }
+}
+
+void Engine::order_cells(std::uint32_t pool, bool from_another) {
+  auto& state = pools_[pool];
+  const auto source = state.answered_by;
+  const auto& members = pools_[source].membership.members;
+  const auto& sites = world_->pools[source].sites;
+  const auto site_count = world_->config->sites.size();
+  const bool keep =
+      !from_another && !pools_[source].members_changed && state.order_length == members.size();
+  const auto former_length = from_another ? 0 : state.order_length;
+  if (!keep) {
+    bench_.former_orders.swap(state.orders);
+    state.orders.resize(world_->locales.size() * members.size());
+    state.order_length = members.size();
+  }
+  std::span<std::uint16_t> orders(state.orders);
+  const double* proximity = proximity_.data();
+  for (std::size_t l = 0; l < world_->locales.size(); ++l, proximity += site_count) {
+    for (const auto m : members) bench_.scores[m] = bench_.base[m] * proximity[sites[m]];
+    const auto order = orders.subspan(l * members.size(), members.size());
+    if (keep) {
+      reorder(order, bench_.scores);
+    } else {
+      const auto former =
+          std::span(bench_.former_orders)
+              .subspan(std::min(l * former_length, bench_.former_orders.size()), former_length);
+      steady_order_into(members, bench_.scores, former, order, bench_.marks);
+    }
+  }
+}
+
+// Of what a cell answers, the TTL aside. Targets are told apart by whose they are.
+std::uint64_t Engine::digest_of(std::uint32_t pool, std::uint16_t locale) const {
+  std::uint64_t digest = 0xcbf29ce484222325;
+  const auto add = [&](std::uint64_t number) {
+    digest = (digest ^ number) * 0x9fb21c651e98df25;
+    digest ^= digest >> 29;
+  };
+  if (!world_->pools[pool].pool.holds_addresses()) {
+    add(std::uint64_t{pools_[pool].answered_by} << 1 | (weighed_by_clients(pool) ? 1U : 0U));
+  }
+  const auto slots = order_count(pool);
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    for (const auto member : answered_of(pool, order_of(pool, locale, slot)))
+      add(bench_.digests[member]);
+    add(slot);
+  }
+  return digest;
+}
+
+// Notes which cells are answered otherwise now; true where any is.
+bool Engine::note_changes(std::uint32_t pool) {
+  auto& cells = pools_[pool].cells;
+  const bool alike = dealt_by_slot(pools_[pool].answered_by);
+  bench_.changed.resize(cells.size());
+  bool any = false;
+  std::uint64_t digest = 0;
+  for (std::uint16_t l = 0; l < cells.size(); ++l) {
+    if (l == 0 || !alike) digest = digest_of(pool, l);
+    const bool changed = std::exchange(cells[l].digest, digest) != digest;
+    bench_.changed[l] = changed;
+    any = any || changed;
+  }
+  return any;
+}
+
+std::uint32_t Engine::ttl_of(std::uint32_t pool, std::uint16_t locale,
+                             std::uint32_t pool_ttl_s) const {
+  const auto source = pools_[pool].answered_by;
+  const auto& limits = world_->pools[source].ttl_max_s;
+  if (limits.empty()) return pool_ttl_s;
+  auto ttl_s = pool_ttl_s;
+  const auto limit = [&](std::uint16_t member) { ttl_s = std::min(ttl_s, limits[member]); };
+  if (dealt_by_slot(source)) {
+    std::ranges::for_each(pools_[source].membership.members, limit);
+  } else {
+    std::ranges::for_each(answered_of(pool, order_of(pool, locale, 0)), limit);
+  }
   return ttl_s;
+}
+
+// The cells that are to be published, and which of them are alike.
+void Engine::group_cells(std::uint32_t pool) {
+  auto& state = pools_[pool];
+  const auto pool_ttl_s =
+      state.volatility.ttl_s(state.in_doubt || pools_[state.answered_by].in_doubt);
+  const bool by_slot = dealt_by_slot(state.answered_by);
+  bench_.locales.clear();
+  bench_.group_of_cell.clear();
+  bench_.group_sizes.clear();
+  bench_.first_locales.clear();
+  bench_.alike.start(state.cells.size());
+  for (std::uint16_t l = 0; l < state.cells.size(); ++l) {
+    auto& cell = state.cells[l];
+    const auto ttl_s = ttl_of(pool, l, pool_ttl_s);
+    if (cell.ranked && bench_.changed[l] == 0 && cell.ttl_s == ttl_s) continue;
+    cell.ttl_s = ttl_s;
+    cell.ranked = true;
+    const auto group = bench_.alike.number_of(cell.digest ^ ttl_s, [&](std::uint32_t other) {
+      const auto first = bench_.first_locales[other];
+      return state.cells[first].ttl_s == ttl_s && state.cells[first].digest == cell.digest &&
+             (by_slot || std::ranges::equal(answered_of(pool, order_of(pool, l, 0)),
+                                            answered_of(pool, order_of(pool, first, 0))));
+    });
+    if (group == bench_.group_sizes.size()) {
+      bench_.group_sizes.push_back(0);
+      bench_.first_locales.push_back(l);
+    }
+    ++bench_.group_sizes[group];
+    bench_.locales.push_back(l);
+    bench_.group_of_cell.push_back(group);
+  }
+}
+
+void Engine::publish_answers(std::uint32_t pool, std::uint16_t locale, CellChange& change,
+                             Round& round) {
+  const bool addresses = world_->pools[pool].pool.holds_addresses();
+  change.answers.first = static_cast<std::uint32_t>(round.answers.size());
+  change.slots.first = static_cast<std::uint32_t>(round.slots.size());
+  const auto slots = order_count(pool);
+  bench_.alike.start(slots);
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    const auto order = answered_of(pool, order_of(pool, locale, slot));
+    if (order.empty()) break;  // nobody is a member: no slot is answered
+    std::uint64_t hash = 0;
+    for (const auto member : order) hash = hash * 0x9fb21c651e98df25 + member + 1;
+    const auto answer = bench_.alike.number_of(hash ^ hash >> 31, [&](std::uint32_t other) {
+      const auto range = round.answers[change.answers.first + other];
+      return addresses ? std::ranges::equal(range.of(std::span<const std::uint16_t>(round.members)),
+                                            order)
+                       : std::ranges::equal(range.of(std::span<const RankedRecord>(round.records)),
+                                            order, {}, &RankedRecord::target);
+    });
+    round.slots.push_back(static_cast<std::uint16_t>(answer));
+    if (answer < round.answers.size() - change.answers.first) continue;
+    const auto first = addresses ? round.members.size() : round.records.size();
+    round.answers.push_back(
+        {static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(order.size())});
+    if (addresses) {
+      round.members.insert(round.members.end(), order.begin(), order.end());
+    } else {
+      append_records(pool, order, bench_.weights, round.records);
+    }
+  }
+  change.answers.count = static_cast<std::uint32_t>(round.answers.size()) - change.answers.first;
+  change.slots.count = static_cast<std::uint32_t>(round.slots.size()) - change.slots.first;
+  work_.answers_made += change.answers.count;
+}
+
+void Engine::publish_cells(std::uint32_t pool, Round& round) {
+  const auto first_locale = static_cast<std::uint32_t>(round.locales.size());
+  const auto first_change = round.changes.size();
+  round.locales.resize(first_locale + bench_.locales.size());
+  std::uint32_t at = first_locale;
+  const auto groups = static_cast<std::uint32_t>(bench_.group_sizes.size());
+  for (std::uint32_t group = 0; group < groups; ++group) {
+    CellChange change;
+    change.pool = pool;
+    change.answered_by = pools_[pool].answered_by;
+    change.ttl_s = pools_[pool].cells[bench_.first_locales[group]].ttl_s;
+    change.locales = {at, 0};
+    at += bench_.group_sizes[group];
+    publish_answers(pool, bench_.first_locales[group], change, round);
+    round.changes.push_back(change);
+  }
+  for (std::size_t i = 0; i < bench_.locales.size(); ++i) {
+    auto& range = round.changes[first_change + bench_.group_of_cell[i]].locales;
+    round.locales[range.first + range.count++] = bench_.locales[i];
+  }
 }
 
 void Engine::rank_pool(std::uint32_t pool, Instant now, Round& round) {
   auto& state = pools_[pool];
   const auto source = follow_redirects(pool);
   const bool from_another = std::exchange(state.answered_by, source) != source;
-  const auto locale_count = static_cast<std::uint16_t>(world_->locales.size());
-  const bool by_slot = dealt_by_slot(source);
-
-  std::vector<bool> changed(locale_count, false);
-  if (by_slot) {
-    const auto digest = digest_of(content(pool, 0), source);
-    for (std::uint16_t l = 0; l < locale_count; ++l) {
-      state.cells[l].order.clear();
-      changed[l] = std::exchange(state.cells[l].digest, digest) != digest;
-    }
+  lay_out_members(pool);
+  if (dealt_by_slot(source)) {
+    state.orders.clear();
+    state.order_length = 0;
   } else {
-    for (std::uint16_t l = 0; l < locale_count; ++l) changed[l] = rank_cell(pool, l, from_another);
+    order_cells(pool, from_another);
   }
-
   const bool first = !state.cells.front().ranked;
-  if (!first && std::ranges::find(changed, true) != changed.end()) {
+  if (note_changes(pool) && !first) {
     state.volatility.changed(now);
-    volatility_due_ = std::min(volatility_due_, state.volatility.next_deadline());
+    note_volatile(pool);
   }
-  std::shared_ptr<const CellContent> shared;  // dealt by slot: all locales are answered alike
-  for (std::uint16_t l = 0; l < locale_count; ++l) {
-    auto& cell = state.cells[l];
-    const auto ttl_s = ttl_of(pool, l);
-    if (cell.ranked && !changed[l] && cell.ttl_s == ttl_s) continue;
-    cell.ttl_s = ttl_s;
-    cell.ranked = true;
-    if (!by_slot || shared == nullptr) shared = std::make_shared<CellContent>(content(pool, l));
-    round.cells.push_back({pool, l, shared});
-  }
+  group_cells(pool);
+  publish_cells(pool, round);
+  ++work_.pools_ranked;
+  work_.cells_ranked += state.cells.size();
+  work_.cells_changed += bench_.locales.size();
 }
 
 }  // namespace pharos::controlplane

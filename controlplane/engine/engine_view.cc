@@ -11,10 +11,10 @@ namespace pharos::controlplane {
 std::vector<std::uint32_t> Engine::answered(std::uint32_t pool, std::uint16_t locale,
                                             unsigned slot) const {
   const auto& source = world_->pools[pools_[pool].answered_by];
-  const auto orders = orders_of(pool, locale);
+  const auto orders = order_count(pool);
   std::vector<std::uint32_t> endpoints;
-  if (orders.empty()) return endpoints;
-  for (const auto member : answered_of(pool, orders[slot % orders.size()])) {
+  if (orders == 0) return endpoints;
+  for (const auto member : answered_of(pool, order_of(pool, locale, slot % orders))) {
     endpoints.push_back(source.members[member]);
   }
   return endpoints;
@@ -117,9 +117,14 @@ std::vector<std::string> Engine::alarms() const {
         "no site was heard since the start: all count as up (look at the agents, their keys and "
         "the way here)");
   }
-  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+  std::size_t shown = 0;
+  for (const auto p : panicking_pools_) {
+    if (shown++ == pool_alarms_max) {
+      alarms.push_back(fmt::format("{} more pools are below their threshold",
+                                   panicking_pools_.size() - pool_alarms_max));
+      break;
+    }
     const auto& membership = pools_[p].membership;
-    if (!membership.panic) continue;
     const char* then = membership.closed            ? "only healthy ones are answered"
                        : pools_[p].answered_by != p ? "another service answers for it"
                                                     : "it answers as if all were healthy";

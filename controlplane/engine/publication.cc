@@ -34,15 +34,16 @@ void Publication::replace_tables(std::shared_ptr<const Tables> tables) {
 
 Status Publication::apply(const Round& round) {
   Status result;
-  for (const auto& cell : round.cells) {
-    if (auto set = builder_.set(cell.pool, cell.locale, *cell.content); !set && result) {
+  for (const auto& change : round.changes) {
+    const auto locales = round.locales_of(change);
+    if (auto set = builder_.set(change.pool, locales, round.answers_of(change)); !set && result) {
       const auto& world = *tables_->world;
       result = std::unexpected(
-          std::move(set).error().in("answers of " + world.pools[cell.pool].pool.name() +
-                                    " for locale " + world.locales[cell.locale]));
+          std::move(set).error().in("answers of " + world.pools[change.pool].pool.name() +
+                                    " for locale " + world.locales[locales.front()]));
     }
   }
-  if (!round.cells.empty()) blocked_ = false;
+  if (!round.changes.empty()) blocked_ = false;
   return result;
 }
 

@@ -7,7 +7,9 @@
 #include "pharos/wire/beacon.hh"
 
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <span>
 
 namespace pharos::controlplane {
 namespace {
@@ -46,6 +48,26 @@ Status add_endpoints(World& world, const std::map<std::string, std::uint32_t>& s
   return {};
 }
 
+std::uint64_t digest_of(std::span<const IpAddress> addresses) noexcept {
+  std::uint64_t digest = 0xcbf29ce484222325;
+  for (const auto& address : addresses) {
+    for (const auto byte : address.bytes) digest = (digest ^ byte) * 0x100000001b3;
+  }
+  return digest;
+}
+
+// TTLs of all members, if any has a limit.
+void add_ttl_limits(const World& world, WorldPool& pool) {
+  const auto limited = [&](auto e) { return world.endpoint(e).ttl_max.has_value(); };
+  if (std::ranges::none_of(pool.members, limited)) return;
+  for (const auto e : pool.members) {
+    const auto& most = world.endpoint(e).ttl_max;
+    pool.ttl_max_s.push_back(
+        most ? static_cast<std::uint32_t>(std::max<std::int64_t>(most->ns / 1'000'000'000, 0))
+             : std::numeric_limits<std::uint32_t>::max());
+  }
+}
+
 void add_members(World& world, WorldPool& pool, std::uint32_t index) {
   const auto first = world.first_endpoint[pool.service];
   const auto count = static_cast<std::uint32_t>(world.service(pool.service).endpoints.size());
@@ -57,9 +79,13 @@ void add_members(World& world, WorldPool& pool, std::uint32_t index) {
         });
     if (addresses.empty()) continue;
     pool.members.push_back(e);
+    pool.sites.push_back(world.endpoints[e].site);
+    // Records other than addresses name the endpoint.
+    pool.digests.push_back(pool.pool.holds_addresses() ? digest_of(addresses) : e);
     pool.addresses.push_back(std::move(addresses));
     world.endpoints[e].pools.push_back(index);
   }
+  add_ttl_limits(world, pool);
 }
 
 Status add_pools(World& world) {

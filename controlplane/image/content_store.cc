@@ -5,62 +5,71 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include <algorithm>
+#include <cstring>
 
 namespace pharos::controlplane {
-namespace {
-
-[[nodiscard]] std::uint64_t hash_of(ConstBytes bytes, bool slotted) {
-  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), slotted ? 1 : 0);
-}
-
-}  // namespace
 
 ContentStore::Id ContentStore::add_answer(ConstBytes bytes) {
-  const std::uint64_t hash = hash_of(bytes, false);
-  Id id = find(bytes, hash, false);
-  if (id == none) id = insert(bytes, hash, false);
+  bool is_new = false;
+  const Id id = find_or_insert(bytes, false, is_new);
   retain(id);
   return id;
 }
 
 ContentStore::Id ContentStore::add_slots(std::span<const Id> answers) {
-  const auto bytes = std::as_bytes(answers);
-  const std::uint64_t hash = hash_of(bytes, true);
-  Id id = find(bytes, hash, true);
-  if (id == none) {
-    id = insert(bytes, hash, true);
-  } else {
+  bool is_new = false;
+  const Id id = find_or_insert(std::as_bytes(answers), true, is_new);
+  retain(id);
+  if (!is_new) {
     for (const Id answer : answers) release(answer);  // the list that is there has its own uses
   }
-  retain(id);
   return id;
 }
 
-void ContentStore::release(Id id) {
-  Content& content = contents_[id];
-  if (id == none || --content.uses != 0) return;
-  const auto [first, last] = index_.equal_range(content.hash);
-  index_.erase(std::find_if(first, last, [id](const auto& entry) { return entry.second == id; }));
-  const bool slotted = content.slotted;
-  const auto bytes = std::exchange(content, Content{}).bytes;
-  content_bytes_ -= bytes.size();
+void ContentStore::remove(Id id) {
+  unindex(id);
+  const Content content = std::exchange(contents_[id], Content{});
+  content_bytes_ -= content.size_bytes;
+  --count_;
   free_.push_back(id);
-  if (!slotted) return;
-  for (std::size_t at = 0; at < bytes.size(); at += sizeof(Id))
-    release(load<Id>(bytes.data() + at));
+  if (content.slotted) {
+    for (std::size_t at = 0; at < content.size_bytes; at += sizeof(Id))
+      release(load<Id>(content.data + at));
+  }
+  pool_.give_back(content.data, content.size_bytes);
 }
 
-ContentStore::Id ContentStore::find(ConstBytes bytes, std::uint64_t hash, bool slotted) const {
-  const auto [first, last] = index_.equal_range(hash);
-  const auto found = std::find_if(first, last, [&](const auto& entry) {
-    const Content& content = contents_[entry.second];
-    return content.slotted == slotted && std::ranges::equal(content.bytes, bytes);
-  });
-  return found == last ? none : found->second;
+// Takes an entry out, and moves those behind it that would not be found across the gap.
+void ContentStore::unindex(Id id) {
+  const std::size_t mask = index_.size() - 1;
+  std::size_t gap = contents_[id].hash & mask;
+  while (index_[gap].id != id) gap = (gap + 1) & mask;
+  for (std::size_t at = (gap + 1) & mask; index_[at].id != none; at = (at + 1) & mask) {
+    const std::size_t home = index_[at].hash & mask;
+    if (((at - home) & mask) < ((at - gap) & mask)) continue;
+    index_[gap] = index_[at];
+    gap = at;
+  }
+  index_[gap] = {};
 }
 
-ContentStore::Id ContentStore::insert(ConstBytes bytes, std::uint64_t hash, bool slotted) {
+ContentStore::Id ContentStore::find_or_insert(ConstBytes bytes, bool slotted, bool& is_new) {
+  const auto hash =
+      static_cast<std::uint32_t>(XXH3_64bits_withSeed(bytes.data(), bytes.size(), slotted ? 1 : 0));
+  const std::size_t mask = index_.size() - 1;
+  for (std::size_t at = hash & mask; index_[at].id != none; at = (at + 1) & mask) {
+    if (index_[at].hash != hash) continue;
+    const Content& content = contents_[index_[at].id];
+    if (content.slotted == slotted && content.size_bytes == bytes.size() &&
+        std::memcmp(content.data, bytes.data(), bytes.size()) == 0) {
+      return index_[at].id;
+    }
+  }
+  is_new = true;
+  return insert(bytes, hash, slotted);
+}
+
+ContentStore::Id ContentStore::insert(ConstBytes bytes, std::uint32_t hash, bool slotted) {
   Id id;
   if (free_.empty()) {
     id = static_cast<Id>(contents_.size());
@@ -70,12 +79,29 @@ ContentStore::Id ContentStore::insert(ConstBytes bytes, std::uint64_t hash, bool
     free_.pop_back();
   }
   Content& content = contents_[id];
-  content.bytes.assign(bytes.begin(), bytes.end());
-  content_bytes_ += bytes.size();
+  content.data = pool_.take(bytes.size());
+  std::memcpy(content.data, bytes.data(), bytes.size());
+  content.size_bytes = static_cast<std::uint32_t>(bytes.size());
   content.hash = hash;
   content.slotted = slotted;
-  index_.emplace(hash, id);
+  content_bytes_ += bytes.size();
+  if (++count_ * 2 > index_.size()) grow_index();
+  const std::size_t mask = index_.size() - 1;
+  std::size_t at = hash & mask;
+  while (index_[at].id != none) at = (at + 1) & mask;
+  index_[at] = {hash, id};
   return id;
+}
+
+void ContentStore::grow_index() {
+  const auto former = std::exchange(index_, std::vector<Entry>(index_.size() * 2));
+  const std::size_t mask = index_.size() - 1;
+  for (const Entry& entry : former) {
+    if (entry.id == none) continue;
+    std::size_t at = entry.hash & mask;
+    while (index_[at].id != none) at = (at + 1) & mask;
+    index_[at] = entry;
+  }
 }
 
 }  // namespace pharos::controlplane

@@ -52,6 +52,7 @@ struct RankingBuilder::State {
 
   // What set() wants, and what the data plane has; cell = pool * locale count + locale.
   ContentStore store;
+  CellEncoder encoder;
   std::vector<Id> current;    // one use of each
   std::vector<Id> committed;  // one use of each
   std::vector<Ref> committed_refs;
@@ -82,6 +83,9 @@ struct RankingBuilder::State {
   }
   [[nodiscard]] bool is_dirty(std::uint64_t cell) const { return current[cell] != committed[cell]; }
 
+  template <typename Content>
+  [[nodiscard]] Status set(std::uint32_t pool, std::span<const std::uint16_t> locales,
+                           const Content& content);
   void note(std::uint32_t pool, bool was_dirty, bool now_dirty);
   void note_all();
 
@@ -107,6 +111,32 @@ void RankingBuilder::State::note(std::uint32_t pool, bool was_dirty, bool now_di
   ++dirty_cells_of_pool[pool];
   if (!is_listed[pool]) dirty_pools.push_back(pool);
   is_listed[pool] = true;
+}
+
+// Cells that are answered alike are encoded once.
+template <typename Content>
+Status RankingBuilder::State::set(std::uint32_t pool, std::span<const std::uint16_t> locales,
+                                  const Content& content) {
+  const auto unknown = [&](std::uint16_t locale) { return locale >= locale_count(); };
+  if (pool >= pool_count() || locales.empty() || std::ranges::any_of(locales, unknown)) {
+    return fail(ErrorCode::not_found,
+                "there is no pool " + std::to_string(pool) + " or no locale " +
+                    std::to_string(locales.empty() ? 0 : std::ranges::max(locales)));
+  }
+  const auto id = encoder.encode(store, content);
+  if (!id) {
+    return std::unexpected(
+        Error(id.error())
+            .in("pool " + pool_names[pool] + ", locale " + locale_names[locales.front()]));
+  }
+  store.retain(*id, locales.size() - 1);
+  for (const auto locale : locales) {
+    const std::uint64_t cell = cell_of(pool, locale);
+    const bool was_dirty = is_dirty(cell);
+    store.release(std::exchange(current[cell], *id));
+    note(pool, was_dirty, is_dirty(cell));
+  }
+  return {};
 }
 
 // Counts all dirty cells anew.
@@ -242,21 +272,12 @@ RankingBuilder::RankingBuilder(RankingBuilder&&) noexcept = default;
 RankingBuilder& RankingBuilder::operator=(RankingBuilder&&) noexcept = default;
 
 Status RankingBuilder::set(std::uint32_t pool, std::uint16_t locale, const CellContent& content) {
-  State& s = *state_;
-  if (pool >= s.pool_count() || locale >= s.locale_count()) {
-    return fail(ErrorCode::not_found, "there is no pool " + std::to_string(pool) +
-                                          " or no locale " + std::to_string(locale));
-  }
-  const auto id = encode_cell(s.store, content);
-  if (!id) {
-    return std::unexpected(
-        Error(id.error()).in("pool " + s.pool_names[pool] + ", locale " + s.locale_names[locale]));
-  }
-  const std::uint64_t cell = s.cell_of(pool, locale);
-  const bool was_dirty = s.is_dirty(cell);
-  s.store.release(std::exchange(s.current[cell], *id));
-  s.note(pool, was_dirty, s.is_dirty(cell));
-  return {};
+  return state_->set(pool, {&locale, 1}, content);
+}
+
+Status RankingBuilder::set(std::uint32_t pool, std::span<const std::uint16_t> locales,
+                           const CellAnswers& answers) {
+  return state_->set(pool, locales, answers);
 }
 
 Result<ImageBuffer> RankingBuilder::build_base(Version version) {

@@ -5,42 +5,80 @@
 namespace pharos::controlplane {
 namespace {
 
+// Up to this many, and mostly in order already: insertion beats what std::sort sets up.
+constexpr std::size_t insertion_sort_max = 32;
+
 // Whether some member stands behind one that it beats by more than the margin.
 bool out_of_margin(std::span<const std::uint16_t> order, std::span<const double> scores) noexcept {
-  double least = 0;
-  bool first = true;
-  for (const auto member : order) {
-    if (!first && scores[member] > least * (1 + order_margin)) return true;
-    least = first ? scores[member] : std::min(least, scores[member]);
-    first = false;
+  if (order.empty()) return false;
+  double least = scores[order[0]];
+  for (const auto member : order.subspan(1)) {
+    if (scores[member] > least * (1 + order_margin)) return true;
+    least = std::min(least, scores[member]);
   }
   return false;
 }
 
+void sort_by_score(std::span<std::uint16_t> order, std::span<const double> scores) noexcept {
+  const auto before = [&](std::uint16_t a, std::uint16_t b) {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  };
+  if (order.size() > insertion_sort_max) {
+    std::ranges::sort(order, before);
+    return;
+  }
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    const auto member = order[i];
+    std::size_t at = i;
+    for (; at > 0 && before(member, order[at - 1]); --at) order[at] = order[at - 1];
+    order[at] = member;
+  }
+}
+
 }  // namespace
+
+void reorder(std::span<std::uint16_t> order, std::span<const double> scores) noexcept {
+  if (out_of_margin(order, scores)) sort_by_score(order, scores);
+}
+
+void steady_order_into(std::span<const std::uint16_t> members, std::span<const double> scores,
+                       std::span<const std::uint16_t> former, std::span<std::uint16_t> order,
+                       std::vector<std::uint8_t>& marks) {
+  std::ranges::copy(members, order.begin());
+  if (former.empty()) {
+    sort_by_score(order, scores);
+    return;
+  }
+  marks.assign(scores.size(), 0);
+  for (const auto member : members) marks[member] = 1;
+  std::size_t kept = 0;
+  for (const auto member : former) {
+    if (member < marks.size() && marks[member] != 0) {
+      order[kept++] = member;
+      marks[member] = 0;
+    }
+  }
+  std::size_t end = kept;
+  for (const auto member : members) {
+    if (marks[member] != 0) order[end++] = member;  // new to the order
+  }
+  sort_by_score(order.subspan(kept), scores);
+  for (; kept < order.size(); ++kept) {
+    const auto behind = std::ranges::find_if(
+        order.first(kept), [&](auto other) { return scores[order[kept]] > scores[other]; });
+    std::rotate(behind, order.begin() + static_cast<std::ptrdiff_t>(kept),
+                order.begin() + static_cast<std::ptrdiff_t>(kept) + 1);
+  }
+  reorder(order, scores);
+}
 
 std::vector<std::uint16_t> steady_order(std::span<const std::uint16_t> members,
                                         std::span<const double> scores,
                                         std::span<const std::uint16_t> former) {
-  std::vector<std::uint16_t> sorted(members.begin(), members.end());
-  std::ranges::stable_sort(sorted, [&](auto a, auto b) { return scores[a] > scores[b]; });
-  if (former.empty()) return sorted;
-
-  std::vector<bool> wanted(scores.size(), false);
-  for (const auto member : members) wanted[member] = true;
-  std::vector<std::uint16_t> kept;
-  for (const auto member : former) {
-    if (member < wanted.size() && wanted[member]) {
-      kept.push_back(member);
-      wanted[member] = false;
-    }
-  }
-  for (const auto member : sorted) {
-    if (!wanted[member]) continue;  // new to the order
-    const auto at = std::ranges::find_if(kept, [&](auto k) { return scores[member] > scores[k]; });
-    kept.insert(at, member);
-  }
-  return out_of_margin(kept, scores) ? sorted : kept;
+  std::vector<std::uint16_t> order(members.size());
+  std::vector<std::uint8_t> marks;
+  steady_order_into(members, scores, former, order, marks);
+  return order;
 }
 
 }  // namespace pharos::controlplane

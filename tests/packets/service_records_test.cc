@@ -113,8 +113,10 @@ class Served {
 
  private:
   void step() {
-    for (const auto& cell : engine_->step(now_).cells) {
-      const auto set = ranking_->set(cell.pool, cell.locale, *cell.content);
+    const auto round = engine_->step(now_);
+    for (const auto& change : round.changes) {
+      const auto set =
+          ranking_->set(change.pool, round.locales_of(change), round.answers_of(change));
       if (!set) throw std::runtime_error(set.error().text());
     }
   }

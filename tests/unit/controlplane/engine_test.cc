@@ -14,6 +14,20 @@
 namespace pharos::controlplane {
 namespace {
 
+// The addresses of a change by value, slot by slot.
+CellContent content_of(const CellAnswers& answers) {
+  CellContent content{.type = answers.type, .ttl_s = answers.ttl_s};
+  for (const auto slot : answers.slots) {
+    auto& addresses = content.slots.emplace_back();
+    for (const auto member : answers.answers[slot].of(answers.members)) {
+      for (const auto& address : answers.addresses[member]) {
+        if (addresses.size() < answers.addresses_max) addresses.push_back(address);
+      }
+    }
+  }
+  return content;
+}
+
 // Drives an engine with beacons and its own deadlines, and keeps the cells that came out.
 class Loop {
  public:
@@ -28,9 +42,12 @@ class Loop {
   }
 
   void step() {
-    for (const auto& cell : engine.step(now).cells) {
-      cells[{cell.pool, cell.locale}] = *cell.content;
-      ++changes;
+    const auto round = engine.step(now);
+    for (const auto& change : round.changes) {
+      for (const auto locale : round.locales_of(change)) {
+        cells[{change.pool, locale}] = content_of(round.answers_of(change));
+        ++changes;
+      }
     }
   }
   void run_for(Duration time) {

@@ -7,13 +7,16 @@
 //
 // A pure function of its state, its inputs and the times passed in: it reads no clock, socket, file
 // or random number, so that the same inputs give the same cells, bit for bit, and a simulator can
-// drive it. Owned by one thread. Cost of a step: what changed; a beacon that moves nothing by more
-// than `score_step` re-ranks nothing.
+// drive it. Owned by one thread. Cost of a step: the members and locales of the pools that changed,
+// whether their sites are well or ill; a beacon that moves nothing by more than `score_step` re-ranks
+// nothing.
 #pragma once
 
+#include "pharos/controlplane/engine/round.hh"
 #include "pharos/controlplane/engine/world.hh"
 #include "pharos/controlplane/health/health_board.hh"
 #include "pharos/controlplane/image/ranking_builder.hh"
+#include "pharos/controlplane/rank/alike.hh"
 #include "pharos/controlplane/rank/membership.hh"
 #include "pharos/controlplane/rank/volatility.hh"
 #include "pharos/controlplane/score/score.hh"
@@ -34,6 +37,8 @@ inline constexpr double score_step = 0.02;
 inline constexpr Duration score_round_interval = milliseconds(20);
 // A step this much later than its deadline means that we were away ourselves.
 inline constexpr Duration stall_limit = milliseconds(250);
+// Pools below their threshold that are alarms of their own; the others are counted.
+inline constexpr std::size_t pool_alarms_max = 16;
 // Redirections by `fail: to` are followed this far.
 inline constexpr unsigned redirects_max = 8;
 
@@ -45,16 +50,13 @@ struct Decisions {
   std::optional<config::ScoreConfig> exponents;  // empty: as configured
 };
 
-struct CellChange {
-  std::uint32_t pool = 0;
-  std::uint16_t locale = 0;
-  std::shared_ptr<const CellContent> content;
-};
-
-// What a step did.
-struct Round {
-  std::vector<CellChange> cells;            // by pool, then locale
-  std::vector<std::uint32_t> site_changes;  // sites whose state is another now
+// What the engine has done so far: a step costs what these grow by.
+struct EngineWork {
+  std::uint64_t endpoints_judged = 0;
+  std::uint64_t pools_ranked = 0;
+  std::uint64_t cells_ranked = 0;
+  std::uint64_t cells_changed = 0;
+  std::uint64_t answers_made = 0;  // of changed cells, those of one pool that are alike once
 };
 
 // An endpoint as the engine sees it now, for lists and for explain.
@@ -119,8 +121,9 @@ class Engine {
   // Endpoints of a cell in the order of the answers of one slot, as ranked last.
   [[nodiscard]] std::vector<std::uint32_t> answered(std::uint32_t pool, std::uint16_t locale,
                                                     unsigned slot) const;
-  // What is wrong now, in words; empty when all is well.
+  // What is wrong now, in words; empty when all is well. Of pools, the first `pool_alarms_max`.
   [[nodiscard]] std::vector<std::string> alarms() const;
+  [[nodiscard]] const EngineWork& work() const noexcept { return work_; }
 
  private:
   struct EndpointState {
@@ -136,9 +139,8 @@ class Engine {
     Instant since;
   };
   struct CellState {
-    std::vector<std::uint16_t> order;  // of the answering pool's members; empty where dealt by slot
+    std::uint64_t digest = 0;  // of the members answered, by slot, and of their weights
     std::uint32_t ttl_s = 0;
-    std::uint64_t digest = 0;  // of addresses or records by slot
     bool ranked = false;
   };
   struct BeaconPosition {
@@ -151,14 +153,37 @@ class Engine {
     std::vector<std::vector<std::uint16_t>> slots;  // weighted: members by slot
     std::vector<double> dealt_weights;
     bool in_doubt = false;
+    bool members_changed = true;  // when its membership was made last
     std::uint32_t answered_by = 0;
-    bool dirty = true;
-    bool score_dirty = false;
+    bool dirty = false;            // in dirty_pools_
+    bool score_dirty = false;      // in score_dirty_pools_
+    bool volatile_ = false;        // in volatile_pools_
     std::vector<CellState> cells;  // by locale
+    // By locale: the answering pool's members, in order. Empty where dealt by slot.
+    std::vector<std::uint16_t> orders;
+    std::size_t order_length = 0;
+  };
+  // What ranking a pool works in, kept from one to the next.
+  struct Workbench {
+    std::vector<Candidate> candidates;
+    std::vector<double> base;  // by member of the answering pool: score without proximity
+    std::vector<double> scores;
+    std::vector<std::uint64_t> digests;
+    std::vector<std::uint16_t> weights;  // of SRV records
+    std::vector<std::uint16_t> former_orders;
+    std::vector<std::uint8_t> marks;
+    std::vector<std::uint8_t> changed;         // by locale
+    std::vector<std::uint16_t> locales;        // cells to be published
+    std::vector<std::uint32_t> group_of_cell;  // of each of these
+    std::vector<std::uint32_t> group_sizes;
+    std::vector<std::uint16_t> first_locales;  // by group
+    Alike alike;
   };
 
   void build_state(Instant now);
+  void refresh_proximity();
   void mark_dirty(std::uint32_t endpoint);
+  void mark_pool_dirty(std::uint32_t pool);
   void refresh_override(std::uint32_t endpoint);
   [[nodiscard]] Factors factors_of(std::uint32_t endpoint, bool well, Instant now) const;
   void tick_volatility(Instant now);
@@ -168,27 +193,34 @@ class Engine {
   void refresh_slots(std::uint32_t pool);
   [[nodiscard]] double dealt_weight(std::uint32_t endpoint, bool panic) const;
   [[nodiscard]] std::uint32_t follow_redirects(std::uint32_t pool) const;
-  [[nodiscard]] double score_in(std::uint32_t pool, std::uint16_t member,
-                                std::uint16_t locale) const;
   void collect_dirty(Instant now, std::vector<std::uint32_t>& pools);
   void rank_pool(std::uint32_t pool, Instant now, Round& round);
-  [[nodiscard]] bool rank_cell(std::uint32_t pool, std::uint16_t locale, bool from_another);
+  void lay_out_members(std::uint32_t pool);
+  void order_cells(std::uint32_t pool, bool from_another);
+  [[nodiscard]] bool note_changes(std::uint32_t pool);
+  void group_cells(std::uint32_t pool);
+  void publish_cells(std::uint32_t pool, Round& round);
+  void publish_answers(std::uint32_t pool, std::uint16_t locale, CellChange& change, Round& round);
+  void note_volatile(std::uint32_t pool);
   [[nodiscard]] bool dealt_by_slot(std::uint32_t pool) const;
   // Weighted SRV with all members in one answer: clients choose by weight (RFC 2782), no slots do.
   [[nodiscard]] bool weighed_by_clients(std::uint32_t pool) const;
   // The orders of a cell, one for each slot: indices of the answering pool's members.
-  [[nodiscard]] std::span<const std::vector<std::uint16_t>> orders_of(std::uint32_t pool,
-                                                                      std::uint16_t locale) const;
+  [[nodiscard]] std::size_t order_count(std::uint32_t pool) const;
+  [[nodiscard]] std::span<const std::uint16_t> order_of(std::uint32_t pool, std::uint16_t locale,
+                                                        std::size_t slot) const;
   // The members of an order that are answered, as many as an answer holds.
   [[nodiscard]] std::span<const std::uint16_t> answered_of(
       std::uint32_t pool, std::span<const std::uint16_t> order) const;
   [[nodiscard]] std::vector<IpAddress> addresses_of(std::uint32_t pool,
                                                     std::span<const std::uint16_t> order) const;
   [[nodiscard]] std::vector<std::uint16_t> srv_weights(std::uint32_t pool) const;
-  [[nodiscard]] std::vector<RankedRecord> records_of(std::uint32_t pool,
-                                                     std::span<const std::uint16_t> order,
-                                                     std::span<const std::uint16_t> weights) const;
-  [[nodiscard]] std::uint32_t ttl_of(std::uint32_t pool, std::uint16_t locale) const;
+  void append_records(std::uint32_t pool, std::span<const std::uint16_t> answered,
+                      std::span<const std::uint16_t> weights,
+                      std::vector<RankedRecord>& records) const;
+  [[nodiscard]] std::uint64_t digest_of(std::uint32_t pool, std::uint16_t locale) const;
+  [[nodiscard]] std::uint32_t ttl_of(std::uint32_t pool, std::uint16_t locale,
+                                     std::uint32_t pool_ttl_s) const;
   [[nodiscard]] std::string reason_of(std::uint32_t endpoint, Instant now) const;
   [[nodiscard]] Decisions::Key key_of(std::uint32_t endpoint) const;
 
@@ -199,12 +231,17 @@ class Engine {
   std::vector<BeaconPosition> positions_;  // of the last beacon, by site
   std::vector<EndpointState> endpoints_;
   std::vector<PoolState> pools_;
-  std::vector<std::uint32_t> changed_sites_;  // since the last step
-  std::vector<SiteState> known_states_;       // as of the last step
-  bool any_dirty_ = true;
-  bool any_score_dirty_ = false;
+  std::vector<double> proximity_;                 // scores, [locale * sites + site]
+  std::vector<std::uint32_t> changed_sites_;      // since the last step
+  std::vector<SiteState> known_states_;           // as of the last step
+  std::vector<std::uint32_t> dirty_pools_;        // each once
+  std::vector<std::uint32_t> score_dirty_pools_;  // the same, where only scores moved
+  std::set<std::uint32_t> panicking_pools_;
+  // Pools whose TTL may rise again, each once; the least time first. It may have moved on meanwhile.
+  std::vector<std::pair<Instant, std::uint32_t>> volatile_pools_;
   Instant next_score_round_;
-  Instant volatility_due_ = never;
+  Workbench bench_;
+  EngineWork work_;
   Instant expected_step_ = never;  // deadline that the last step left behind
 };
 

@@ -29,7 +29,10 @@ struct WorldEndpoint {
 struct WorldPool {
   Pool pool;
   std::uint32_t service = 0;
-  std::vector<std::uint32_t> members;  // endpoints; at most 65535
+  std::vector<std::uint32_t> members;    // endpoints; at most 65535
+  std::vector<std::uint32_t> sites;      // by member
+  std::vector<std::uint64_t> digests;    // by member: of what it is answered with
+  std::vector<std::uint32_t> ttl_max_s;  // by member; empty where none has a limit
   // Of each member, those of the pool's family; all of them in pools of other records.
   std::vector<std::vector<IpAddress>> addresses;
   // Of SRV, SVCB and HTTPS: one for each member, in their order; else nothing.

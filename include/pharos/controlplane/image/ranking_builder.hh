@@ -13,12 +13,14 @@
 
 #include "pharos/base/error.hh"
 #include "pharos/base/ip_address.hh"
+#include "pharos/controlplane/image/cell_answers.hh"
 #include "pharos/controlplane/image/record_targets.hh"
 #include "pharos/shared/image.hh"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,6 +59,9 @@ class RankingBuilder {
   // On error nothing changes. Errors: not_found (no such pool or locale), invalid (slot count,
   // mixed empty slots, family, TTL), exhausted (too many records for one message).
   [[nodiscard]] Status set(std::uint32_t pool, std::uint16_t locale, const CellContent& content);
+  // The same for several locales of a pool (at least one) that are answered alike.
+  [[nodiscard]] Status set(std::uint32_t pool, std::span<const std::uint16_t> locales,
+                           const CellAnswers& answers);
 
   // Whether a build would publish anything new: always true before the first commit.
   [[nodiscard]] bool dirty() const noexcept;
