@@ -82,6 +82,7 @@ void add(CoreCounters& total, const CoreCounters& counters) {
 [[nodiscard]] json port_json(const io::Port& port, const config::PortConfig& config) {
   json result = {{"id", port.id()},
                  {"device", port.device_name()},
+                 {"driver", port.driver()},
                  {"link", port.link_up() ? "up" : "down"},
                  {"addresses", addresses_json(config)},
                  {"mac", port.mac().text()},
@@ -89,8 +90,10 @@ void add(CoreCounters& total, const CoreCounters& counters) {
                  {"mtu", port.mtu_bytes()},
                  {"idle", config.idle == config::IdlePolicy::poll ? "poll" : "adaptive"},
                  {"offloads",
-                  {{"receive_checksum", port.features().receive_checksum},
-                   {"transmit_checksum", port.features().transmit_checksum},
+                  {{"receive_ipv4_checksum", port.features().receive_ipv4_checksum},
+                   {"receive_udp_checksum", port.features().receive_udp_checksum},
+                   {"transmit_ipv4_checksum", port.features().transmit_ipv4_checksum},
+                   {"transmit_udp_checksum", port.features().transmit_udp_checksum},
                    {"rss", port.features().rss}}}};
   if (!config.exception_interface.empty())
     result["exception_interface"] = config.exception_interface;
@@ -108,7 +111,8 @@ void add(CoreCounters& total, const CoreCounters& counters) {
           {"missed_packets", stats.missed_packets},
           {"receive_errors", stats.receive_errors},
           {"transmit_errors", stats.transmit_errors},
-          {"no_buffer_packets", stats.no_buffer_packets}};
+          {"no_buffer_packets", stats.no_buffer_packets},
+          {"queue_received_packets", stats.queue_received_packets}};
 }
 
 [[nodiscard]] json sandbox_json(const Daemon& daemon) {

@@ -36,8 +36,8 @@ constexpr unsigned exception_mtu_max = ring_record_bytes_max - 22;
   settings.beacon_port = config.dataplane.beacon_port;
   settings.any_mac = port.promiscuous;
   settings.exception_port = !port.exception_interface.empty();
-  settings.transmit_ipv4_checksum = opened.features().transmit_checksum;
-  settings.transmit_udp_checksum = opened.features().transmit_checksum;
+  settings.transmit_ipv4_checksum = opened.features().transmit_ipv4_checksum;
+  settings.transmit_udp_checksum = opened.features().transmit_udp_checksum;
   return settings;
 }
 
@@ -46,13 +46,28 @@ constexpr unsigned exception_mtu_max = ring_record_bytes_max - 22;
   constexpr unsigned ethernet_bytes = 14;
   return {.handle = {.port = port.number(),
                      .queue = static_cast<std::uint16_t>(queue),
-                     .receive_checksum = port.features().receive_checksum,
+                     .receive_checksum = port.features().receive_ipv4_checksum ||
+                                         port.features().receive_udp_checksum,
                      .frame_bytes_max = static_cast<std::uint16_t>(
                          std::min(port.mtu_bytes() + ethernet_bytes, 0xffffU)),
                      .pool = port.pool(queue)},
           .interface = &interface,
           .idle = config.idle,
           .doorbell = port.doorbell(queue)};
+}
+
+void log_port(const io::Port& port) {
+  const auto kinds = [](bool ipv4, bool udp) {
+    return ipv4 && udp ? "IPv4 and UDP" : ipv4 ? "IPv4" : udp ? "UDP" : "none";
+  };
+  const auto& features = port.features();
+  spdlog::info(
+      "port '{}': {}, driver {}, {}, {} queues{}, MTU {}, checksums in hardware: receive {}, "
+      "transmit {}",
+      port.id(), port.device_name(), port.driver(), port.mac().text(), port.queue_count(),
+      features.rss ? " by RSS" : "", port.mtu_bytes(),
+      kinds(features.receive_ipv4_checksum, features.receive_udp_checksum),
+      kinds(features.transmit_ipv4_checksum, features.transmit_udp_checksum));
 }
 
 // Each connection takes a descriptor; what the daemon has beside them fits in the reserve.
@@ -74,6 +89,7 @@ void raise_descriptor_limit(unsigned connections_max) {
 [[nodiscard]] SandboxNeeds sandbox_needs(const std::vector<io::Device>& devices) {
   SandboxNeeds needs;
   for (const auto& device : devices) {
+    needs.pci |= device.is_pci();
     needs.xdp |= device.driver == "net_af_xdp";
     needs.shared_memory |= device.driver == "net_memif" || device.driver == "net_vhost" ||
                            device.driver == "net_virtio_user";
@@ -200,10 +216,7 @@ Status Daemon::open_ports() {
     if (std::ranges::any_of(configs[i].addresses, [](const auto& a) { return !a.is_ipv4(); })) {
       port->join_multicast(multicast_macs(*interface));
     }
-    spdlog::info(
-        "port '{}': {}, {}, {} queues, MTU {}, checksums in hardware: receive {}, transmit {}",
-        port->id(), port->device_name(), port->mac().text(), port->queue_count(), port->mtu_bytes(),
-        port->features().receive_checksum, port->features().transmit_checksum);
+    log_port(*port);
     ports_.push_back(std::move(*port));
     interfaces_.push_back(*interface);
     exceptions_.push_back(nullptr);

@@ -95,8 +95,9 @@ using Context = std::unique_ptr<void, decltype(&seccomp_release)>;
   std::vector<std::span<const AllowedCall>> lists(allowed_calls(kind).begin(),
                                                   allowed_calls(kind).end());
   if (needs.xdp && kind == ThreadKind::control) lists.push_back(xdp_calls());
-  if (needs.shared_memory && (kind == ThreadKind::control || kind == ThreadKind::helper))
-    lists.push_back(shared_memory_calls());
+  const bool of_drivers = kind == ThreadKind::control || kind == ThreadKind::helper;
+  if (needs.pci && of_drivers) lists.push_back(pci_calls());
+  if (needs.shared_memory && of_drivers) lists.push_back(shared_memory_calls());
   for (const auto& list : lists) {
     for (const AllowedCall& call : list) {
       if (auto ok = allow(context, call); !ok) return ok;

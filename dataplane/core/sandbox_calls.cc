@@ -139,6 +139,8 @@ constexpr std::array devices = {
     AllowedCall{SCMP_SYS(eventfd2)},
     AllowedCall{SCMP_SYS(pipe2)},
     AllowedCall{SCMP_SYS(epoll_create1)},
+    // The EAL's interrupt thread, whenever a device comes or goes; it aborts the process where it cannot.
+    AllowedCall{SCMP_SYS(epoll_create)},
 };
 
 // Sockets and the lock of an orderly end; rights are raised once more for closing ports.
@@ -188,6 +190,10 @@ constexpr std::array listening = {
 
 constexpr std::array bpf = {AllowedCall{SCMP_SYS(bpf)}};
 
+// UIO and VFIO: a NIC's interrupts and its right to reach memory are bits of its configuration space, which the EAL writes
+// through a descriptor that it has had from the start. No thread with this list can open a file for writing.
+constexpr std::array pci = {AllowedCall{SCMP_SYS(pwrite64)}};
+
 constexpr std::array shared_memory = {
     AllowedCall{SCMP_SYS(memfd_create)},
     AllowedCall{SCMP_SYS(ftruncate)},
@@ -230,6 +236,9 @@ std::span<const std::span<const AllowedCall>> allowed_calls(ThreadKind kind) noe
 }
 std::span<const AllowedCall> xdp_calls() noexcept {
   return bpf;
+}
+std::span<const AllowedCall> pci_calls() noexcept {
+  return pci;
 }
 std::span<const AllowedCall> shared_memory_calls() noexcept {
   return shared_memory;

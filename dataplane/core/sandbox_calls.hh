@@ -24,6 +24,7 @@ struct AllowedCall {
 [[nodiscard]] std::span<const std::span<const AllowedCall>> allowed_calls(ThreadKind kind) noexcept;
 // Allowed beside, by what the ports need.
 [[nodiscard]] std::span<const AllowedCall> xdp_calls() noexcept;
+[[nodiscard]] std::span<const AllowedCall> pci_calls() noexcept;
 [[nodiscard]] std::span<const AllowedCall> shared_memory_calls() noexcept;
 // Whoever makes one of these is an intruder.
 [[nodiscard]] std::span<const int> deadly_calls() noexcept;

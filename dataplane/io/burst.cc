@@ -13,14 +13,17 @@ namespace pharos::dataplane::io {
 
 namespace {
 
+// Of both sums a port says nothing, bad, good, or none: both bits, the field is unfinished and the bytes are known to be
+// right (frames that never left the machine, virtio). Good and none have the good bit. Bad ones are left to software,
+// which finds the same and counts it.
+static_assert(RTE_MBUF_F_RX_IP_CKSUM_NONE ==
+              (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_IP_CKSUM_BAD));
+static_assert(RTE_MBUF_F_RX_L4_CKSUM_NONE ==
+              (RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_BAD));
 [[nodiscard]] std::uint8_t receive_flags_of(std::uint64_t mbuf_flags) noexcept {
   std::uint8_t flags = 0;
-  if ((mbuf_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD) {
-    flags |= receive_flag::ipv4_checksum_good;
-  }
-  if ((mbuf_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
-    flags |= receive_flag::udp_checksum_good;
-  }
+  if ((mbuf_flags & RTE_MBUF_F_RX_IP_CKSUM_GOOD) != 0) flags |= receive_flag::ipv4_checksum_good;
+  if ((mbuf_flags & RTE_MBUF_F_RX_L4_CKSUM_GOOD) != 0) flags |= receive_flag::udp_checksum_good;
   return flags;
 }
 

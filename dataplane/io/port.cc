@@ -17,13 +17,6 @@ namespace pharos::dataplane::io {
 
 namespace {
 
-constexpr std::uint64_t receive_checksums =
-    RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-constexpr std::uint64_t transmit_checksums =
-    RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-constexpr std::uint64_t rss_fields = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_UDP |
-                                     RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
-
 // A frame and what DPDK keeps in front of it; AF_XDP lays its own frames over the same memory.
 constexpr unsigned mbuf_data_bytes = RTE_MBUF_DEFAULT_BUF_SIZE;
 constexpr unsigned mbuf_cache = 256;
@@ -35,11 +28,6 @@ constexpr unsigned driver_ring_mbufs = 2 * 2048;
                                              const std::string& id) {
   return fail(ErrorCode::unavailable, what + ": " + rte_strerror(rc < 0 ? -rc : rc),
               "port '" + id + "'");
-}
-
-// net_tap "offloads" by summing every byte in software; our own sums are mostly precomputed.
-[[nodiscard]] bool offloads_in_hardware(const std::string& driver) {
-  return driver != "net_tap";
 }
 
 }  // namespace
@@ -63,7 +51,7 @@ Result<Port> Port::open(const config::PortConfig& config, const Device& device) 
   if (const int rc = rte_eth_dev_get_port_by_name(device.name.c_str(), &port.number_); rc != 0) {
     return fail(ErrorCode::unavailable, "DPDK has no device '" + device.name + "'",
                 "port '" + config.id + "'",
-                device.is_pci() ? "bind it: dpdk-devbind.py --bind=vfio-pci " + device.name
+                device.is_pci() ? "give it to DPDK: scripts/nic bind " + device.name
                                 : "the EAL's own lines above say why it was not made");
   }
   port.attached_ = true;
@@ -92,19 +80,14 @@ Status Port::configure(const config::PortConfig& config) {
   queue_count_ = config.queues;
 
   rte_eth_conf conf{};
-  const bool offload = config.checksum_offload && offloads_in_hardware(driver_);
-  features_.receive_checksum =
-      offload && (info.rx_offload_capa & receive_checksums) == receive_checksums;
-  features_.transmit_checksum =
-      offload && (info.tx_offload_capa & transmit_checksums) == transmit_checksums;
-  features_.rss = queue_count_ > 1 && (info.flow_type_rss_offloads & rss_fields) != 0;
-  if (features_.receive_checksum) conf.rxmode.offloads |= receive_checksums;
-  if (features_.transmit_checksum) conf.txmode.offloads |= transmit_checksums;
-  // Each queue sends only mbufs of its own pool, with one reference: what this offload asks for.
-  conf.txmode.offloads |= info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+  if (info.driver_name != nullptr) driver_ = info.driver_name;
+  const auto plan = plan_offloads(config, queue_count_, info);
+  features_ = plan.features;
+  conf.rxmode.offloads = plan.receive;
+  conf.txmode.offloads = plan.transmit;
   if (features_.rss) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-    conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & rss_fields;
+    conf.rx_adv_conf.rss_conf.rss_hf = plan.rss_fields;
   }
   const auto queues = static_cast<std::uint16_t>(queue_count_);
   if (const int rc = rte_eth_dev_configure(number_, queues, queues, &conf); rc != 0) {
@@ -193,6 +176,11 @@ void Port::join_multicast(std::span<const MacAddress> macs) {
 PortStats Port::stats() const {
   rte_eth_stats raw{};
   if (rte_eth_stats_get(number_, &raw) != 0) return {};
+  std::vector<std::uint64_t> queues(
+      raw.q_ipackets,
+      raw.q_ipackets + std::min<std::size_t>(queue_count_, std::size(raw.q_ipackets)));
+  // Some drivers leave them all at 0.
+  if (raw.ipackets != 0 && std::ranges::count(queues, 0U) == std::ssize(queues)) queues.clear();
   return {.received_packets = raw.ipackets,
           .received_bytes = raw.ibytes,
           .sent_packets = raw.opackets,
@@ -200,7 +188,8 @@ PortStats Port::stats() const {
           .missed_packets = raw.imissed,
           .receive_errors = raw.ierrors,
           .transmit_errors = raw.oerrors,
-          .no_buffer_packets = raw.rx_nombuf};
+          .no_buffer_packets = raw.rx_nombuf,
+          .queue_received_packets = std::move(queues)};
 }
 
 bool Port::link_up() const {

@@ -33,7 +33,8 @@ inline constexpr unsigned thread_kind_count = 5;
 
 // What the ports of this configuration need beyond the lists.
 struct SandboxNeeds {
-  bool xdp = false;            // closing an AF_XDP port detaches its program: bpf(2)
+  bool xdp = false;  // closing an AF_XDP port detaches its program: bpf(2)
+  bool pci = false;  // interrupts of a NIC are switched through its configuration space: pwrite
   bool shared_memory = false;  // memif, vhost, virtio-user: peers connect later, in a helper thread
 };
 

@@ -5,6 +5,7 @@
 #include "pharos/base/error.hh"
 #include "pharos/config/model.hh"
 #include "pharos/dataplane/io/device.hh"
+#include "pharos/dataplane/io/offloads.hh"
 #include "pharos/dataplane/packet/interface.hh"
 
 #include <cstdint>
@@ -20,18 +21,14 @@ namespace pharos::dataplane::io {
 [[nodiscard]] unsigned mbufs_for_queue(unsigned receive_descriptors,
                                        unsigned transmit_descriptors) noexcept;
 
-struct PortFeatures {
-  bool receive_checksum = false;   // the port verifies IPv4 and UDP checksums and says so per frame
-  bool transmit_checksum = false;  // the port writes IPv4 and UDP checksums
-  bool rss = false;                // the port spreads frames over its queues
-};
-
 struct PortStats {
   std::uint64_t received_packets = 0, received_bytes = 0;
   std::uint64_t sent_packets = 0, sent_bytes = 0;
   std::uint64_t missed_packets = 0;  // the queue was full
   std::uint64_t receive_errors = 0, transmit_errors = 0;
   std::uint64_t no_buffer_packets = 0;  // no mbuf for them
+  // By queue, of the first 16; empty where the driver does not count them.
+  std::vector<std::uint64_t> queue_received_packets;
 };
 
 class Port {
@@ -46,6 +43,8 @@ class Port {
   [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
   [[nodiscard]] const std::string& id() const noexcept { return id_; }
   [[nodiscard]] const std::string& device_name() const noexcept { return device_; }
+  // DPDK's name of the driver: "net_e1000_em", "net_af_packet".
+  [[nodiscard]] const std::string& driver() const noexcept { return driver_; }
   [[nodiscard]] const MacAddress& mac() const noexcept { return mac_; }
   [[nodiscard]] unsigned queue_count() const noexcept { return queue_count_; }
   [[nodiscard]] const PortFeatures& features() const noexcept { return features_; }

@@ -46,10 +46,10 @@ struct End {
 };
 
 // `body` in a child that has entered the sandbox as `kind`; its result is the exit code.
-End confined(ThreadKind kind, const std::function<int()>& body) {
+End confined(ThreadKind kind, const std::function<int()>& body, const SandboxNeeds& needs = {}) {
   const pid_t child = ::fork();
   if (child == 0) {
-    if (!prepare_sandbox({})) ::_exit(200);
+    if (!prepare_sandbox(needs)) ::_exit(200);
     if (enter_sandbox_raw(kind) != 0) ::_exit(201);
     ::_exit(body());
   }
@@ -264,6 +264,22 @@ TEST_F(SandboxTest, RefusedCallsAreCountedByThreadKindAndName) {
                       });
     return good ? 0 : 1;
   });
+}
+
+// What PCI drivers do at the end of the process, as scripts/test-nic has it seen.
+TEST_F(SandboxTest, PciPortsLetDriversWriteConfigurationSpaceAndNoWorkerAnything) {
+  const int file = ::memfd_create("configuration space", MFD_CLOEXEC);
+  ASSERT_GE(file, 0);
+  const auto write_at = [file] { return error_of(::pwrite(file, "x", 1, 4)); };
+  for (const ThreadKind kind : {ThreadKind::control, ThreadKind::helper}) {
+    EXPECT_EQ(confined(kind, write_at).code, EPERM) << name_of(kind);
+    EXPECT_EQ(confined(kind, write_at, {.pci = true}).code, 0) << name_of(kind);
+    expect_allowed(kind, "epoll_create",
+                   [] { return error_of(static_cast<int>(::syscall(SYS_epoll_create, 1))); });
+  }
+  for (const ThreadKind kind : {ThreadKind::worker, ThreadKind::lane})
+    EXPECT_EQ(confined(kind, write_at, {.pci = true}).code, EPERM) << name_of(kind);
+  ::close(file);
 }
 
 // The saver blocks all signals; a refused call must not end the process for that.

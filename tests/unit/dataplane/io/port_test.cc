@@ -84,7 +84,7 @@ class PortTest : public ::testing::Test {
 };
 
 // Sends `frame` out of a net_ring port as a driver would, from a pool of the test's own.
-void inject(std::uint16_t port, ConstBytes frame) {
+void inject(std::uint16_t port, ConstBytes frame, std::uint64_t mbuf_flags = 0) {
   static rte_mempool* pool =
       rte_pktmbuf_pool_create("test", 511, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
   ASSERT_NE(pool, nullptr);
@@ -92,6 +92,7 @@ void inject(std::uint16_t port, ConstBytes frame) {
   ASSERT_NE(mbuf, nullptr);
   std::memcpy(rte_pktmbuf_append(mbuf, static_cast<std::uint16_t>(frame.size())), frame.data(),
               frame.size());
+  mbuf->ol_flags = mbuf_flags;
   ASSERT_EQ(rte_eth_tx_burst(port, 0, &mbuf, 1), 1);
 }
 
@@ -127,7 +128,7 @@ TEST_F(PortTest, OpensAPortAndTellsWhatItIs) {
   EXPECT_EQ(port->mtu_bytes(), 1500U);
   EXPECT_TRUE(port->link_up());
   EXPECT_EQ(port->stats().received_packets, 0U);
-  EXPECT_FALSE(port->features().receive_checksum);
+  EXPECT_EQ(port->driver(), "net_null");
 }
 
 TEST_F(PortTest, SaysWhichDeviceIsMissing) {
@@ -199,6 +200,39 @@ TEST_F(PortTest, CarriesFramesInRepliesOutAndGivesEveryMbufBack) {
   classify_burst(interface, *frames, *counters);
   finish_burst(interface, *frames);
   transmit_burst(handle, *frames, *mbufs, *counters);
+  EXPECT_EQ(rte_mempool_in_use_count(rte_mempool_lookup("test")), 0U);
+}
+
+TEST_F(PortTest, BelievesSumsThatThePortCallsGoodOrUnfinishedAndNoOthers) {
+  const auto& port = loop_port;
+  struct Row {
+    std::uint64_t mbuf;
+    std::uint8_t expected;
+  };
+  constexpr std::uint8_t both = receive_flag::ipv4_checksum_good | receive_flag::udp_checksum_good;
+  const std::array rows = {
+      Row{0, 0},
+      Row{RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD, both},
+      Row{RTE_MBUF_F_RX_IP_CKSUM_GOOD, receive_flag::ipv4_checksum_good},
+      Row{RTE_MBUF_F_RX_L4_CKSUM_NONE, receive_flag::udp_checksum_good},  // virtio, same machine
+      Row{RTE_MBUF_F_RX_IP_CKSUM_NONE, receive_flag::ipv4_checksum_good},
+      Row{RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD, 0},
+      Row{RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_BAD,
+          receive_flag::ipv4_checksum_good},
+  };
+  const auto frame = arp_request({{2, 0, 0, 0, 0, 9}}, {192, 0, 2, 53});
+  auto frames = std::make_unique<FrameBurst>();
+  auto mbufs = std::make_unique<MbufBurst>();
+  for (const bool offload : {true, false}) {
+    const QueueHandle handle{
+        .port = port->number(), .receive_checksum = offload, .frame_bytes_max = 1514};
+    for (const auto& row : rows) inject(handle.port, frame, row.mbuf);
+    ASSERT_EQ(receive_burst(handle, *frames, *mbufs), rows.size());
+    for (unsigned i = 0; i < rows.size(); ++i) {
+      EXPECT_EQ(frames->frames[i].receive_flags, offload ? rows[i].expected : 0) << "row " << i;
+    }
+    rte_pktmbuf_free_bulk(mbufs->mbufs.data(), rows.size());
+  }
   EXPECT_EQ(rte_mempool_in_use_count(rte_mempool_lookup("test")), 0U);
 }
 
