@@ -123,9 +123,17 @@ def describe(about):
 
 # ---- what comes out ----
 
+def columns(lines, left):
+    """Lines of cells under each other; the columns of `left` are aligned to the left."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) if column in left else cell.rjust(width)
+                               for column, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in lines)
+
+
 def table(rows):
-    head = ("", "ours", "beside", "", "ratio", "95 %")
-    lines = []
+    """Of the rows for people: those with details["plain"] are in the JSON alone."""
+    rows = [row for row in rows if not row.details.get("plain")]
+    lines = [("", "ours", "beside", "", "ratio", "95 %")]
     for row in rows:
         ratio, limits, peer = "", "", ""
         if row.ratios:
@@ -134,21 +142,18 @@ def table(rows):
             peer = f"{text_of(statistics.median(row.peers))} {row.unit}"
         lines.append((row.name, f"{text_of(statistics.median(row.ours))} {row.unit}", peer, row.peer, ratio,
                       limits + ("  noisy" if row.noisy else "")))
-    widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
-    text = []
-    for line in [head, *lines]:
-        text.append("  ".join(cell.ljust(width) if column in (0, 3, 5) else cell.rjust(width)
-                              for column, (cell, width) in enumerate(zip(line, widths))).rstrip())
     notes = [f"{row.name}: {row.note}" for row in rows if row.note]
     if any(row.noisy for row in rows):
         notes.append(f"noisy: the windows of the floor differ by more than {NOISY_SPREAD:.0%}; measure again on a "
                      "quiet machine")
-    return "\n".join(text + notes)
+    return "\n".join([columns(lines, left=(0, 3, 5)), *notes])
 
 
-def finish(lane, rows, options):
-    """Prints the table; writes the run as JSON, and the plot beside it."""
+def finish(lane, rows, options, before=""):
+    """Prints the table, behind the text `before`; writes the run as JSON, and the plot beside it."""
     print(describe(machine_of_run()))
+    if before:
+        print(before, end="\n\n")
     print(table(rows))
     path = options.json or Path(f"perf/results/{lane}.local.json")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,18 +3,26 @@
 
 Contestants are pharos-dataplane on AF_PACKET, AF_XDP and TAP, testpmd 5tswap on the same ports (the floor), and NSD,
 Knot by sockets and by XDP, BIND, gdnsd and PowerDNS, all with the same zone of 10,000 names, one server core each;
-the generator has the other core. Three measurements, each in turns:
+the generator has the other core. In every turn each contestant is started once and measured in short windows:
 
-  rate      the highest rate of kxdpgun that loses less than 0.1 %, found by doubling and halving in short windows
-  cpu       CPU time of the machine, less that of the generator, by answer, at one fixed rate
-  latency   p50, p99 and p99.9 of dnsperf at half of each one's own rate, sent on schedule whatever comes back
+  kxdpgun   the highest rate that loses less than 0.1 %, of queries that bypass the client's kernel; the search goes
+            on from turn to turn
+  dnsperf   answers a second to 100 queries in flight, which is loss-free by itself
+  CPU       what the machine spends on an answer at one fixed rate: the busy time of all cores, less that of the same
+            load on an interface where nobody listens
+  latency   p50, p99 and p99.9 of pharos-open-loop, at half of each one's own rate by dnsperf, and at one rate for all
 
 The AF_PACKET driver counts what it could not send as sent, so all counting is done at the generator.
+
+  perf/run l2             about six minutes
+  perf/run l2 --quick     under one: AF_PACKET and AF_XDP, a floor and NSD, one turn
 """
 import argparse
+import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,98 +30,73 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-import dnsclient  # noqa: E402
 import harness  # noqa: E402
 import l1_pcap  # noqa: E402
 import peers  # noqa: E402
 import programs  # noqa: E402
-import world  # noqa: E402
+import veth  # noqa: E402
 
 NAMES = 10_000
-SERVER, CLIENT = "198.18.0.53", "198.18.1.1"
-SERVER_MAC, CLIENT_MAC = "02:00:5e:00:53:35", "02:00:5e:00:53:36"
 LOSS = 0.001
-AF_PACKET = "net_af_packet0,iface=s0,qdisc_bypass=1,blocksz=1048576,framesz=2048,framecnt=8192"
-AF_XDP = "net_af_xdp0,iface=s0"
-TAP = "net_tap0,iface=pharos-l2"
-
-
-class Network:
-    """Two namespaces and the veth pair between them; TAP ports hang on a bridge in the server's."""
-
-    def __init__(self):
-        self.server, self.client = f"pharos-l2s-{os.getpid()}", f"pharos-l2c-{os.getpid()}"
-
-    def __enter__(self):
-        for name in (self.server, self.client):
-            world.run("ip", "netns", "add", name)
-            world.run("ip", "-n", name, "link", "set", "lo", "up")
-            world.run("ip", "netns", "exec", name, "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1",
-                      "net.ipv6.conf.default.disable_ipv6=1")
-        world.run("ip", "link", "add", "s0", "netns", self.server, "address", SERVER_MAC, "type", "veth", "peer", "name",
-                  "c0", "address", CLIENT_MAC, "netns", self.client)
-        for name, link in ((self.server, "s0"), (self.client, "c0")):
-            world.run("ip", "netns", "exec", name, "ethtool", "-K", link, "tx", "off")
-            world.run("ip", "-n", name, "link", "set", link, "up")
-        world.run("ip", "-n", self.client, "address", "add", f"{CLIENT}/15", "dev", "c0")
-        world.run("ip", "-n", self.client, "neighbour", "replace", SERVER, "lladdr", SERVER_MAC, "dev", "c0")
-        return self
-
-    def __exit__(self, *_):
-        for name in (self.server, self.client):
-            world.run("ip", "netns", "delete", name, check=False)
-
-    def address(self, there):
-        """Puts the server's address on its interface, for servers that use the kernel's sockets, or takes it away."""
-        world.run("ip", "-n", self.server, "address", "flush", "dev", "s0")
-        world.run("ip", "-n", self.server, "link", "set", "s0", "xdp", "off", check=False)
-        if there:
-            world.run("ip", "-n", self.server, "address", "add", f"{SERVER}/15", "dev", "s0")
-            world.run("ip", "-n", self.server, "neighbour", "replace", CLIENT, "lladdr", CLIENT_MAC, "dev", "s0")
-
-
-def pin(process, core):
-    """All threads of a process and its children, those of later too, on one core."""
-    subprocess.run(["taskset", "-a", "-c", "-p", str(core), str(process.pid)], stdout=subprocess.DEVNULL)
+RESCUES = 3  # windows of the search, where none was free of loss
+FLOOD = 450_000  # queries a second, to learn what a contestant answers at most
+DEVICES = {"AF_PACKET": "net_af_packet0,iface=s0,qdisc_bypass=1,blocksz=1048576,framesz=2048,framecnt=8192",
+           "AF_XDP": "net_af_xdp0,iface=s0", "TAP": f"net_tap0,iface={veth.TAP},mac={veth.TAP_MAC}"}
+CPU_SECONDS = 1
+KXDPGUN_PAUSE_S = 0.3  # the kernel still takes down the XDP socket of the last window
+SOCKET_SERVERS = ("NSD", "Knot", "BIND", "gdnsd", "PowerDNS")
+MEASURES = {"kxdpgun": "answers/s", "dnsperf": "answers/s", "cpu": "us", "p50": "us", "p99": "us", "p999": "us",
+            "equal_p50": "us", "equal_p99": "us", "equal_p999": "us"}
+QUICK = ("AF_PACKET", "AF_XDP", "5tswap AF_PACKET", "NSD")
 
 
 class Ours:
     """pharos-dataplane on one kind of port; idle: adaptive, as on a shared core."""
 
-    def __init__(self, title, device, lane):
-        self.name, self.lane = title, lane
-        self.work = lane.work / title.replace(" ", "-")
+    answers = True
+
+    def __init__(self, title, lane):
+        self.name, self.lane, self.port = title, lane, title
+        self.mac = veth.TAP_MAC if title == "TAP" else veth.SERVER_MAC
+        self.work = lane.work / title
         self.work.mkdir()
         shutil.copytree(lane.work / "state", self.work / "state")
         os.chmod(self.work / "state", 0o750)
         (self.work / "pharos.yaml").write_text(
             f"run_directory: {self.work}/run\nstate_directory: {self.work}/state\nlog_level: warning\n"
             f"dataplane:\n  huge_pages: never\n  memory: 256MiB\n  control_core: {lane.options.control_core}\n"
-            f"  worker_cores: [{lane.options.core}]\n  beacon_port: 0\n"
-            f"  ports:\n    - {{id: lane, device: \"{device}\", addresses: [{SERVER}], idle: adaptive,\n"
-            f"       receive_descriptors: 2048, transmit_descriptors: 2048}}\n")
+            f"  worker_cores: [{lane.options.core}]\n  beacon_port: 0\n{lane.options.dataplane}"
+            f"  ports:\n    - {{id: lane, device: \"{DEVICES[title]}\", addresses: [{veth.SERVER}], idle: adaptive,\n"
+            "       receive_descriptors: 2048, transmit_descriptors: 2048}\n")
 
     def start(self):
-        self.lane.network.address(False)
-        self.process = peers.started([self.lane.options.build / "dataplane/pharos-dataplane", "--config",
-                                      self.work / "pharos.yaml"], self.work / "log", self.lane.network.server)
+        network = self.lane.network
+        network.serve_by(self.port)
+        self.process = peers.started([*veth.PRIORITY, self.lane.options.build / "dataplane/pharos-dataplane", "--config",
+                                      self.work / "pharos.yaml"], self.work / "log", network.server)
+        self.read = self.work / "run/dataplane.read.sock"
+        programs.wait_until(lambda: self.read.exists() and programs.control(self.read, "status")["state"] == "running",
+                            f"pharos-dataplane on {self.name}", process=self.process)
+        if self.port == "TAP":
+            network.attach_tap()
 
     def stop(self):
         programs.stop(self.process)
 
 
 class Theirs:
+    answers = True
+    mac = veth.SERVER_MAC
+
     def __init__(self, kind, lane):
         self.name, self.lane = kind.name, lane
-        self.peer = kind(lane.work / kind.name.replace(" ", "-"), lane.work / "zones", ["bench"], SERVER,
-                         namespace=lane.network.server, interface="s0")
+        self.peer = kind(lane.work / kind.name.replace(" ", "-"), lane.work / "zones", ["bench"], veth.SERVER,
+                         namespace=lane.network.server, interface="s0",
+                         prefix=[*veth.PRIORITY, "taskset", "-c", lane.options.core])
 
     def start(self):
-        self.lane.network.address(True)
+        self.lane.network.serve_by("sockets")
         self.peer.start()
-        time.sleep(0.3)
-        for process in self.peer.processes:
-            pin(process, self.lane.options.core)
 
     def stop(self):
         self.peer.stop()
@@ -122,19 +105,23 @@ class Theirs:
 class Floor:
     """testpmd that swaps addresses and sends back what came; it answers nothing, so only kxdpgun may ask it."""
 
-    def __init__(self, title, device, lane):
-        self.name, self.device, self.lane = title, device, lane
+    answers = False
+
+    def __init__(self, port, lane):
+        self.name, self.port, self.lane = f"5tswap {port}", port, lane
+        self.mac = veth.TAP_MAC if port == "TAP" else veth.SERVER_MAC
 
     def start(self):
-        self.lane.network.address(False)
-        options = self.lane.options
+        network, options = self.lane.network, self.lane.options
+        network.serve_by(self.port)
         self.process = peers.started(
-            ["dpdk-testpmd", "--lcores", f"0@{options.control_core},1@{options.core}", "-m", "256", "--no-huge",
-             "--no-shconf", "--file-prefix", f"pharos-l2-{os.getpid()}", "--no-pci", "--vdev", self.device, "--",
-             "--forward-mode=5tswap", "--burst=64", "--nb-cores=1", "--rxd=2048", "--txd=2048", "--no-flush-rx",
-             "--total-num-mbufs=16383", "--stats-period=60"], self.lane.work / "testpmd.log",
-            self.lane.network.server)
-        time.sleep(3)
+            [*veth.PRIORITY, "dpdk-testpmd", "--lcores", f"0@{options.control_core},1@{options.core}", "-m", "256",
+             "--no-huge", "--no-shconf", "--file-prefix", f"pharos-l2-{os.getpid()}", "--no-pci", "--vdev",
+             DEVICES[self.port], "--", "--forward-mode=5tswap", "--burst=64", "--nb-cores=1", "--rxd=2048",
+             "--txd=2048", "--no-flush-rx", "--total-num-mbufs=16383", "--stats-period=60"],
+            self.lane.work / "testpmd.log", network.server)
+        if self.port == "TAP":
+            network.attach_tap()
 
     def stop(self):
         programs.stop(self.process)
@@ -143,151 +130,238 @@ class Floor:
 class Lane:
     def __init__(self, options, work, network):
         self.options, self.work, self.network = options, work, network
-        world.run(options.build / "perf/pharos-make-tables", "--state", work / "state", "--queries", work / "queries",
-                  "--names", str(NAMES))
+        subprocess.run([options.build / "perf/pharos-make-tables", "--state", work / "state", "--queries",
+                        work / "queries", "--names", str(NAMES)], check=True, stdout=subprocess.DEVNULL)
         (work / "zones").mkdir()
         os.chmod(work, 0o755)
         with open(work / "zones/bench.zone", "w") as zone:
             zone.write("$ORIGIN bench.\n$TTL 300\n@ SOA ns1 hostmaster 1 2h 30m 2w 60\n@ NS ns1\nns1 A 10.0.0.0\n")
             for n in range(NAMES):
                 zone.write(f"n{n:08x} A 10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}\n")
-        self.contestants = [Ours("AF_PACKET", AF_PACKET, self), Ours("AF_XDP", AF_XDP, self),
-                            Floor("5tswap AF_PACKET", AF_PACKET, self), Floor("5tswap AF_XDP", AF_XDP, self)]
+        self.contestants = [*(Ours(port, self) for port in DEVICES), *(Floor(port, self) for port in DEVICES)]
         for kind in peers.ALL:
             if kind.missing():
                 harness.say(f"{kind.name} is not installed, and left out")
             else:
                 self.contestants.append(Theirs(kind, self))
+        if options.only:
+            self.contestants = [c for c in self.contestants if c.name in options.only]
         self.rates = {}
+        self.nobody_s = 0.0
 
     # ---- generators ----
 
     def client(self, *command, limit_s=60):
-        done = subprocess.run(["ip", "netns", "exec", self.network.client, "taskset", "-c",
+        done = subprocess.run(["ip", "netns", "exec", self.network.client, *veth.PRIORITY, "taskset", "-c",
                                str(self.options.control_core), *map(str, command)], capture_output=True, text=True,
                               timeout=limit_s)
         if done.returncode != 0:
             sys.exit(f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
-    def gun(self, rate, seconds):
+    def gun(self, mac, rate, seconds=1):
         """Sent and received a second."""
         deadline = time.monotonic() + 20
         while True:
-            told = self.client("kxdpgun", "-i", self.work / "queries", "-I", "c0", "-l", CLIENT, "-L", CLIENT_MAC,
-                               "-R", SERVER_MAC, "-Q", int(rate), "-b", "10", "-t", seconds, "-F",
-                               self.options.control_core, SERVER)
+            time.sleep(KXDPGUN_PAUSE_S)
+            told = self.client("kxdpgun", "-i", self.work / "queries", "-I", "c0", "-l", veth.CLIENT, "-L",
+                               veth.CLIENT_MAC, "-R", mac, "-Q", int(rate), "-b", "10", "-t", seconds, "-F",
+                               self.options.control_core, veth.SERVER)
             if "resource is busy" not in told or time.monotonic() > deadline:
                 break
-            time.sleep(0.1)  # the kernel still takes down the XDP socket of the last window
         sent = re.search(r"total queries:\s+(\d+)", told)
         received = re.search(r"total replies:\s+(\d+)", told)
         if sent is None or received is None:
             sys.exit(f"kxdpgun said nothing that is known here: {told}")
         return int(sent[1]) / seconds, int(received[1]) / seconds
 
+    def open_loop(self, rate):
+        told = json.loads(self.client(self.options.build / "perf/pharos-open-loop", "--server", veth.SERVER, "--queries",
+                                      self.work / "queries", "--rate", int(rate), "--seconds", self.options.seconds))
+        lost = 1 - told["received"] / told["sent"]
+        return None if lost > 0.01 else told
+
     def awake(self, contestant):
         """Until it answers (a floor: until it reflects)."""
+        self.network.neighbour(contestant.mac)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            sent, received = self.gun(1000, 1)
-            if received > 0.9 * sent:
-                return
-            time.sleep(0.2)
+            if contestant.mac == veth.TAP_MAC:
+                self.network.tell_tap_apart()
+            if contestant.answers:
+                told = subprocess.run(["ip", "netns", "exec", self.network.client, "kdig", f"@{veth.SERVER}", "+timeout=1",
+                                       "+retry=0", "+short", f"n{NAMES - 1:08x}.bench.", "A"], capture_output=True,
+                                      text=True).stdout
+                if told.startswith("10."):
+                    return
+            else:
+                sent, received = self.gun(contestant.mac, 1000)
+                if received > 0.9 * sent:
+                    return
+            time.sleep(0.05)
         sys.exit(f"{contestant.name} does not answer")
 
     # ---- what is measured ----
 
     def loss_free(self, contestant):
-        contestant.start()
-        try:
-            self.awake(contestant)
-            low, high = 0.0, None
-            rate = max(self.rates.get(contestant.name, 50_000) * 0.8, 10_000)
-            for _ in range(self.options.steps):
-                sent, received = self.gun(rate, self.options.seconds)
-                if received >= sent * (1 - LOSS) and sent > 0.95 * rate:
-                    low = max(low, received)
-                else:
-                    high = min(rate, high or rate)
-                rate = rate * 1.5 if high is None else (max(low, high * 0.3) + high) / 2
-            self.rates[contestant.name] = low
-            return low
-        finally:
-            contestant.stop()
+        """Answers a second at the highest rate that lost nothing to speak of; 0 where every window lost some."""
+        known = self.rates.get(contestant.name)
+        below, above = known or 0.0, None
+        rate = known * 1.03 if known else 0.93 * self.gun(contestant.mac, FLOOD)[1]
+        good = 0.0
+        for _ in range(self.options.steps):
+            sent, received = self.gun(contestant.mac, rate)
+            if received >= sent * (1 - LOSS):
+                good, below = max(good, received), rate
+            else:
+                above = rate
+            rate = rate * 1.06 if above is None else (max(below, 0.8 * above) + above) / 2 if good else 0.88 * above
+        for _ in range(RESCUES):
+            if not good:
+                rate *= 0.6
+                sent, received = self.gun(contestant.mac, rate)
+                good = received if received >= sent * (1 - LOSS) else 0.0
+        self.rates[contestant.name] = good or None
+        return good
+
+    def dnsperf(self, _):
+        told = self.client("dnsperf", "-s", veth.SERVER, "-d", self.work / "queries", "-l", self.options.seconds, "-q",
+                           "100", "-c", "20", "-t", "1", "-e")
+        return float(re.search(r"Queries per second:\s+([\d.]+)", told)[1])
 
     def cpu(self, contestant):
-        """Microseconds of CPU by answer at the fixed rate: all that the machine did, less the generator."""
+        """Microseconds of all cores by answer at the fixed rate."""
+        busy = busy_s()
+        _, received = self.gun(contestant.mac, self.options.rate, CPU_SECONDS)
+        spent = busy_s() - busy - self.nobody_s
+        return spent / (received * CPU_SECONDS) * 1e6
+
+    def measure_nobody(self):
+        self.network.serve_by(None)
+        self.network.neighbour(veth.SERVER_MAC)
+        busy = busy_s()
+        self.gun(veth.SERVER_MAC, self.options.rate, CPU_SECONDS)
+        self.nobody_s = busy_s() - busy
+
+    def one(self, contestant):
+        """All figures of one start."""
         contestant.start()
         try:
             self.awake(contestant)
-            busy, own = busy_s(), os.times()
-            _, received = self.gun(self.options.rate, self.options.seconds)
-            after = os.times()
-            generator = (after.children_user + after.children_system) - (own.children_user + own.children_system)
-            return (busy_s() - busy - generator) / (received * self.options.seconds) * 1e6
+            found = {"kxdpgun": self.loss_free(contestant)}
+            if not contestant.answers:
+                return found
+            found["dnsperf"] = self.dnsperf(contestant)
+            if found["kxdpgun"] >= self.options.rate:
+                found["cpu"] = self.cpu(contestant)
+            for prefix, rate in (("", found["dnsperf"] / 2), ("equal_", self.options.load)):
+                if told := self.open_loop(rate):
+                    found |= {prefix + name: told[name] for name in ("p50", "p99", "p999")}
+            return found
         finally:
             contestant.stop()
 
-    def latency(self, contestant):
-        rate = int(max(self.rates[contestant.name] / 2, 1000))
-        contestant.start()
-        try:
-            self.awake(contestant)
-            told = self.client("dnsperf", "-s", SERVER, "-d", self.work / "queries", "-l", self.options.seconds, "-Q",
-                               rate, "-q", "5000", "-c", "20", "-v")
-        finally:
-            contestant.stop()
-        times = sorted(float(line.split()[-1]) * 1e6 for line in told.splitlines() if line.startswith("> NOERROR"))
-        if not times:
-            sys.exit(f"dnsperf got no answer of {contestant.name}: {told[-500:]}")
-        return [times[min(int(len(times) * share), len(times) - 1)] for share in (0.5, 0.99, 0.999)]
+    def turns(self):
+        """Contestant -> measure -> a figure a turn; None where there was none."""
+        figures = {c.name: {measure: [] for measure in MEASURES} for c in self.contestants}
+        for turn in range(self.options.turns):
+            self.measure_nobody()
+            at = turn * len(self.contestants) // max(self.options.turns, 1)
+            for contestant in self.contestants[at:] + self.contestants[:at]:
+                begin = time.monotonic()
+                found = self.one(contestant)
+                for measure in MEASURES:
+                    figures[contestant.name][measure].append(found.get(measure))
+                harness.say(f"  turn {turn + 1}/{self.options.turns}, {contestant.name}: " + ", ".join(
+                    f"{name} {harness.text_of(value)}" for name, value in found.items())
+                    + f"  ({time.monotonic() - begin:.0f} s)")
+        return figures
+
 
 
 def busy_s():
-    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:8])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    """Of all cores since the start of the machine, without what runs niced and what the host took."""
+    user, _, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:8])
+    return (user + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def beside(figures, ours, pairs, what, unit):
-    return [harness.Row(f"{ours}: {what}", unit, figures[ours], peer, figures[peer]) for peer in pairs
-            if peer in figures]
+def median_of(values):
+    there = [value for value in values if value is not None]
+    return statistics.median(there) if there else None
 
 
-def measure(options, lane):
-    harness.machine_of_run()
+def best_of(figures, names, measure):
+    """The best of several contestants in each turn, and which one that was in the median."""
+    there = {name: figures[name][measure] for name in names
+             if name in figures and None not in figures[name][measure]}
+    if not there:
+        return None, ""
+    pick = max if MEASURES[measure] == "answers/s" else min
+    name = pick(there, key=lambda n: statistics.median(there[n]))
+    return [pick(turn) for turn in zip(*there.values())], name
+
+
+def rows_of(figures, options):
+    """What the bars are about, as ratios; the figures of every contestant stand in the matrix and in the JSON."""
     rows = []
-    servers = [c for c in lane.contestants if not isinstance(c, Floor)]
-    names = [c.name for c in lane.contestants if not isinstance(c, Ours)]
-    harness.say("loss-free rate")
-    figures = harness.take_turns({c.name: lambda c=c: lane.loss_free(c) for c in lane.contestants}, options.turns)
-    for ours in ("AF_PACKET", "AF_XDP"):
-        rows += beside(figures, ours, [n for n in names if not n.startswith("5tswap") or n.endswith(" " + ours)],
-                       "answers without loss", "answers/s")
-    harness.say(f"CPU by answer at {options.rate:,} queries a second")
-    able = [c for c in servers if lane.rates[c.name] >= options.rate]
-    figures = harness.take_turns({c.name: lambda c=c: lane.cpu(c) for c in able}, options.turns)
-    for ours in ("AF_PACKET", "AF_XDP"):
-        if ours in figures:
-            rows += beside(figures, ours, names, f"CPU by answer at {options.rate // 1000} thousand/s", "us")
-    harness.say("latency at half of each one's rate")
-    figures = harness.take_turns({c.name: lambda c=c: lane.latency(c)[1] for c in servers}, options.turns)
-    for ours in ("AF_PACKET", "AF_XDP"):
-        rows += beside(figures, ours, names, "p99 at half of its rate", "us")
+
+    def add(ours, measure, title, names, label=None):
+        best, name = best_of(figures, names, measure)
+        mine = figures.get(ours, {}).get(measure, [None])
+        if best is None or None in mine:
+            return
+        peer = name if len(names) == 1 else f"best {label}, {name}"
+        rows.append(harness.Row(f"{ours}: {title}", MEASURES[measure], mine, peer, best))
+
+    for ours in DEVICES:
+        add(ours, "kxdpgun", "loss-free, kxdpgun", [f"5tswap {ours}"])
+        for peer in ("NSD", "Knot XDP"):
+            add(ours, "kxdpgun", "loss-free, kxdpgun", [peer])
+        add(ours, "kxdpgun", "loss-free, kxdpgun", SOCKET_SERVERS, "by sockets")
+        add(ours, "dnsperf", "loss-free, dnsperf", [*SOCKET_SERVERS, "Knot XDP"], "peer")
+        add(ours, "cpu", f"CPU by answer at {options.rate // 1000} k/s", ["NSD", "Knot XDP"], "of two")
+        for measure in ("p50", "p99", "p999"):
+            add(ours, "equal_" + measure, f"{measure} at {options.load // 1000} k/s", SOCKET_SERVERS, "by sockets")
+    for ours in figures:
+        for measure, unit in MEASURES.items():
+            values = [value for value in figures[ours][measure] if value is not None]
+            if values:
+                rows.append(harness.Row(f"{ours}: {measure}", unit, values, details={"plain": True}))
     return rows
+
+
+def matrix(figures, options):
+    heads = ("", "kxdpgun", "dnsperf", f"CPU at {options.rate // 1000} k/s", "p50 of half", "p99", "p99.9",
+             f"p50 at {options.load // 1000} k/s", "p99", "p99.9")
+    lines = [heads]
+    for name, measures in figures.items():
+        cells = [name]
+        for measure, unit in MEASURES.items():
+            value = median_of(measures[measure])
+            cells.append("-" if value is None else harness.text_of(value) + ("/s" if unit == "answers/s" else " us"))
+        lines.append(cells)
+    return harness.columns(lines, left=(0,))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    l1_pcap.add_options(parser, seconds=2, turns=3)
-    parser.add_argument("--rate", type=int, default=50_000, help="of the CPU figures (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=9, help="windows of one search (default %(default)s)")
+    l1_pcap.add_options(parser, seconds=1, turns=2)
+    parser.add_argument("--quick", action="store_true", help="under a minute: fewer contestants, one turn")
+    parser.add_argument("--rate", type=int, default=100_000, help="of the CPU figures (default %(default)s)")
+    parser.add_argument("--load", type=int, default=50_000, help="of latency at equal load (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=2, help="windows of a search (default %(default)s)")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="contestants, separated by commas")
+    parser.add_argument("--dataplane", default="", help="more lines for the configuration's section 'dataplane'")
     options = parser.parse_args()
-    options.build, options.seconds = options.build.resolve(), max(int(options.seconds), 1)
-    l1_pcap.require("dpdk-testpmd", "kxdpgun", "dnsperf", "ethtool", "taskset")
-    with Network() as network, tempfile.TemporaryDirectory(prefix="pharos-l2-") as work:
-        rows = measure(options, Lane(options, Path(work), network))
-    harness.finish("l2", rows, options)
+    if options.quick:
+        options.turns, options.steps, options.only = 1, 1, options.only or QUICK
+    options.dataplane = options.dataplane.replace("\\n", "\n") + "\n" if options.dataplane else ""
+    options.build = options.build.resolve()
+    l1_pcap.require("dpdk-testpmd", "kxdpgun", "kdig", "dnsperf", "ethtool", "taskset")
+    harness.machine_of_run()
+    with veth.Network() as network, tempfile.TemporaryDirectory(prefix="pharos-l2-") as work:
+        figures = Lane(options, Path(work), network).turns()
+    harness.finish("l2", rows_of(figures, options), options, matrix(figures, options))
 
 
 if __name__ == "__main__":

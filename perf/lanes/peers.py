@@ -19,13 +19,14 @@ def started(command, log, namespace=None):
 
 
 class Peer:
-    """`zones`: names of zones, each in the file `folder`/NAME.zone."""
+    """`zones`: names of zones, each in the file `folder`/NAME.zone. `prefix`: a command that runs the server's."""
 
     name = tool = ""
 
-    def __init__(self, work, folder, zones, address, port=53, namespace=None, interface=None):
+    def __init__(self, work, folder, zones, address, port=53, namespace=None, interface=None, prefix=()):
         self.work, self.folder, self.zones = work, folder, zones
         self.address, self.port, self.namespace, self.interface = address, port, namespace, interface
+        self.prefix = prefix
         self.processes = []
         self.log = work / "log"
         work.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,7 @@ class Peer:
 
     def start(self):
         self.configure()
-        self.processes = [started(self.command(), self.log, self.namespace)]
+        self.processes = [started([*self.prefix, *self.command()], self.log, self.namespace)]
 
     def stop(self):
         for process in self.processes:
