@@ -14,14 +14,21 @@ namespace pharos::dataplane {
 
 namespace {
 
-constexpr double spin_us = 20.0;
+constexpr double spin_min_us = 2.0;
+constexpr double spin_max_us = 20.0;
 constexpr std::uint32_t error_sleep_us = 50;
 constexpr unsigned long timer_slack_ns = 1;  // the default of 50 us would double every sleep
 
-// With doorbells a sleep ends with the next frame, so it may be long at once; without, it doubles from 5 to 50 us.
+// With doorbells a sleep ends with the next frame: it may be long at once, and come without a spin where frames are
+// far apart. Without, a sleep costs latency: it doubles from 5 to 50 us behind a spin of full length.
 [[nodiscard]] IdleLimits limits_for(double cycles_per_us, bool doorbells) {
-  IdleLimits limits{.spin_cycles = static_cast<std::uint64_t>(spin_us * cycles_per_us)};
-  if (doorbells) limits.sleep_min_us = limits.sleep_max_us = io::doorbell_wait_us;
+  IdleLimits limits;
+  limits.spin_max_cycles = static_cast<std::uint64_t>(spin_max_us * cycles_per_us);
+  limits.spin_min_cycles = limits.spin_max_cycles;
+  if (doorbells) {
+    limits.spin_min_cycles = static_cast<std::uint64_t>(spin_min_us * cycles_per_us);
+    limits.sleep_min_us = limits.sleep_max_us = io::doorbell_wait_us;
+  }
   return limits;
 }
 
@@ -86,14 +93,14 @@ void Worker::run() noexcept {
   turn_started_cycles_ = __rdtsc();
   // relaxed: see Published
   while (!published_.stop.load(std::memory_order_relaxed)) {
+    const auto began_cycles = turn_started_cycles_;
     const unsigned received = turn();
     // Here, and nowhere else, no table pointer is held.
     reader.quiescent();
     account(received);
     if (may_sleep_) {
-      if (const auto sleep_us = idle_.after_turn(received != 0, turn_started_cycles_);
-          sleep_us != 0)
-        sleep(reader, sleep_us);
+      const auto sleep_us = idle_.after_turn(received != 0, began_cycles, turn_started_cycles_);
+      if (sleep_us != 0) sleep(reader, sleep_us);
     }
     if (received == 0) _mm_pause();
   }

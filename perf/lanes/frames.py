@@ -68,6 +68,11 @@ def client_subnet(address):
     return struct.pack("!HHHBB", 8, 7, 1, 24, 0) + address.packed[:3]
 
 
+def client_cookie(draw):
+    """A COOKIE option (RFC 7873) of a client that has no server cookie yet."""
+    return struct.pack("!HH", 10, 8) + draw.randbytes(8)
+
+
 def zipf_order(queries, count, draw, exponent=1.0):
     """`count` queries, the k-th most popular one by 1/k^exponent; which one that is, is drawn."""
     ranked = list(queries)
@@ -110,15 +115,17 @@ def write_pcap(path, frames):
             out.write(struct.pack("<IIII", 0, number % 1_000_000, len(data), len(data)) + data)
 
 
-def make(queries, count, mac, destination, clients, edns_share, seed, subnet_share=0.0, zipf=False):
+def make(queries, count, mac, destination, clients, edns_share, seed, subnet_share=0.0, zipf=False,
+         cookie_share=0.0):
     """Frames of `count` queries to `destination` from clients of the prefix `clients`."""
     draw = random.Random(seed)
     span = min(clients.num_addresses - 2, 1 << 32)
     for name, kind in (zipf_order if zipf else uniform_order)(queries, count, draw):
         source = clients.network_address + 1 + draw.randrange(span)
-        subnet = client_subnet(ipaddress.ip_address(draw.randrange(1 << 24, 224 << 24))) \
+        options = client_subnet(ipaddress.ip_address(draw.randrange(1 << 24, 224 << 24))) \
             if draw.random() < subnet_share else b""
-        payload = message(draw.randrange(65536), name, kind, subnet or draw.random() < edns_share, subnet)
+        options += client_cookie(draw) if draw.random() < cookie_share else b""
+        payload = message(draw.randrange(65536), name, kind, options or draw.random() < edns_share, options)
         yield frame(mac, source, draw.randrange(1024, 65536), destination, payload)
 
 
@@ -133,6 +140,8 @@ def main():
     parser.add_argument("--edns", type=float, default=0.7, help="share with an OPT record (default %(default)s)")
     parser.add_argument("--subnets", type=float, default=0.0,
                         help="share with a client subnet of their own (default %(default)s)")
+    parser.add_argument("--cookies", type=float, default=0.0,
+                        help="share with a client cookie (default %(default)s)")
     parser.add_argument("--zipf", action="store_true", help="the k-th name by 1/k instead of all alike")
     parser.add_argument("--seed", type=int, default=1, help="of every choice (default %(default)s)")
     options = parser.parse_args()
@@ -142,7 +151,8 @@ def main():
         parser.error("--destination and --clients are of different families")
     mac = bytes.fromhex(options.mac.replace(":", ""))
     write_pcap(options.pcap, make(read_queries(options.queries), options.count, mac, destination, clients,
-                                  options.edns, options.seed, options.subnets, options.zipf))
+                                  options.edns, options.seed, options.subnets, options.zipf,
+                                  options.cookies))
 
 
 if __name__ == "__main__":

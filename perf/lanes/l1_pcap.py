@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """Lane L1: the whole packet path on a port without a kernel (net_pcap, replayed for ever, nothing sent).
 
-Each row replays queries of one kind at pharos-dataplane, and the very same frames at testpmd in 5tswap mode, which
-swaps addresses and does no DNS: the floor. Rows of one set of tables take turns with each other, so that rows may
-also be compared among themselves: a flood of random names beside hits.
+Each row replays queries of one kind at pharos-dataplane. The floor is testpmd in 5tswap mode, which swaps addresses
+and does no DNS, with the same port arguments and the frames of the first row of the same tables. All rows take turns
+with each other, so that rows may also be compared among themselves: a flood of random names beside hits, a million
+names beside ten thousand, ten thousand patterns beside none.
 
 A query that is dropped is not counted as an answer, and each row checks that the RCODE is the one it is about.
+
+  perf/run l1_pcap             all rows
+  perf/run l1_pcap --quick     the three that the bars are about, and the two of floods
+  perf/run l1_pcap 50000       A queries for that many names alone
 """
 import argparse
 import ipaddress
@@ -15,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import frames
@@ -23,6 +28,9 @@ import harness
 import programs
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "country-cidr"
+RANDOM_CLIENTS = "128.0.0.0/2"  # half of the unicast space, without the special blocks of its lower half
+ALL_ON = ("  rate_limit: {responses_per_second: 1M, nxdomains_per_second: 1M, nodata_per_second: 1M,\n"
+          "    errors_per_second: 1M, all_per_second: 1M}\n")  # each query is accounted, none is held back
 
 
 @dataclass
@@ -33,6 +41,7 @@ class Kind:
     rcode: str = "noerror"
     edns: float = 1.0
     subnets: float = 0.0
+    cookies: float = 0.0
     zipf: bool = False
     clients: str = "198.18.0.0/16"
     queries: object = None  # from the tables' own (name, type) and a random source to those asked
@@ -47,7 +56,7 @@ class Tables:
     arguments: list
     kinds: list
     frames: int = 16384
-    beside: list = field(default_factory=list)  # (kind, kind it is compared with)
+    dataplane: str = ""  # more lines of the configuration
 
 
 def of_type(number):
@@ -69,96 +78,118 @@ def flood(known, draw):
     return made
 
 
-def table_sets(names):
-    """What is measured; `names`: a single number of names asked for on the command line, or nothing."""
-    if names:
-        return [Tables(f"{names:,} names", ["--names", str(names)], [Kind("A")],
-                       frames=min(max(16384, 1 << (names - 1).bit_length()), 1 << 18))]
+def flood_kind():
+    return Kind("random labels", "nxdomain", queries=flood)
+
+
+def quick_sets():
+    return [Tables("10,000 names", ["--names", "10000"], [Kind("A"), flood_kind()], frames=1 << 16),
+            Tables("1,000,000 names", ["--names", "1000000"], [Kind("A"), flood_kind()], frames=1 << 18)]
+
+
+def all_sets():
     small = ["--names", "10000"]
-    sets = [
+    countries = SHARED_DATA.is_dir()
+    ranked = ["--names", "1000", "--services", "1000", "--addresses", "4",
+              *(["--countries", str(SHARED_DATA)] if countries else ["--locales", "200"])]
+    return [
         Tables("10,000 names", [*small, "--ipv6"],
-               [Kind("A"), Kind("A, no EDNS", edns=0), Kind("AAAA", queries=of_type(28)),
-                Kind("NODATA", queries=of_type(16)), Kind("NXDOMAIN", "nxdomain", queries=absent),
-                Kind("random labels", "nxdomain", queries=flood)], frames=1 << 16,
-               beside=[("NODATA", "A"), ("NXDOMAIN", "A"), ("random labels", "A")]),
-        Tables("10,000 names of 4", [*small, "--addresses", "4"], [Kind("A")]),
-        Tables("10,000 names of 8", [*small, "--addresses", "8"], [Kind("A")]),
-        Tables("1,000,000 names", ["--names", "1000000"], [Kind("A"), Kind("A, Zipf", zipf=True)], frames=1 << 18),
+               [Kind("A"), Kind("A, Zipf", zipf=True), Kind("A, no EDNS", edns=0), Kind("A, a tenth with ECS", subnets=0.1),
+                Kind("AAAA", queries=of_type(28)), Kind("NODATA", queries=of_type(16)),
+                Kind("NXDOMAIN", "nxdomain", queries=absent), flood_kind()], frames=1 << 16),
+        Tables("10,000 names of 4", [*small, "--addresses", "4"], [Kind("A")], frames=1 << 16),
+        Tables("10,000 names of 8", [*small, "--addresses", "8"], [Kind("A")], frames=1 << 16),
+        Tables("10,000 patterns", [*small, "--patterns", "10000"], [Kind("A"), flood_kind()], frames=1 << 16),
+        Tables("all on", [*small, "--patterns", "10000", "--sample"],
+               [Kind("A, a tenth with cookies", cookies=0.1), flood_kind()], frames=1 << 16, dataplane=ALL_ON),
+        Tables("1,000,000 names", ["--names", "1000000"], [Kind("A"), Kind("A, Zipf", zipf=True), flood_kind()],
+               frames=1 << 18),
+        Tables("services by country" if countries else "services in 200 locales", ranked,
+               [Kind("A, random sources", clients=RANDOM_CLIENTS),
+                Kind("A, a tenth with ECS", clients=RANDOM_CLIENTS, subnets=0.1)], frames=1 << 16),
     ]
-    ranked = ["--names", "1000", "--services", "--addresses", "4"]
-    if SHARED_DATA.is_dir():
-        ranked += ["--countries", str(SHARED_DATA)]
-    else:
-        ranked += ["--locales", "200"]
-    sets.append(Tables("1,000 services by country" if SHARED_DATA.is_dir() else "1,000 services in 200 locales", ranked,
-                       [Kind("A, random sources", clients="128.0.0.0/2"),
-                        Kind("A, a tenth with ECS", clients="128.0.0.0/2", subnets=0.1)], frames=1 << 16))
-    return sets
 
 
-class Lane:
+# Rows of two of our own figures; those whose tables are not measured are left out.
+BESIDE = (("10,000 names: NODATA", "10,000 names: A"), ("10,000 names: NXDOMAIN", "10,000 names: A"),
+          ("10,000 names: random labels", "10,000 names: A"),
+          ("1,000,000 names: random labels", "1,000,000 names: A"), ("1,000,000 names: A", "10,000 names: A"),
+          ("10,000 patterns: A", "10,000 names: A"), ("10,000 patterns: random labels", "10,000 names: random labels"),
+          ("all on: A, a tenth with cookies", "10,000 names: A"), ("all on: random labels", "10,000 names: random labels"))
+
+
+class Set:
+    """Tables on disk, and what is measured with them."""
+
     def __init__(self, options, tables, work):
         self.options, self.tables, self.work = options, tables, work
         work.mkdir()
         subprocess.run([options.build / "perf/pharos-make-tables", "--state", work / "state", "--queries",
                         work / "queries", *tables.arguments], check=True, stdout=subprocess.DEVNULL)
         os.chmod(work / "state", 0o750)
-        self.known = frames.read_queries(work / "queries")
         # net_pcap keeps the whole file in mbufs of the queue's pool; the pool grows with the descriptors.
         self.descriptors = 1024
         while 2 * self.descriptors < tables.frames:
             self.descriptors *= 2
         self.memory_mib = 256 + tables.frames * 3 // 1024
         self.details = {}
+        known = frames.read_queries(work / "queries")
+        for kind in tables.kinds:
+            frames.write_pcap(self.pcap(kind), frames.make(
+                kind.asked(known, random.Random(options.seed)), tables.frames,
+                bytes.fromhex(programs.MAC.replace(":", "")), ipaddress.ip_address(programs.ADDRESS),
+                ipaddress.ip_network(kind.clients), kind.edns, options.seed, kind.subnets, kind.zipf, kind.cookies))
+        harness.say(f"{tables.title}: {len(known):,} names, replay of {tables.frames:,} frames")
+
+    def pcap(self, kind):
+        return self.work / f"{kind.name.replace(' ', '_')}.pcap"
 
     def device(self, kind):
-        """A replay of `kind`, written when it is first asked for."""
-        pcap = self.work / f"{kind.name.replace(' ', '_')}.pcap"
-        if not pcap.exists():
-            asked = kind.asked(self.known, random.Random(self.options.seed))
-            frames.write_pcap(pcap, frames.make(
-                asked, self.tables.frames, bytes.fromhex(programs.MAC.replace(":", "")),
-                ipaddress.ip_address(programs.ADDRESS), ipaddress.ip_network(kind.clients), kind.edns,
-                self.options.seed, kind.subnets, kind.zipf))
-        return f"net_pcap0,rx_pcap={pcap},infinite_rx=1"
+        return f"net_pcap0,rx_pcap={self.pcap(kind)},infinite_rx=1"
+
+    def title(self, kind):
+        return f"{self.tables.title}: {kind.name}"
 
     def ours(self, kind):
-        work = self.work / kind.name.replace(" ", "_")
-        extra = self.options.dataplane.replace("\\n", "\n") + "\n" if self.options.dataplane else ""
-        dataplane = programs.Dataplane(self.options, work, self.work / "state", self.device(kind), self.descriptors,
-                                       self.memory_mib, extra)
+        extra = self.tables.dataplane
+        if self.options.dataplane:
+            extra += self.options.dataplane.replace("\\n", "\n") + "\n"
+        dataplane = programs.Dataplane(self.options, self.work / kind.name.replace(" ", "_"), self.work / "state",
+                                       self.device(kind), self.descriptors, self.memory_mib, extra)
         moved = dataplane.window(self.options.seconds)
         answered = moved.get("answered", 0.0)
         if moved.get(f"rcode_{kind.rcode}", 0.0) < 0.99 * answered or answered == 0:
-            sys.exit(f"{self.tables.title}, {kind.name}: not the answers that this row is about: {moved}")
+            sys.exit(f"{self.title(kind)}: not the answers that this row is about: {moved}")
         self.details[kind.name] = moved
         return answered
 
-    def floor(self, kind):
-        return programs.Testpmd(self.options, self.device(kind), descriptors=self.descriptors,
+    def floor(self):
+        return programs.Testpmd(self.options, self.device(self.tables.kinds[0]), descriptors=self.descriptors,
                                 memory_mib=self.memory_mib).window(self.options.seconds)
 
-    def rows(self):
-        harness.say(f"{self.tables.title}: {len(self.known):,} names, replay of {self.tables.frames:,} frames")
-        contestants = {}
-        for kind in self.tables.kinds:
-            contestants[kind.name] = lambda kind=kind: self.ours(kind)
-            contestants[kind.name + " floor"] = lambda kind=kind: self.floor(kind)
-        figures = harness.take_turns(contestants, self.options.turns)
-        rows = [harness.Row(f"{self.tables.title}: {kind.name}", "answers/s", figures[kind.name], "5tswap",
-                            figures[kind.name + " floor"], details=self.details[kind.name])
-                for kind in self.tables.kinds]
-        for kind, other in self.tables.beside:
-            rows.append(harness.Row(f"{self.tables.title}: {kind}", "answers/s", figures[kind], other, figures[other]))
-        return rows
+
+def sets_of(options):
+    if options.names:
+        count = min(max(16384, 1 << (options.names - 1).bit_length()), 1 << 18)
+        return [Tables(f"{options.names:,} names", ["--names", str(options.names)], [Kind("A")], frames=count)]
+    return quick_sets() if options.quick else all_sets()
 
 
 def measure(options):
     harness.machine_of_run()
-    rows = []
-    for number, tables in enumerate(table_sets(options.names)):
-        with tempfile.TemporaryDirectory(prefix="pharos-l1-") as work:
-            rows += Lane(options, tables, Path(work) / str(number)).rows()
+    with tempfile.TemporaryDirectory(prefix="pharos-l1-") as work:
+        sets = [Set(options, tables, Path(work) / str(number)) for number, tables in enumerate(sets_of(options))]
+        contestants = {}
+        for each in sets:
+            contestants[f"{each.tables.title}: 5tswap"] = each.floor
+            for kind in each.tables.kinds:
+                contestants[each.title(kind)] = lambda each=each, kind=kind: each.ours(kind)
+        figures = harness.take_turns(contestants, options.turns)
+    rows = [harness.Row(each.title(kind), "answers/s", figures[each.title(kind)], "5tswap",
+                        figures[f"{each.tables.title}: 5tswap"], details=each.details[kind.name])
+            for each in sets for kind in each.tables.kinds]
+    rows += [harness.Row(name, "answers/s", figures[name], other, figures[other]) for name, other in BESIDE
+             if name in figures and other in figures]
     return rows
 
 
@@ -183,8 +214,9 @@ def require(*tools):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="?", type=int, help="only A queries, for this many names")
+    parser.add_argument("--quick", action="store_true", help="few rows")
     parser.add_argument("--dataplane", default="", help="more lines for the configuration's section 'dataplane'")
-    add_options(parser, seconds=2.0, turns=5)
+    add_options(parser, seconds=1.0, turns=3)
     options = parser.parse_args()
     options.build = options.build.resolve()
     require("dpdk-testpmd")

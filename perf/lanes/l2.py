@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -58,30 +57,19 @@ class Ours:
     def __init__(self, title, lane):
         self.name, self.lane, self.port = title, lane, title
         self.mac = veth.TAP_MAC if title == "TAP" else veth.SERVER_MAC
-        self.work = lane.work / title
-        self.work.mkdir()
-        shutil.copytree(lane.work / "state", self.work / "state")
-        os.chmod(self.work / "state", 0o750)
-        (self.work / "pharos.yaml").write_text(
-            f"run_directory: {self.work}/run\nstate_directory: {self.work}/state\nlog_level: warning\n"
-            f"dataplane:\n  huge_pages: never\n  memory: 256MiB\n  control_core: {lane.options.control_core}\n"
-            f"  worker_cores: [{lane.options.core}]\n  beacon_port: 0\n{lane.options.dataplane}"
-            f"  ports:\n    - {{id: lane, device: \"{DEVICES[title]}\", addresses: [{veth.SERVER}], idle: adaptive,\n"
-            "       receive_descriptors: 2048, transmit_descriptors: 2048}\n")
+        self.dataplane = programs.Dataplane(
+            lane.options, lane.work / title, lane.work / "state", DEVICES[title], descriptors=2048, memory_mib=256,
+            extra=lane.options.dataplane, idle="adaptive", address=veth.SERVER, namespace=lane.network.server,
+            prefix=veth.PRIORITY)
 
     def start(self):
-        network = self.lane.network
-        network.serve_by(self.port)
-        self.process = peers.started([*veth.PRIORITY, self.lane.options.build / "dataplane/pharos-dataplane", "--config",
-                                      self.work / "pharos.yaml"], self.work / "log", network.server)
-        self.read = self.work / "run/dataplane.read.sock"
-        programs.wait_until(lambda: self.read.exists() and programs.control(self.read, "status")["state"] == "running",
-                            f"pharos-dataplane on {self.name}", process=self.process)
+        self.lane.network.serve_by(self.port)
+        self.dataplane.start()
         if self.port == "TAP":
-            network.attach_tap()
+            self.lane.network.attach_tap()
 
     def stop(self):
-        programs.stop(self.process)
+        self.dataplane.stop()
 
 
 class Theirs:

@@ -2,14 +2,15 @@
 //
 // Queries go out as a Poisson process of a given rate, drawn from a seed. The latency of a query counts from the time
 // when it was due, not from when this program came to send it: a generator that waits for a slow server would leave
-// out just those queries that had to wait (coordinated omission). One thread, which never sleeps; sockets of the
-// kernel. Prints one JSON object: what was sent and received, and percentiles in microseconds.
+// out just those queries that had to wait (coordinated omission). One thread, which sleeps only where it is told to;
+// sockets of the kernel. Prints one JSON object: what was sent and received, and percentiles in microseconds.
 #include "pharos/base/bytes.hh"
 #include "pharos/base/clock.hh"
 #include "pharos/base/fd.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <CLI/CLI.hpp>
@@ -42,6 +43,7 @@ struct Options {
   double warm_up_seconds = 0.2;
   unsigned sockets = 4;
   std::uint64_t seed = 1;
+  bool sleep = false;
 };
 
 using Message = std::vector<std::byte>;
@@ -127,6 +129,7 @@ class Generator {
       }
       send(lane, count);
       for (Lane& each : lanes_) receive(each);
+      if (options_.sleep && count == 0) wait_until(start_ns + static_cast<std::int64_t>(due_ns));
     }
     for (const std::int64_t until = monotonic_now().ns + drain_ns; monotonic_now().ns < until;) {
       for (Lane& each : lanes_) receive(each);
@@ -150,6 +153,17 @@ class Generator {
  private:
   [[nodiscard]] static std::int64_t nanoseconds(double seconds) {
     return static_cast<std::int64_t>(seconds * ns_a_second);
+  }
+
+  // For the next reply or query, whichever comes first.
+  void wait_until(std::int64_t due_ns) {
+    const std::int64_t left_ns = due_ns - monotonic_now().ns;
+    if (left_ns <= 0) return;
+    const timespec left{.tv_sec = left_ns / 1'000'000'000, .tv_nsec = left_ns % 1'000'000'000};
+    std::vector<pollfd> waiting;
+    for (const Lane& lane : lanes_)
+      waiting.push_back({.fd = lane.socket.get(), .events = POLLIN, .revents = 0});
+    ::ppoll(waiting.data(), waiting.size(), &left, nullptr);
   }
 
   void prepare(Lane& lane, unsigned slot, std::int64_t due_ns) {
@@ -245,6 +259,7 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1U, 64U));
   app.add_option("--seed", options.seed, "of the schedule and the order")->capture_default_str();
+  app.add_flag("--sleep", options.sleep, "wait in the kernel between queries, instead of spinning");
   CLI11_PARSE(app, argc, argv);
   if (const auto status = generate(options); !status) {
     fmt::print(stderr, "pharos-open-loop: {}\n", status.error().text());

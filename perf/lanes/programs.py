@@ -69,39 +69,65 @@ def settled(read_counters, moving, limit_s=60):
 
 
 class Dataplane:
-    """pharos-dataplane with one port, starting alone from a copy of the tables in `state`."""
+    """pharos-dataplane with one port, starting alone from a copy of the tables in `state`.
 
-    def __init__(self, options, work, state, device, descriptors=1024, memory_mib=512, extra=""):
-        self.options, self.work = options, work
+    `cores`: of its workers, one queue each; `extra`: more lines of the configuration's section `dataplane`; `prefix`: a
+    command that runs it. Without a `device` it listens at `listen` alone.
+    """
+
+    def __init__(self, options, work, state, device, descriptors=1024, memory_mib=512, extra="", idle="poll",
+                 address=ADDRESS, cores=None, namespace=None, prefix=(), listen=None):
+        self.options, self.work, self.namespace, self.prefix = options, work, namespace, prefix
         work.mkdir(parents=True, exist_ok=True)
         if not (work / "state").exists():
             shutil.copytree(state, work / "state")
             os.chmod(work / "state", 0o750)
         huge = "automatic" if options.huge else "never"
-        (work / "pharos.yaml").write_text(
-            f"run_directory: {work}/run\nstate_directory: {work}/state\nlog_level: warning\n"
-            f"dataplane:\n  huge_pages: {huge}\n  memory: {memory_mib}MiB\n"
-            f"  control_core: {options.control_core}\n  worker_cores: [{options.core}]\n  beacon_port: 0\n"
-            f"  ports:\n    - id: lane\n      device: \"{device}\"\n      addresses: [{ADDRESS}]\n"
-            f"      receive_descriptors: {descriptors}\n      transmit_descriptors: {descriptors}\n"
-            f"      promiscuous: true\n      idle: poll\n{extra}")
+        cores = cores or [options.core]
+        text = (f"run_directory: {work}/run\nstate_directory: {work}/state\nlog_level: warning\n"
+                f"dataplane:\n  huge_pages: {huge}\n  memory: {memory_mib}MiB\n"
+                f"  control_core: {options.control_core}\n  worker_cores: {cores}\n  beacon_port: 0\n{extra}")
+        if listen:
+            text += f"  listen: [\"{listen}\"]\n"
+        if device:
+            text += (f"  ports:\n    - id: lane\n      device: \"{device}\"\n      addresses: [{address}]\n"
+                     f"      queues: {len(cores)}\n      receive_descriptors: {descriptors}\n"
+                     f"      transmit_descriptors: {descriptors}\n      promiscuous: true\n      idle: {idle}\n")
+        (work / "pharos.yaml").write_text(text)
+
+    def launch(self):
+        """Starts it; it may not answer yet."""
+        inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        with open(self.work / "log", "ab") as log:  # libbpf talks on stderr
+            self.process = subprocess.Popen([*inside, *map(str, self.prefix),
+                                             self.options.build / "dataplane/pharos-dataplane", "--config",
+                                             self.work / "pharos.yaml"], stdout=log, stderr=log)
+        self.read = self.work / "run/dataplane.read.sock"
 
     def start(self):
-        self.process = subprocess.Popen([self.options.build / "dataplane/pharos-dataplane", "--config",
-                                         self.work / "pharos.yaml"])
-        self.read = self.work / "run/dataplane.read.sock"
-        wait_until(lambda: self.read.exists() and control(self.read, "status")["state"] == "running",
-                   "pharos-dataplane with tables", process=self.process)
+        self.launch()
+        try:
+            wait_until(lambda: self.read.exists() and control(self.read, "status")["state"] == "running",
+                       "pharos-dataplane with tables", process=self.process)
+        except SystemExit:
+            print((self.work / "log").read_text(errors="replace")[-2000:], file=sys.stderr)
+            raise
 
     def counters(self):
         return control(self.read, "stats")["counters"]
 
+    def busy_cycles(self):
+        return sum(core["busy_cycles"] for core in control(self.read, "stats")["cores"])
+
     def moved(self, seconds):
-        """What each counter gained a second, over a window of `seconds`."""
+        """What each counter gained a second, over a window of `seconds`; `busy_cycles`, too."""
         settled(self.counters, "answered")
-        first, first_at = self.counters(), time.monotonic()
+        def all_counters():
+            return self.counters() | {"busy_cycles": self.busy_cycles()}
+
+        first, first_at = all_counters(), time.monotonic()
         time.sleep(seconds)
-        last, last_at = self.counters(), time.monotonic()
+        last, last_at = all_counters(), time.monotonic()
         return {name: (last[name] - first[name]) / (last_at - first_at) for name in last if last[name] != first[name]}
 
     def stop(self):
