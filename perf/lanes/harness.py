@@ -26,6 +26,12 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+def progress(text):
+    """A line that the next one replaces; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
 @dataclass
 class Row:
     """One comparison. `ours` and `peers` hold a figure a turn; `note` is what a reader has to know of it."""
@@ -82,8 +88,10 @@ def take_turns(contestants, turns):
     names = list(contestants)
     for turn in range(turns):
         order = names[turn % len(names):] + names[:turn % len(names)]
-        for name in order:
+        for done, name in enumerate(order):
+            progress(f"  turn {turn + 1}/{turns}, {done + 1}/{len(order)}: {name}")
             figures[name].append(contestants[name]())
+        progress("")
         told = ", ".join(f"{name} {text_of(figures[name][-1])}" for name in names)
         say(f"  turn {turn + 1}/{turns}: {told}")
     return figures

@@ -118,6 +118,38 @@ BESIDE = (("10,000 names: NODATA", "10,000 names: A"), ("10,000 names: NXDOMAIN"
           ("all on: A, a tenth with cookies", "10,000 names: A"), ("all on: random labels", "10,000 names: random labels"))
 
 
+class Replay:
+    """Frames in files of at most 65,536, one a queue: net_pcap keeps a whole file in mbufs of the queue's pool, which grows
+    with the descriptors, of which there may be 32,768."""
+
+    PER_QUEUE = 1 << 16
+    MBUF_BYTES = 4096  # one a page: without huge pages an mbuf lies in no two
+
+    def __init__(self, stem, count):
+        self.stem, self.count = stem, count
+        self.queues = -(-count // self.PER_QUEUE)
+        self.descriptors = 1024
+        while 2 * self.descriptors < count // self.queues:
+            self.descriptors *= 2
+        pool = 2 * max(2 * self.descriptors, 8192)  # mbufs_for_queue() of dataplane/io/port.cc takes no more
+        self.memory_mib = 128 + self.queues * pool * self.MBUF_BYTES // (1 << 20)
+
+    def write(self, made):
+        made = list(made)
+        for queue in range(self.queues):
+            frames.write_pcap(f"{self.stem}{queue}.pcap", made[queue::self.queues])
+
+    @property
+    def device(self):
+        files = ",".join(f"rx_pcap={self.stem}{queue}.pcap" for queue in range(self.queues))
+        return f"net_pcap0,{files},infinite_rx=1"
+
+    @property
+    def floor_arguments(self):
+        return {"descriptors": min(self.descriptors, 4096), "memory_mib": self.memory_mib, "queues": self.queues,
+                "mbufs": self.count + self.count // 4 + 24575}
+
+
 class Set:
     """Tables on disk, and what is measured with them."""
 
@@ -127,25 +159,16 @@ class Set:
         subprocess.run([options.build / "perf/pharos-make-tables", "--state", work / "state", "--queries",
                         work / "queries", *tables.arguments], check=True, stdout=subprocess.DEVNULL)
         os.chmod(work / "state", 0o750)
-        # net_pcap keeps the whole file in mbufs of the queue's pool; the pool grows with the descriptors.
-        self.descriptors = 1024
-        while 2 * self.descriptors < tables.frames:
-            self.descriptors *= 2
-        self.memory_mib = 256 + tables.frames * 3 // 1024
         self.details = {}
         known = frames.read_queries(work / "queries")
-        for kind in tables.kinds:
-            frames.write_pcap(self.pcap(kind), frames.make(
+        self.replays = {}
+        for number, kind in enumerate(tables.kinds):  # no names in paths: a comma would end the device's argument
+            self.replays[kind.name] = Replay(work / f"kind{number}_", tables.frames)
+            self.replays[kind.name].write(frames.make(
                 kind.asked(known, random.Random(options.seed)), tables.frames,
                 bytes.fromhex(programs.MAC.replace(":", "")), ipaddress.ip_address(programs.ADDRESS),
                 ipaddress.ip_network(kind.clients), kind.edns, options.seed, kind.subnets, kind.zipf, kind.cookies))
         harness.say(f"{tables.title}: {len(known):,} names, replay of {tables.frames:,} frames")
-
-    def pcap(self, kind):
-        return self.work / f"{kind.name.replace(' ', '_')}.pcap"
-
-    def device(self, kind):
-        return f"net_pcap0,rx_pcap={self.pcap(kind)},infinite_rx=1"
 
     def title(self, kind):
         return f"{self.tables.title}: {kind.name}"
@@ -154,8 +177,9 @@ class Set:
         extra = self.tables.dataplane
         if self.options.dataplane:
             extra += self.options.dataplane.replace("\\n", "\n") + "\n"
-        dataplane = programs.Dataplane(self.options, self.work / kind.name.replace(" ", "_"), self.work / "state",
-                                       self.device(kind), self.descriptors, self.memory_mib, extra)
+        replay = self.replays[kind.name]
+        dataplane = programs.Dataplane(self.options, replay.stem.with_suffix(".run"), self.work / "state", replay.device,
+                                       replay.descriptors, replay.memory_mib, extra, queues=replay.queues)
         moved = dataplane.window(self.options.seconds)
         answered = moved.get("answered", 0.0)
         if moved.get(f"rcode_{kind.rcode}", 0.0) < 0.99 * answered or answered == 0:
@@ -164,8 +188,8 @@ class Set:
         return answered
 
     def floor(self):
-        return programs.Testpmd(self.options, self.device(self.tables.kinds[0]), descriptors=self.descriptors,
-                                memory_mib=self.memory_mib).window(self.options.seconds)
+        replay = self.replays[self.tables.kinds[0].name]
+        return programs.Testpmd(self.options, replay.device, **replay.floor_arguments).window(self.options.seconds)
 
 
 def sets_of(options):

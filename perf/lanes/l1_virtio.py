@@ -114,7 +114,8 @@ class Lane:
                 last = programs.control(dataplane.read, "stats")
             finally:
                 dataplane.stop()
-        busy = sum(core["busy_cycles"] for core in last["cores"]) - sum(core["busy_cycles"] for core in first["cores"])
+        busy = sum(core.get("busy_cycles", 0) for core in last["cores"]) \
+            - sum(core.get("busy_cycles", 0) for core in first["cores"])
         self.cycles.append(busy / (last["counters"]["answered"] - first["counters"]["answered"]))
         return rate
 

@@ -71,27 +71,31 @@ def settled(read_counters, moving, limit_s=60):
 class Dataplane:
     """pharos-dataplane with one port, starting alone from a copy of the tables in `state`.
 
-    `cores`: of its workers, one queue each; `extra`: more lines of the configuration's section `dataplane`; `prefix`: a
+    `cores`: of its workers; `queues`: one for each of them, or as many as are told; `extra`: more lines of the configuration's section `dataplane`; `prefix`: a
     command that runs it. Without a `device` it listens at `listen` alone.
     """
 
     def __init__(self, options, work, state, device, descriptors=1024, memory_mib=512, extra="", idle="poll",
-                 address=ADDRESS, cores=None, namespace=None, prefix=(), listen=None):
+                 address=ADDRESS, cores=None, queues=None, namespace=None, prefix=(), listen=None):
         self.options, self.work, self.namespace, self.prefix = options, work, namespace, prefix
+        cores, worker_cores = cores or [options.core], ""
+        if queues is None or queues == len(cores):
+            worker_cores = f"  worker_cores: {cores}\n"
+        else:  # cores that are listed must be as many as queues; a worker serves several where the process has fewer
+            self.prefix = [*prefix, "taskset", "-c", ",".join(map(str, sorted({options.control_core, *cores})))]
         work.mkdir(parents=True, exist_ok=True)
         if not (work / "state").exists():
             shutil.copytree(state, work / "state")
             os.chmod(work / "state", 0o750)
         huge = "automatic" if options.huge else "never"
-        cores = cores or [options.core]
         text = (f"run_directory: {work}/run\nstate_directory: {work}/state\nlog_level: warning\n"
                 f"dataplane:\n  huge_pages: {huge}\n  memory: {memory_mib}MiB\n"
-                f"  control_core: {options.control_core}\n  worker_cores: {cores}\n  beacon_port: 0\n{extra}")
+                f"  control_core: {options.control_core}\n{worker_cores}  beacon_port: 0\n{extra}")
         if listen:
             text += f"  listen: [\"{listen}\"]\n"
         if device:
             text += (f"  ports:\n    - id: lane\n      device: \"{device}\"\n      addresses: [{address}]\n"
-                     f"      queues: {len(cores)}\n      receive_descriptors: {descriptors}\n"
+                     f"      queues: {queues or len(cores)}\n      receive_descriptors: {descriptors}\n"
                      f"      transmit_descriptors: {descriptors}\n      promiscuous: true\n      idle: {idle}\n")
         (work / "pharos.yaml").write_text(text)
 
@@ -117,7 +121,7 @@ class Dataplane:
         return control(self.read, "stats")["counters"]
 
     def busy_cycles(self):
-        return sum(core["busy_cycles"] for core in control(self.read, "stats")["cores"])
+        return sum(core.get("busy_cycles", 0) for core in control(self.read, "stats")["cores"])
 
     def moved(self, seconds):
         """What each counter gained a second, over a window of `seconds`; `busy_cycles`, too."""
@@ -144,17 +148,18 @@ class Dataplane:
 class Testpmd:
     """testpmd in a forwarding mode on one device. It ends at a line on stdin and draws its rates on stdout."""
 
-    def __init__(self, options, device, mode="5tswap", descriptors=1024, memory_mib=512, eal=(), arguments=()):
+    def __init__(self, options, device, mode="5tswap", descriptors=1024, memory_mib=512, queues=1, cores=None, mbufs=None,
+                 eal=(), arguments=()):
         self.options = options
-        self.command = ["dpdk-testpmd", "--lcores", f"0@{options.control_core},1@{options.core}", "-m",
-                        str(memory_mib), "--file-prefix", f"pharos-lane-{os.getpid()}", "--no-pci"]
-        devices = [device] if isinstance(device, str) else device
-        for one in devices:
-            self.command += ["--vdev", one]
+        cores = cores or [options.core]
+        workers = "".join(f",{number}@{core}" for number, core in enumerate(cores, 1))
+        self.command = ["dpdk-testpmd", "--lcores", f"0@{options.control_core}{workers}", "-m",
+                        str(memory_mib), "--file-prefix", f"pharos-lane-{os.getpid()}", "--no-pci", "--vdev", device]
         self.command += ["--log-level", "error", *(["--in-memory"] if options.huge else ["--no-huge", "--no-shconf"]),
-                         *eal, "--", f"--forward-mode={mode}", "--burst=64", "--nb-cores=1",
-                         f"--rxd={descriptors}", f"--txd={descriptors}", f"--total-num-mbufs={8 * descriptors - 1}",
-                         "--no-flush-rx", "--stats-period=1", *arguments]
+                         *eal, "--", f"--forward-mode={mode}", "--burst=64", f"--nb-cores={len(cores)}",
+                         f"--rxq={queues}", f"--txq={queues}", f"--rxd={descriptors}", f"--txd={descriptors}",
+                         f"--total-num-mbufs={mbufs or 8 * descriptors - 1}", "--no-flush-rx", "--stats-period=1",
+                         *arguments]
 
     def window(self, seconds, field="Rx-pps"):
         """The median of its own rates of one second each; the first holds the start and does not count."""
