@@ -104,6 +104,8 @@ class NicTest:
         except BaseException:
             print(machine.console())
             if machine.line is not None and machine.qemu.poll() is None:
+                print(json.dumps(machine.ctl("ports", check=False)))
+                print(machine.client("ip", "neigh", "show", check=False).stdout)
                 for role in ("dataplane", "controlplane"):
                     print(f"--- {role}\n{machine.log(role)[-6000:]}")
             raise
