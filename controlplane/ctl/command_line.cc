@@ -418,6 +418,13 @@ class CommandLine {
         ->check(CLI::IsMember({16U, 32U}))
         ->capture_default_str();
     generate->add_flag("--bare", bare_, "only the secret, for a key file");
+    auto* token = add_group("token", "tokens of the API");
+    auto* make = add(token, "generate", "print a fresh token, and the line that lets it in",
+                     [this] { return generate_token(name_, type_, options_.as_json, terminal_); });
+    make->add_option("--id", name_, "who holds it")->required();
+    make->add_option("--role", type_, "read or write")
+        ->check(CLI::IsMember({"read", "write"}))
+        ->required();
     add(&app_, "version", "version of pharosctl",
         [this] { return put("pharosctl " PHAROS_VERSION "\n"); });
   }

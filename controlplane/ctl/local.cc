@@ -2,6 +2,7 @@
 
 #include "pharos/config/model.hh"
 #include "pharos/config/scalars.hh"
+#include "pharos/controlplane/api/callers.hh"
 #include "pharos/controlplane/zone/load_zone.hh"
 #include "pharos/shared/catalog_image.hh"
 #include "pharos/shared/image.hh"
@@ -156,6 +157,24 @@ Status check_zone_file(const std::string& origin, const std::string& file, bool 
                 file, "a daemon would refuse it and keep what it has");
   }
   if (!as_json) terminal.out << file << ": sound\n";
+  return {};
+}
+
+Status generate_token(const std::string& id, const std::string& role, bool as_json,
+                      const Terminal& terminal) {
+  if (sodium_init() < 0) {
+    return fail(ErrorCode::unavailable, "the system gives no random numbers", "libsodium");
+  }
+  const auto token = make_token();
+  const auto hash = hash_of_token(token);
+  std::array<char, 2 * hash.size() + 1> digits{};
+  sodium_bin2hex(digits.data(), digits.size(), hash.data(), hash.size());
+  if (as_json) {
+    print_json({{"token", token}, {"id", id}, {"role", role}, {"hash", digits.data()}}, terminal);
+  } else {
+    terminal.out << token << "\n{id: " << id << ", role: " << role << ", hash: \"" << digits.data()
+                 << "\"}\n";
+  }
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include "pharos/controlplane/engine/daemon.hh"
 
+#include "pharos/controlplane/api/metrics.hh"
 #include "pharos/controlplane/control/commands.hh"
 #include "pharos/wire/name_text.hh"
 
@@ -192,6 +193,7 @@ Status Daemon::start_loop(std::shared_ptr<const Tables> tables) {
 
 Status Daemon::start_control() {
   add_commands(*server_, *this);
+  if (auto started = start_api(); !started) return started;
   control_thread_ = std::thread([this] { serve_control(); });
   keeper_thread_ = std::thread([this] { keep(); });
   ::pthread_setname_np(control_thread_.native_handle(), "control");
@@ -199,7 +201,38 @@ Status Daemon::start_control() {
   return {};
 }
 
+Status Daemon::start_api() {
+  const auto& config = config_->controlplane.api;
+  if (config.listen.empty()) return {};
+  ApiServer::Sources sources{.commands = &*server_,
+                             .metrics = [this] { return Metrics(*this).text(); },
+                             .audit =
+                                 [](const AuditEntry& entry) {
+                                   spdlog::info("api: {} at {}: {} {}: {}",
+                                                entry.caller.empty() ? "a stranger" : entry.caller,
+                                                entry.peer, entry.command, entry.arguments,
+                                                entry.outcome);
+                                 }};
+  auto api = ApiServer::open(config, std::move(sources));
+  if (!api) return std::unexpected(std::move(api).error());
+  api_ = std::move(*api);
+  for (const auto& at : api_->listening()) {
+    spdlog::info("the API listens at {}, port {}", at.address.text(), at.port);
+  }
+  return {};
+}
+
+std::optional<ApiCounters> Daemon::api_counters() const {
+  if (!api_) return std::nullopt;
+  return api_->counters();
+}
+
+std::vector<config::SocketAddress> Daemon::api_listening() const {
+  return api_ ? api_->listening() : std::vector<config::SocketAddress>();
+}
+
 Daemon::~Daemon() {
+  api_.reset();                                      // its requests use all the rest
   stopping_.store(true, std::memory_order_release);  // acquire in the loops of the two threads
   keeper_wake_.notify_all();
   if (control_thread_.joinable()) control_thread_.join();
@@ -326,8 +359,17 @@ Result<ReloadReport> Daemon::reload_locked(const ReloadRequest& request) {
     if (!broken_zone.empty()) stale_zones_[broken_zone] = tables.error().text();
     return std::unexpected(std::move(tables).error());
   }
+  // Whom the API lets in is no matter of tables. A certificate that cannot be read leaves the former one.
+  const auto take_callers = [&] {
+    if (!api_ || !request.read_configuration) return;
+    auto taken = api_->reconfigure((*config)->controlplane.api);
+    if (!taken) spdlog::error("the API keeps its certificate: {}", taken.error().text());
+  };
   ReloadReport report{differences(*former, **tables), version};
-  if (report.changed.empty()) return report;
+  if (report.changed.empty()) {
+    take_callers();
+    return report;
+  }
   if (!request.force) {
     auto checked =
         check_shrink(former->catalog, (*tables)->catalog, (*config)->controlplane.shrink_limit);
@@ -340,6 +382,7 @@ Result<ReloadReport> Daemon::reload_locked(const ReloadRequest& request) {
   report.version =
       swap_in(std::move(*tables), std::move(*sites), (*config)->controlplane.beacon_window);
   store_->save_name_count(name_count);
+  take_callers();
   return report;
 }
 

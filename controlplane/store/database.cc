@@ -1,30 +1,9 @@
-#include "database.hh"
+#include "pharos/controlplane/store/database.hh"
 
 #include <bit>
 
 namespace pharos::controlplane {
 namespace {
-
-constexpr int application_id = 0x50484152;  // "PHAR"
-constexpr int schema_version = 1;
-
-constexpr const char* schema = R"sql(
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS overrides (service TEXT, endpoint TEXT, state TEXT NOT NULL,
-  PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS weights (service TEXT, endpoint TEXT, weight REAL NOT NULL,
-  PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS exponents (factor TEXT PRIMARY KEY, exponent REAL NOT NULL)
-  WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS freshness (site TEXT PRIMARY KEY, boot_epoch INTEGER NOT NULL,
-  sequence INTEGER NOT NULL, fingerprints BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS down_sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
-PRAGMA application_id = 1346912594;
-PRAGMA user_version = 1;
-COMMIT;
-)sql";
-static_assert(application_id == 1346912594);
 
 ErrorCode kind_of(int code) noexcept {
   switch (code & 0xff) {
@@ -105,7 +84,7 @@ Status Database::execute(const char* sql) {
   return fail(kind_of(code), message(), path_);
 }
 
-Status Database::check() {
+Status Database::check(const DatabaseKind& wanted) {
   auto integrity = prepare("PRAGMA quick_check(1)");
   const bool answered = integrity.row();
   if (!answered) return fail(kind_of(sqlite3_errcode(handle_.get())), message(), path_);
@@ -115,16 +94,16 @@ Status Database::check() {
   const auto application = kind.integer(0);
   const auto version = kind.integer(1);
   if (application == 0 && version == 0) return {};  // new
-  if (application != application_id)
-    return fail(ErrorCode::invalid, "not a Pharos database", path_);
-  if (version > schema_version) {
+  if (application != wanted.application_id)
+    return fail(ErrorCode::invalid, std::string("not ") + wanted.name, path_);
+  if (version > wanted.version) {
     return fail(ErrorCode::unsupported, "written by a newer version of Pharos", path_,
                 "start that version, or move the file away and lose what the operator set");
   }
   return {};
 }
 
-Result<Database> Database::open(const std::string& path) {
+Result<Database> Database::open(const std::string& path, const DatabaseKind& kind) {
   Database database;
   database.path_ = path;
   sqlite3* handle = nullptr;
@@ -137,8 +116,15 @@ Result<Database> Database::open(const std::string& path) {
     return fail(kind_of(code), handle == nullptr ? "out of memory" : database.message(), path);
   }
   sqlite3_busy_timeout(handle, 2000);
-  if (auto checked = database.check(); !checked) return std::unexpected(checked.error());
-  for (const char* sql : {"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", schema}) {
+  if (auto checked = database.check(kind); !checked) return std::unexpected(checked.error());
+  const auto schema = std::string("BEGIN IMMEDIATE;") + kind.schema +
+                      "PRAGMA application_id = " + std::to_string(kind.application_id) +
+                      "; PRAGMA user_version = " + std::to_string(kind.version) + "; COMMIT;";
+  const char* synchronous =
+      kind.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
+  // Before the first table: pages of what is forgotten go back to the file system.
+  const char* vacuum = kind.durable ? "PRAGMA auto_vacuum = INCREMENTAL" : "";
+  for (const char* sql : {vacuum, "PRAGMA journal_mode = WAL", synchronous, schema.c_str()}) {
     if (auto done = database.execute(sql); !done) return std::unexpected(done.error());
   }
   return database;

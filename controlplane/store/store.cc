@@ -2,6 +2,7 @@
 
 #include "pharos/base/directory.hh"
 #include "pharos/controlplane/score/score.hh"
+#include "pharos/controlplane/store/database.hh"
 
 #include <sys/stat.h>
 
@@ -14,10 +15,24 @@
 #include <span>
 #include <thread>
 
-#include "database.hh"
-
 namespace pharos::controlplane {
 namespace {
+
+constexpr DatabaseKind store_kind{.application_id = 0x50484152,  // "PHAR"
+                                  .version = 1,
+                                  .name = "the control plane's database",
+                                  .schema = R"sql(
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS overrides (service TEXT, endpoint TEXT, state TEXT NOT NULL,
+  PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS weights (service TEXT, endpoint TEXT, weight REAL NOT NULL,
+  PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS exponents (factor TEXT PRIMARY KEY, exponent REAL NOT NULL)
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS freshness (site TEXT PRIMARY KEY, boot_epoch INTEGER NOT NULL,
+  sequence INTEGER NOT NULL, fingerprints BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS down_sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
+)sql"};
 
 using Write = std::function<bool(Database&)>;
 // More queued writes than this (a disk that hangs) and new ones are dropped, with an alarm.
@@ -202,7 +217,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTim
       return std::unexpected(std::move(ours.error()));
   }
   const auto mask = ::umask(0077);  // keys and client addresses rest here
-  auto database = Database::open(path);
+  auto database = Database::open(path, store_kind);
   std::string alarm;
   if (!database && database.error().code == ErrorCode::invalid) {
     const auto aside = path + ".damaged-" + std::to_string(now.ns / 1'000'000'000);
@@ -212,7 +227,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTim
       ::umask(mask);
       return std::unexpected(moved.error());
     }
-    database = Database::open(path);
+    database = Database::open(path, store_kind);
   }
   ::umask(mask);
   if (!database) return std::unexpected(std::move(database).error());

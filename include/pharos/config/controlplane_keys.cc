@@ -117,6 +117,8 @@ const Table* table_of<ControlplaneConfig>() {
                       }),
           key("health", &C::health, object<HealthConfig>(), "see below"),
           key("score", &C::score, object<ScoreConfig>(), "see below"),
+          key("api", &C::api, object<ApiConfig>(), "see below"),
+          key("history", &C::history, object<HistoryConfig>(), "see below"),
       }};
   return &table;
 }

@@ -95,6 +95,14 @@ const Table* table_of<HealthConfig>();
 template <>
 const Table* table_of<ScoreConfig>();
 template <>
+const Table* table_of<ApiConfig>();
+template <>
+const Table* table_of<ApiTokenConfig>();
+template <>
+const Table* table_of<ApiClientConfig>();
+template <>
+const Table* table_of<HistoryConfig>();
+template <>
 const Table* table_of<SiteConfig>();
 template <>
 const Table* table_of<KeyConfig>();

@@ -155,6 +155,38 @@ struct HealthConfig {
   double mass_silence_share = 0.5;  // more sites silent at once than this: suspect ourselves
 };
 
+enum class ApiRole { read, write };
+[[nodiscard]] std::string_view name_of(ApiRole role) noexcept;
+
+struct ApiTokenConfig {  // of pharosctl token generate
+  std::string id;        // who holds it: for the audit log
+  ApiRole role = ApiRole::read;
+  std::array<std::uint8_t, 32> hash{};  // BLAKE2b of its text
+};
+
+struct ApiClientConfig {  // a client certificate
+  std::string name;       // the common name of its subject
+  ApiRole role = ApiRole::read;
+};
+
+// The HTTPS door (controlplane/api/README.md). Without `listen` there is none.
+struct ApiConfig {
+  std::vector<SocketAddress> listen;
+  std::string certificate, key;  // PEM files; with them every address speaks TLS and nothing else
+  std::string client_ca;         // PEM; issuers of client certificates
+  bool anonymous_read = false;   // on loopback only: who has no token may look
+  double requests_per_second = 50;  // of each caller; twice as many may come at once
+  std::vector<ApiTokenConfig> tokens;
+  std::vector<ApiClientConfig> clients;
+};
+
+// Decisions of the past (controlplane/store/README.md).
+struct HistoryConfig {
+  bool on = true;
+  Duration max_age = seconds(30 * 86'400);
+  std::uint64_t max_size_bytes = 256U << 20;
+};
+
 struct ControlplaneConfig {
   std::vector<SocketAddress> beacon_listen;  // kernel UDP sockets beside the data plane's rings
   Duration beacon_window = seconds(30);      // largest difference between a beacon's clock and ours
@@ -167,6 +199,8 @@ struct ControlplaneConfig {
   std::optional<std::array<std::uint8_t, 16>> client_key;
   HealthConfig health;
   ScoreConfig score;
+  ApiConfig api;
+  HistoryConfig history;
 };
 
 struct KeyConfig {

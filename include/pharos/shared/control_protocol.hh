@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -71,6 +72,12 @@ class Server {
   // A later command replaces one of the same name. `commands` is there from the start: all of them,
   // for people.
   void add(Command command);
+  // Runs a command as if it had come over a socket of this access; any thread, once all commands are
+  // added. Commands run one at a time, wherever they come from.
+  [[nodiscard]] Result<nlohmann::json> run(Access access, const std::string& command,
+                                           const nlohmann::json& arguments);
+  // The access that a command needs; nothing where there is no such command.
+  [[nodiscard]] std::optional<Access> access_of(const std::string& command) const;
   // Waits at most `timeout` for traffic, then reads, answers and closes what there is. Slow or
   // silent peers are dropped after `peer_patience`; a bad message gets an error and its connection
   // is closed. What a handler throws becomes an `invalid` error. Never blocks on a peer.

@@ -19,6 +19,7 @@
 #include <exception>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <vector>
 
 namespace pharos::control {
@@ -126,8 +127,9 @@ struct Server::State {
   std::string read_path, write_path;
   unsigned allowed_uid = 0;
   UniqueFd lock, epoll, timer, read_listener, write_listener;
+  std::map<std::string, Command> commands;  // all added before anything is served
+  std::mutex running;                       // held while a command runs
   // owned by the thread that polls
-  std::map<std::string, Command> commands;
   std::map<int, Connection> connections;  // by descriptor
 
   ~State() {
@@ -279,6 +281,7 @@ struct Server::State {
       return fail(ErrorCode::denied, "command '" + name + "' changes something", {},
                   "send it to the write socket");
     }
+    const std::lock_guard one_at_a_time(running);
     try {
       return found->second.handler(arguments);
     } catch (const std::exception& thrown) {
@@ -342,6 +345,16 @@ Result<Server> Server::open(const std::string& directory, const std::string& dae
 void Server::add(Command command) {
   auto name = command.name;
   state_->commands.insert_or_assign(std::move(name), std::move(command));
+}
+
+Result<json> Server::run(Access access, const std::string& command, const json& arguments) {
+  return state_->run(access, command, arguments);
+}
+
+std::optional<Access> Server::access_of(const std::string& command) const {
+  const auto found = state_->commands.find(command);
+  if (found == state_->commands.end()) return std::nullopt;
+  return found->second.access;
 }
 
 int Server::fd() const noexcept {

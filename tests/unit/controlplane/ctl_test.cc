@@ -299,6 +299,21 @@ TEST(CtlUsageTest, HelpAndVersionWork) {
   EXPECT_EQ(run({"version"}).out, "pharosctl " PHAROS_VERSION "\n");
 }
 
+TEST(CtlLocalTest, MakesTokensThatTheConfigurationTakes) {
+  const auto make = [](const char* role) {
+    return run({"--json", "token", "generate", "--id", "ops", "--role", role});
+  };
+  const auto made = json::parse(make("write").out);
+  EXPECT_NE(made, json::parse(make("write").out));
+  EXPECT_EQ(make("king").status, exit_usage);
+  const TemporaryFiles files;
+  const auto file = files.write("pharos.yaml", "controlplane: {api: {tokens: [{id: ops, hash: " +
+                                                   made.at("hash").get<std::string>() + "}]}}\n");
+  const auto checked = run({"config", "check", file});
+  EXPECT_EQ(checked.status, exit_worked) << checked.error;
+  EXPECT_TRUE(made.at("token").get<std::string>().starts_with("pharos_"));
+}
+
 TEST(CtlLocalTest, MakesKeysThatTheConfigurationTakes) {
   const auto first = run({"--json", "key", "generate", "--id", "7"});
   const auto second = run({"--json", "key", "generate", "--id", "7"});

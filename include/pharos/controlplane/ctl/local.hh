@@ -28,6 +28,9 @@ struct NewKey {
   unsigned bytes = 32;  // 32: of beacons; 16: of cookies, or the client key
   bool bare = false;    // only the secret, for a key file
 };
+// A fresh token of the API, and the line of YAML that lets it in. The token is shown once, and kept nowhere.
+[[nodiscard]] Status generate_token(const std::string& id, const std::string& role, bool json,
+                                    const Terminal& terminal);
 // A fresh key: a line of YAML, or the bare secret.
 [[nodiscard]] Status generate_key(const NewKey& key, bool json, const Terminal& terminal);
 

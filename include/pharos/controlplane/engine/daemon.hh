@@ -3,12 +3,14 @@
 //   main     signals; SIGHUP reloads                  ingest   rings and sockets -> beacons
 //   control  control sockets, commands, reloads       engine   EngineLoop
 //   keeper   freshness to the store, watchdog         store    writes the database
+//   api-accept, api (16)  HTTPS, where it is configured
 //
 // A reload loads, builds and proves everything on the thread that asked for it, and only then swaps
 // it in; any error leaves all as it was.
 #pragma once
 
 #include "pharos/config/model.hh"
+#include "pharos/controlplane/api/api_server.hh"
 #include "pharos/controlplane/engine/engine_loop.hh"
 #include "pharos/controlplane/ingest/ingest.hh"
 #include "pharos/controlplane/store/store.hh"
@@ -67,6 +69,10 @@ class Daemon {
   [[nodiscard]] std::string config_file() const;
   [[nodiscard]] Instant started() const noexcept { return started_; }
   [[nodiscard]] std::vector<std::string> alarms();
+  // Nothing where there is no API. For the metrics.
+  [[nodiscard]] std::optional<ApiCounters> api_counters() const;
+  [[nodiscard]] std::vector<config::SocketAddress> api_listening() const;
+  [[nodiscard]] const std::string& run_directory() const { return config_->run_directory; }
 
  private:
   explicit Daemon(config::Config config);
@@ -77,6 +83,7 @@ class Daemon {
   [[nodiscard]] Status start_ingest();
   [[nodiscard]] Status start_loop(std::shared_ptr<const Tables> tables);
   [[nodiscard]] Status start_control();
+  [[nodiscard]] Status start_api();
   [[nodiscard]] Result<ReloadReport> reload_locked(const ReloadRequest& request);
   [[nodiscard]] Result<std::shared_ptr<const config::Config>> configuration_for(
       const ReloadRequest& request, const Tables& former);
@@ -103,6 +110,7 @@ class Daemon {
   std::mutex keeper_mutex_;
   std::condition_variable keeper_wake_;
   std::thread control_thread_, keeper_thread_;
+  std::unique_ptr<ApiServer> api_;
 };
 
 // Keeps SIGTERM, SIGINT and SIGHUP for Daemon::run() in this thread and those it starts. First

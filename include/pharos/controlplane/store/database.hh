@@ -1,4 +1,4 @@
-// A SQLite connection and its statements, as owners that close themselves. Private to this folder.
+// A SQLite connection and its statements, as owners that close themselves. One thread at a time.
 #pragma once
 
 #include "pharos/base/bytes.hh"
@@ -42,11 +42,19 @@ class Statement {
   int code_ = SQLITE_OK;
 };
 
+struct DatabaseKind {
+  int application_id = 0;
+  int version = 1;
+  const char* name = "";
+  const char* schema = "";  // statements that may run again
+  bool durable = false;     // a commit outlives the loss of power, not only of the process
+};
+
 class Database {
  public:
   // Opens or makes the file, proves it sound and brings its tables up. Errors: invalid (damaged, or
   // of another kind), unavailable, conflict (locked by another process).
-  [[nodiscard]] static Result<Database> open(const std::string& path);
+  [[nodiscard]] static Result<Database> open(const std::string& path, const DatabaseKind& kind);
 
   [[nodiscard]] Statement prepare(const char* sql) noexcept { return {handle_.get(), sql}; }
   [[nodiscard]] Status execute(const char* sql);
@@ -56,7 +64,7 @@ class Database {
   struct Close {
     void operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
   };
-  [[nodiscard]] Status check();
+  [[nodiscard]] Status check(const DatabaseKind& wanted);
   std::unique_ptr<sqlite3, Close> handle_;
   std::string path_;
 };

@@ -1,0 +1,82 @@
+#include "pharos/controlplane/api/callers.hh"
+
+#include <sodium.h>
+
+#include <algorithm>
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr std::size_t token_bytes = 32;
+constexpr double burst_s = 2;
+
+// A name that only this host can be meant by: a page from elsewhere that had its name resolved to loopback sends its
+// own (DNS rebinding).
+bool names_loopback(std::string_view host) {
+  if (const auto colon = host.rfind(':'); colon != std::string_view::npos && !host.ends_with(']'))
+    host = host.substr(0, colon);
+  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+}
+
+}  // namespace
+
+std::array<std::uint8_t, 32> hash_of_token(std::string_view token) {
+  std::array<std::uint8_t, 32> hash{};
+  crypto_generichash(hash.data(), hash.size(), reinterpret_cast<const unsigned char*>(token.data()),
+                     token.size(), nullptr, 0);
+  return hash;
+}
+
+std::string make_token() {
+  std::array<unsigned char, token_bytes> secret{};
+  randombytes_buf(secret.data(), secret.size());
+  constexpr int variant = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
+  std::string text(sodium_base64_encoded_len(secret.size(), variant), '\0');
+  sodium_bin2base64(text.data(), text.size(), secret.data(), secret.size(), variant);
+  text.pop_back();  // its final zero
+  return std::string(token_prefix) + text;
+}
+
+Result<Caller> Callers::identify(const HttpRequest& request) const {
+  if (!request.certificate.empty()) {
+    const auto at =
+        std::ranges::find(config_.clients, request.certificate, &config::ApiClientConfig::name);
+    if (at != config_.clients.end()) return Caller{"certificate " + at->name, at->role};
+  }
+  constexpr std::string_view scheme = "Bearer ";
+  if (request.authorization.starts_with(scheme)) {
+    const auto hash = hash_of_token(std::string_view(request.authorization).substr(scheme.size()));
+    for (const auto& token : config_.tokens) {
+      if (sodium_memcmp(hash.data(), token.hash.data(), hash.size()) == 0)
+        return Caller{"token " + token.id, token.role};
+    }
+    return fail(ErrorCode::denied, "this token is not known here", "Authorization",
+                "pharosctl token generate makes one");
+  }
+  if (config_.anonymous_read && names_loopback(request.host))
+    return Caller{"anonymous", config::ApiRole::read};
+  return fail(ErrorCode::denied, "who calls is not known", "Authorization",
+              "send 'Authorization: Bearer TOKEN', or show a client certificate");
+}
+
+double Callers::take(const std::string& key, Instant now) {
+  const std::lock_guard lock(mutex_);
+  const double rate = config_.requests_per_second;
+  const double full = std::max(rate * burst_s, 1.0);
+  if (buckets_.size() >= callers_max && !buckets_.contains(key)) {
+    // Those that are full again say nothing; where that frees none, a flood of callers shares one bucket.
+    std::erase_if(buckets_, [&](const auto& one) {
+      return one.second.tokens + (now - one.second.at).seconds() * rate >= full;
+    });
+    if (buckets_.size() >= callers_max) return 1;
+  }
+  auto [at, fresh] = buckets_.try_emplace(key, Bucket{full, now});
+  auto& bucket = at->second;
+  bucket.tokens = std::min(full, bucket.tokens + (now - bucket.at).seconds() * rate);
+  bucket.at = now;
+  if (bucket.tokens < 1) return (1 - bucket.tokens) / rate;
+  bucket.tokens -= 1;
+  return 0;
+}
+
+}  // namespace pharos::controlplane
