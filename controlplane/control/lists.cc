@@ -124,6 +124,7 @@ Json service_row(const EngineSide& side, std::uint32_t index) {
           {"record_names", record_names(config)},
           {"types", std::move(types)},
           {"policy", config::name_of(config.policy)},
+          {"ecs", catalog::name_of(config::ecs_of(config, world.config->dataplane))},
           {"healthy", healthy},
           {"total", config.endpoints.size()},
           {"ttl_s", ttl_s},

@@ -263,12 +263,13 @@ std::string sites_view(const json& sites, bool colours) {
 
 std::string services_view(const json& services, bool colours) {
   return table(
-      services, {"SERVICE", "POLICY", ">HEALTHY", ">TTL", "PANIC", "FAIL", "TYPES", "NAMES"},
+      services, {"SERVICE", "POLICY", "ECS", ">HEALTHY", ">TTL", "PANIC", "FAIL", "TYPES", "NAMES"},
       [](const json& service) -> std::vector<Cell> {
         const auto& panic = at(service, "panic");
         const bool panicking = panic.is_boolean() && panic.get<bool>();
         return {word(service, "id"),
                 word(service, "policy"),
+                word(service, "ecs"),
                 word(service, "healthy") + "/" + word(service, "total"),
                 ttl_text(service, "ttl_s"),
                 {panicking ? "PANIC" : "no", panicking ? Colour::bad : Colour::none},

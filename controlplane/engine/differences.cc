@@ -26,9 +26,10 @@ std::string text_of(const config::EndpointConfig& e) {
 }
 
 std::string text_of(const config::ServiceConfig& s) {
-  std::string text = fmt::format("{} {} {} {} {} {} {} {} |", static_cast<int>(s.policy),
-                                 s.answers_max, s.ttl_floor.ns, s.ttl_ceiling.ns, s.panic_threshold,
-                                 static_cast<int>(s.fail), s.fail_to, s.slots);
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {} {} |", static_cast<int>(s.policy), s.answers_max,
+                  s.ttl_floor.ns, s.ttl_ceiling.ns, s.panic_threshold, static_cast<int>(s.fail),
+                  s.fail_to, s.slots, s.ecs ? catalog::name_of(*s.ecs) : "");
   for (const auto& name : s.names) text += name + " ";
   for (const auto& [name, type] : config::record_names_of(s))
     text += fmt::format("{}={} ", name, static_cast<unsigned>(type));
@@ -143,6 +144,8 @@ std::vector<std::string> differences(const Tables& former, const Tables& next) {
       a.policies.size() == b.policies.size()) {
     changed.emplace_back("order of the policies changed");
   }
+  if (a.dataplane.ecs != b.dataplane.ecs)
+    changed.emplace_back("client subnets of services that do not say it (dataplane.ecs) changed");
   if (text_of(a.controlplane) != text_of(b.controlplane))
     changed.emplace_back("control plane settings changed");
   if (text_of_fixed(a) != text_of_fixed(b)) {

@@ -288,7 +288,7 @@ class Builder {
     for (const Rrset& rrset : item.rrsets) {
       const std::uint16_t type = type_in(zone)(rrset);
       if ((cut && !answered_at_cut(type)) || (outer_ds && type == number(Type::ds))) continue;
-      slots_.push_back({type, SlotKind::fixed, batch_.next() + 1});
+      slots_.push_back({type, SlotKind::fixed, {}, batch_.next() + 1});
       const bool wildcard = is_wildcard(item.name);
       if (auto status = answers_.write_rrset(zone, rrset, item.name, wildcard, batch_.bytes());
           !status) {
@@ -296,7 +296,7 @@ class Builder {
       }
     }
     if (!outer_ds) return {};
-    slots_.push_back({number(Type::ds), SlotKind::fixed, batch_.next() + 1});
+    slots_.push_back({number(Type::ds), SlotKind::fixed, {}, batch_.next() + 1});
     return answers_.write_ds(*zones_.places()[*place.outer].zone, item.name, batch_.bytes());
   }
 
@@ -327,10 +327,10 @@ class Builder {
         return conflict(zone, item, service, "another answer of that type");
       }
       if (service.made == nullptr) {
-        slots_.push_back({service.type, SlotKind::pool, service.pool});
+        slots_.push_back({service.type, SlotKind::pool, service.ecs, service.pool});
         continue;
       }
-      slots_.push_back({service.type, SlotKind::fixed, batch_.next() + 1});
+      slots_.push_back({service.type, SlotKind::fixed, {}, batch_.next() + 1});
       auto status =
           answers_.write_made(*service.made, item.name, is_wildcard(item.name), batch_.bytes());
       if (!status) return status;

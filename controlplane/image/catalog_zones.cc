@@ -16,11 +16,12 @@ Status CatalogZones::arrange(std::span<const ZoneData* const> zones,
                                             "' is bound to pool " + std::to_string(binding.pool) +
                                             " of " + std::to_string(pool_count));
     }
-    auto status = bind(binding.name, {{}, {}, binding.type, binding.pool, nullptr, binding.where});
+    auto status = bind(binding.name,
+                       {{}, {}, binding.type, binding.pool, binding.ecs, nullptr, binding.where});
     if (!status) return status;
   }
   for (const MadeRrset& rrset : made) {
-    auto status = bind(rrset.name, {{}, {}, rrset.type, 0, &rrset, rrset.where});
+    auto status = bind(rrset.name, {{}, {}, rrset.type, 0, {}, &rrset, rrset.where});
     if (!status) return status;
   }
   for (ZonePlace& place : places_) {

@@ -51,7 +51,8 @@ std::vector<PoolBinding> bindings_of(const config::Config& config, std::span<con
     if (found == services.end() || !pools[i].version.empty()) continue;
     const auto& service = *found->second;
     const auto bind = [&](const std::string& name) {
-      bindings.push_back({name, std::to_underlying(pools[i].type), i, service.source.text()});
+      bindings.push_back({name, std::to_underlying(pools[i].type), i, service.source.text(),
+                          config::ecs_of(service, config.dataplane)});
     };
     if (pools[i].holds_addresses()) {
       std::ranges::for_each(service.names, bind);

@@ -86,10 +86,10 @@ namespace {
                                std::span<const PoolBinding> bindings) {
   const auto service =
       std::ranges::find(config.services, policy.service, &config::ServiceConfig::id);
-  std::map<std::uint16_t, std::uint32_t> pools;
+  std::map<std::uint16_t, const PoolBinding*> pools;
   if (service != config.services.end() && !service->names.empty()) {
     for (const auto& binding : bindings) {
-      if (binding.name == service->names.front()) pools.emplace(binding.type, binding.pool);
+      if (binding.name == service->names.front()) pools.emplace(binding.type, &binding);
     }
   }
   if (pools.empty() || pools.size() > catalog::policy_routes_max) {
@@ -98,7 +98,8 @@ namespace {
                     "', which " + (pools.empty() ? "answers no type" : "answers too many types"),
                 policy.source.text());
   }
-  for (const auto& [type, pool] : pools) rule.routes[rule.route_count++] = {type, 0, pool};
+  for (const auto& [type, binding] : pools)
+    rule.routes[rule.route_count++] = {type, binding->ecs, 0, binding->pool};
   return {};
 }
 

@@ -37,6 +37,52 @@ struct SortEntry {
   return a.size() == b.size() ? 0 : (a.size() < b.size() ? -1 : 1);
 }
 
+// Where the names begin with which RDATA of a type ends, and which count as equal whatever their case (RFC 4034, 6.2,
+// and RFC 4343). Types that came later keep theirs (RFC 3597, 7): SVCB and HTTPS among them.
+[[nodiscard]] std::size_t names_at(std::uint16_t type, ConstBytes rdata) noexcept {
+  switch (type) {
+    case 2:   // NS
+    case 3:   // MD
+    case 4:   // MF
+    case 5:   // CNAME
+    case 7:   // MB
+    case 8:   // MG
+    case 9:   // MR
+    case 12:  // PTR
+    case 14:  // MINFO
+    case 17:  // RP
+    case 39:  // DNAME
+      return 0;
+    case 15:  // MX
+    case 18:  // AFSDB
+    case 21:  // RT
+    case 26:  // PX
+    case 36:  // KX
+      return 2;
+    case 33:  // SRV
+      return 6;
+    case 35: {  // NAPTR: two numbers and three strings
+      std::size_t at = 4;
+      for (int i = 0; i < 3 && at < rdata.size(); ++i) at += 1U + static_cast<unsigned>(rdata[at]);
+      return at;
+    }
+    default:
+      return rdata.size();
+  }
+}
+
+// Octets of names that are lengths are below 64: folding leaves them as they are.
+[[nodiscard]] int compare_rdata(std::uint16_t type, ConstBytes a, ConstBytes b) noexcept {
+  const std::size_t folded_from = std::min(names_at(type, a), names_at(type, b));
+  const std::size_t bytes = std::min(a.size(), b.size());
+  for (std::size_t i = 0; i < bytes; ++i) {
+    const std::byte x = i < folded_from ? a[i] : dns::fold_byte(a[i]);
+    const std::byte y = i < folded_from ? b[i] : dns::fold_byte(b[i]);
+    if (x != y) return x < y ? -1 : 1;
+  }
+  return a.size() == b.size() ? 0 : (a.size() < b.size() ? -1 : 1);
+}
+
 [[nodiscard]] std::uint64_t hash_owner(ConstBytes owner) noexcept {
   std::array<std::byte, dns::name_bytes_max + dns::name_slack_bytes + 1> slack{};
   std::ranges::copy(owner, slack.begin());
@@ -217,7 +263,8 @@ void ZoneData::sort_records() {
                                                      ConstBytes(keys).subspan(b.key, b.key_bytes));
     if (order != 0) return order < 0;
     if (a.type != b.type) return a.type < b.type;
-    const int by_data = compare_bytes(rdata_of(records_[a.record]), rdata_of(records_[b.record]));
+    const int by_data =
+        compare_rdata(a.type, rdata_of(records_[a.record]), rdata_of(records_[b.record]));
     return by_data != 0 ? by_data < 0 : a.record < b.record;
   };
   if (!std::ranges::is_sorted(entries, before)) std::ranges::sort(entries, before);
@@ -227,7 +274,7 @@ void ZoneData::sort_records() {
   records_ = std::move(sorted);
 }
 
-// Drops records that stand there twice, makes RRsets and gives each one TTL: the smallest (RFC 2181, 5.2).
+// Drops records that stand there twice (the first one stays as it is spelled), makes RRsets and gives each one TTL: the smallest (RFC 2181, 5.2).
 void ZoneData::group_records(ZoneReport& report) {
   rrsets_.clear();
   std::uint32_t kept = 0;
@@ -237,7 +284,7 @@ void ZoneData::group_records(ZoneReport& report) {
     const bool same_set =
         last != nullptr && last->type == record.type &&
         (last->owner == record.owner || dns::names_equal(owner_of(*last), owner_of(record)));
-    if (same_set && std::ranges::equal(rdata_of(*last), rdata_of(record))) {
+    if (same_set && compare_rdata(record.type, rdata_of(*last), rdata_of(record)) == 0) {
       records_[kept - 1].ttl_s = std::min(records_[kept - 1].ttl_s, record.ttl_s);
       continue;
     }

@@ -66,7 +66,8 @@ ConfigChanges compare(const config::Config& running, const config::Config& next)
   live("server_name", running.server_name == next.server_name);
   live("dataplane.nsid", was.nsid == is.nsid);
   live("dataplane.udp_payload_max", was.udp_payload_max_bytes == is.udp_payload_max_bytes);
-  live("dataplane.ecs", was.ecs == is.ecs);
+  live("dataplane.ecs", was.ecs == is.ecs && was.ecs_heard == is.ecs_heard);
+  live("dataplane.ecs_resolvers", was.ecs_resolvers == is.ecs_resolvers);
   live("dataplane.rate_limit", was.rate_limit == is.rate_limit);
   live("dataplane.cookies", was.cookies == is.cookies);
   live("dataplane.listen", was.listen == is.listen);
@@ -96,6 +97,8 @@ void apply_live(config::Config& running, const config::Config& next) {
   running.dataplane.nsid = next.dataplane.nsid;
   running.dataplane.udp_payload_max_bytes = next.dataplane.udp_payload_max_bytes;
   running.dataplane.ecs = next.dataplane.ecs;
+  running.dataplane.ecs_heard = next.dataplane.ecs_heard;
+  running.dataplane.ecs_resolvers = next.dataplane.ecs_resolvers;
   running.dataplane.rate_limit = next.dataplane.rate_limit;
   running.dataplane.cookies = next.dataplane.cookies;
   running.dataplane.listen = next.dataplane.listen;
@@ -108,7 +111,8 @@ ServeOptions serve_options(const config::Config& config) {
   options.nsid = config.dataplane.nsid;
   options.version_text = "pharos " PHAROS_VERSION;
   options.server_id = config.server_name;
-  options.ecs_enabled = config.dataplane.ecs;
+  options.ecs_enabled = config.dataplane.ecs_heard;
+  options.ecs_resolvers = config.dataplane.ecs_resolvers;
   options.rate_limit = rate_limit_options(config.dataplane);
   for (const auto& configured : config.dataplane.cookies.secrets)
     options.cookie_secrets.push_back(std::bit_cast<CookieSecret>(configured.secret));

@@ -145,7 +145,7 @@ void ReplyBuilder::write_subnet() noexcept {
   put16(static_cast<std::uint16_t>(4 + subnet_address_bytes(options_)));
   put16(options_.subnet_family);
   put16(static_cast<std::uint16_t>(unsigned{options_.subnet_length} << 8 |
-                                   (options_.subnet_length > 0 ? scope_ : 0U)));
+                                   ((request_.edns & edns_flag::subnet_used) != 0 ? scope_ : 0U)));
   put(options_.subnet.bytes.data() + (ipv6 ? 0 : 12), subnet_address_bytes(options_));
 }
 

@@ -165,6 +165,7 @@ bool parse_edns_options(const std::byte* data, unsigned length, Request& request
                (request.edns & edns_flag::client_subnet) == 0) {
       if (!parse_client_subnet(content, bytes, options)) return false;
       request.edns |= edns_flag::client_subnet;
+      if (options.subnet_length != 0) request.edns |= edns_flag::subnet_used;
     } else if (code == dns::option::cookie && (request.edns & edns_flag::cookie) == 0) {
       if (!parse_cookie(content, bytes, options)) return false;
       request.edns |= edns_flag::cookie;

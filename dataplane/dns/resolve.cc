@@ -35,7 +35,8 @@ class Resolution {
   Resolution(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
              const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
              CoreCounters& counters) noexcept
-      : root_(root),
+      : state_(state),
+        root_(root),
         catalog_(root.catalog),
         query_(query),
         work_(work),
@@ -121,7 +122,7 @@ class Resolution {
   [[nodiscard]] Next answer_slot(const catalog::Node& node,
                                  const catalog::RrsetSlot& slot) noexcept {
     authoritative_ = true;
-    if (slot.kind == catalog::SlotKind::pool) return answer_pool(node, slot.value);
+    if (slot.kind == catalog::SlotKind::pool) return answer_pool(node, slot.value, slot.ecs);
     const Answer& answer = *catalog_.answer(slot.value);
     counters_.count(answer.answer_count != 0 ? Counter::answers_static : Counter::answers_nodata);
     reply_.append(answer, name_offset_, node.name_bytes);
@@ -129,7 +130,9 @@ class Resolution {
   }
 
   // Answers of pools point to their owner only, whatever its length.
-  [[nodiscard]] Next answer_pool(const catalog::Node& node, std::uint32_t pool) noexcept {
+  [[nodiscard]] Next answer_pool(const catalog::Node& node, std::uint32_t pool,
+                                 catalog::EcsMode ecs) noexcept {
+    choose_client(state_, query_, work_.request, ecs, counters_);
     const IpAddress& client = client_of(query_, request_, options_);
     const Steered steered = steer(root_, pool, client);
     reply_.set_scope(steered.scope_length);
@@ -144,7 +147,7 @@ class Resolution {
     authoritative_ = true;
     for (const catalog::PolicyRoute& route : rule.route()) {
       if (route.type != request_.type && request_.type != type_any) continue;
-      static_cast<void>(answer_pool(node, route.pool));
+      static_cast<void>(answer_pool(node, route.pool, route.ecs));
       return;
     }
     static_cast<void>(deny(node, dns::Rcode::noerror));
@@ -270,6 +273,7 @@ class Resolution {
     return name_offset_ + name_.length - suffix_bytes;
   }
 
+  const ServeState::Impl& state_;
   const TableRoot& root_;
   const catalog::View& catalog_;
   Query& query_;

@@ -243,6 +243,7 @@ void match_stage(Burst& burst) noexcept {
     burst.reply[burst.reply_count++] = i;
   } else {
     work.pool = slot->value;
+    choose_client(burst.state, burst.queries[i], work.request, slot->ecs, burst.counters);
     burst.root.locales.prefetch(client_of(burst.queries[i], work.request, burst.state.options[i]));
     burst.pool[burst.pool_count++] = i;
   }
@@ -414,11 +415,14 @@ void reply_stage(Burst& burst) noexcept {
 }  // namespace
 
 ServeState::ServeState(const ServeOptions& options)
-    : impl_(std::make_unique<Impl>(options.rate_limit)) {
+    : impl_(std::make_unique<Impl>(options.rate_limit, options.ecs_resolvers)) {
   Impl& state = *impl_;
   state.udp_payload_max_bytes =
       std::max<std::uint16_t>(options.udp_payload_max_bytes, dns::udp_payload_min_bytes);
-  if (!options.ecs_enabled) state.edns_heard = static_cast<std::uint8_t>(~edns_flag::client_subnet);
+  if (!options.ecs_enabled) {
+    constexpr auto subnet = edns_flag::client_subnet | edns_flag::subnet_used;
+    state.edns_heard = static_cast<std::uint8_t>(~subnet);
+  }
   state.cookie_secrets = options.cookie_secrets;
   if (state.cookie_secrets.empty()) state.cookie_secrets.emplace_back();
   state.tcp_keepalive_ds = options.tcp_keepalive_ds;

@@ -68,7 +68,7 @@ class RightsTest(WorldTest):
         wait_until(lambda: f"version {generation['epoch']}.{generation['generation']}\n" in saved.read_text(), 5,
                    "the tables are on disk")
         # The configuration is read again, and applied.
-        self.world.config_file.write_text(self.world.config_file.read_text().replace("  nsid:", "  ecs: false\n  nsid:", 1))
+        self.world.config_file.write_text(self.world.config_file.read_text().replace("  nsid:", "  ecs: ignore\n  nsid:", 1))
         reloaded = self.world.ctl("--dataplane", "reload")
         self.assertIn("dataplane.ecs", json.dumps(reloaded))
         os.kill(self.pid, signal.SIGHUP)

@@ -83,11 +83,9 @@ std::vector<std::byte> make_query(std::uint16_t id, ConstBytes name, std::uint16
 
 Result<Peer> Peer::start(PeerKind kind, std::span<const ZoneFile> zones,
                          const std::string& cookie_secret) {
-  const std::string program = find_program(kind == PeerKind::nsd ? "nsd" : "knotd");
-  if (program.empty()) {
-    return fail(ErrorCode::not_found,
-                kind == PeerKind::nsd ? "nsd is not installed" : "knotd is not installed");
-  }
+  const char* daemon = kind == PeerKind::nsd ? "nsd" : kind == PeerKind::knot ? "knotd" : "named";
+  const std::string program = find_program(daemon);
+  if (program.empty()) return fail(ErrorCode::not_found, std::string(daemon) + " is not installed");
   std::string pattern = (std::filesystem::temp_directory_path() / "pharos-oracle-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) return fail_errno("mkdtemp", pattern);
   Peer peer(kind, pattern);
@@ -118,39 +116,63 @@ Peer::~Peer() {
   if (!folder_.empty()) std::filesystem::remove_all(folder_);
 }
 
-std::string Peer::configuration(std::span<const ZoneFile> zones) const {
+std::string Peer::nsd_configuration(std::span<const ZoneFile> zones) const {
   const std::string folder = folder_.string();
-  const std::string port = std::to_string(port_);
-  std::string text;
-  if (kind_ == PeerKind::nsd) {
-    text = "server:\n  ip-address: 127.0.0.1@" + port +
-           "\n  username: \"\"\n  chroot: \"\"\n  database: \"\"\n  zonesdir: \"" + folder +
-           "\"\n  pidfile: \"" + folder + "/nsd.pid\"\n  zonelistfile: \"" + folder +
-           "/zone.list\"\n  xfrdfile: \"" + folder + "/xfrd.state\"\n  xfrdir: \"" + folder +
-           "\"\n  server-count: 1\n  ipv4-edns-size: 4096\n  minimal-responses: yes\n" +
-           "  rrl-ratelimit: 0\n  verbosity: 0\n" +
-           (cookie_secret_.empty()
-                ? ""
-                : "  answer-cookie: yes\n  cookie-secret: \"" + cookie_secret_ + "\"\n") +
-           "remote-control:\n  control-enable: no\n";
-    for (const auto& zone : zones)
-      text += "zone:\n  name: \"" + zone.origin + "\"\n  zonefile: \"" + zone.path + "\"\n";
-    return text;
-  }
-  text = "server:\n  rundir: \"" + folder + "\"\n  listen: 127.0.0.1@" + port +
-         "\n  udp-max-payload: 4096\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: "
-         "1\nlog:\n  - target: stderr\n    any: error\n" +
-         "database:\n  storage: \"" + folder + "\"\ncontrol:\n  listen: \"" + folder +
-         "/knot.sock\"\n" +
-         (cookie_secret_.empty()
-              ? ""
-              : "mod-cookies:\n  - id: shared\n    secret: 0x" + cookie_secret_ + "\n") +
-         "template:\n  - id: default\n" +
-         (cookie_secret_.empty() ? "" : "    global-module: mod-cookies/shared\n") +
-         "    journal-content: none\n    zonefile-load: "
-         "whole\n    zonefile-sync: -1\nzone:\n";
+  std::string text = "server:\n  ip-address: 127.0.0.1@" + std::to_string(port_) +
+                     "\n  username: \"\"\n  chroot: \"\"\n  database: \"\"\n  zonesdir: \"" +
+                     folder + "\"\n  pidfile: \"" + folder + "/nsd.pid\"\n  zonelistfile: \"" +
+                     folder + "/zone.list\"\n  xfrdfile: \"" + folder +
+                     "/xfrd.state\"\n  xfrdir: \"" + folder +
+                     "\"\n  server-count: 1\n  ipv4-edns-size: 4096\n  minimal-responses: yes\n" +
+                     "  rrl-ratelimit: 0\n  verbosity: 0\n" +
+                     (cookie_secret_.empty()
+                          ? ""
+                          : "  answer-cookie: yes\n  cookie-secret: \"" + cookie_secret_ + "\"\n") +
+                     "remote-control:\n  control-enable: no\n";
+  for (const auto& zone : zones)
+    text += "zone:\n  name: \"" + zone.origin + "\"\n  zonefile: \"" + zone.path + "\"\n";
+  return text;
+}
+
+std::string Peer::knot_configuration(std::span<const ZoneFile> zones) const {
+  const std::string folder = folder_.string();
+  std::string text =
+      "server:\n  rundir: \"" + folder + "\"\n  listen: 127.0.0.1@" + std::to_string(port_) +
+      "\n  udp-max-payload: 4096\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: "
+      "1\nlog:\n  - target: stderr\n    any: error\n" +
+      "database:\n  storage: \"" + folder + "\"\ncontrol:\n  listen: \"" + folder +
+      "/knot.sock\"\n" +
+      (cookie_secret_.empty()
+           ? ""
+           : "mod-cookies:\n  - id: shared\n    secret: 0x" + cookie_secret_ + "\n") +
+      "template:\n  - id: default\n" +
+      (cookie_secret_.empty() ? "" : "    global-module: mod-cookies/shared\n") +
+      "    journal-content: none\n    zonefile-load: "
+      "whole\n    zonefile-sync: -1\nzone:\n";
   for (const auto& zone : zones)
     text += "  - domain: \"" + zone.origin + "\"\n    file: \"" + zone.path + "\"\n";
+  return text;
+}
+
+// Zones with faults that only others would notice are served as they are: the oracle is asked about answers.
+std::string Peer::bind_configuration(std::span<const ZoneFile> zones) const {
+  const std::string folder = folder_.string();
+  std::string text =
+      "options {\n  directory \"" + folder +
+      "\";\n  pid-file none;\n  lock-file none;\n  session-keyfile none;\n  listen-on port " +
+      std::to_string(port_) +
+      " { 127.0.0.1; };\n  listen-on-v6 { none; };\n  recursion no;\n  dnssec-validation no;\n"
+      "  minimal-responses yes;\n  minimal-any no;\n  answer-cookie no;\n  empty-zones-enable no;\n"
+      "  edns-udp-size 4096;\n  max-udp-size 4096;\n  rrset-order { order none; };\n"
+      "  managed-keys-directory \"" +
+      folder +
+      "\";\n  check-integrity no;\n  check-names primary ignore;\n  check-mx ignore;\n"
+      "  check-mx-cname ignore;\n  check-srv-cname ignore;\n  check-sibling no;\n"
+      "  check-dup-records ignore;\n  check-wildcard no;\n  max-records-per-type 0;\n  "
+      "max-types-per-name 0;\n  notify no;\n};\ncontrols { };\n";
+  for (const auto& zone : zones) {
+    text += "zone \"" + zone.origin + "\" { type primary; file \"" + zone.path + "\"; };\n";
+  }
   return text;
 }
 
@@ -160,10 +182,20 @@ Status Peer::launch(const std::string& program, std::span<const ZoneFile> zones)
   port_ = *port;
   const std::string file = (folder_ / "peer.conf").string();
   const std::string log = (folder_ / "log").string();
-  std::ofstream(file) << configuration(zones);
-  const std::vector<std::string> words = kind_ == PeerKind::nsd
-                                             ? std::vector<std::string>{program, "-d", "-c", file}
-                                             : std::vector<std::string>{program, "-c", file};
+  std::vector<std::string> words{program, "-c", file};
+  switch (kind_) {
+    case PeerKind::nsd:
+      std::ofstream(file) << nsd_configuration(zones);
+      words.emplace_back("-d");
+      break;
+    case PeerKind::knot:
+      std::ofstream(file) << knot_configuration(zones);
+      break;
+    case PeerKind::bind:
+      std::ofstream(file) << bind_configuration(zones);
+      words.insert(words.end(), {"-g", "-n", "1"});
+      break;
+  }
   std::vector<char*> arguments;
   for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);

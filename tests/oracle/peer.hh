@@ -1,4 +1,4 @@
-// NSD and Knot as oracles: each started on a free loopback port with its files in a folder of its own, asked
+// NSD, Knot and BIND as oracles: each started on a free loopback port with its files in a folder of its own, asked
 // over UDP, and ended and cleaned up with the object.
 #pragma once
 
@@ -21,11 +21,11 @@ struct ZoneFile {
   std::string path;
 };
 
-enum class PeerKind { nsd, knot };
+enum class PeerKind { nsd, knot, bind };
 
 class Peer {
  public:
-  // Waits until every zone is answered. With a cookie secret, in hexadecimal, it answers cookies. Errors: not_found
+  // Waits until every zone is answered. With a cookie secret, in hexadecimal, NSD and Knot answer cookies. Errors: not_found
   // (not installed), unavailable.
   [[nodiscard]] static Result<Peer> start(PeerKind kind, std::span<const ZoneFile> zones,
                                           const std::string& cookie_secret = {});
@@ -34,7 +34,7 @@ class Peer {
   Peer& operator=(Peer&&) = delete;
 
   [[nodiscard]] const char* name() const noexcept {
-    return kind_ == PeerKind::nsd ? "NSD" : "Knot";
+    return kind_ == PeerKind::nsd ? "NSD" : kind_ == PeerKind::knot ? "Knot" : "BIND";
   }
 
   // The reply to a query, or nothing within 2 s.
@@ -45,7 +45,9 @@ class Peer {
  private:
   Peer(PeerKind kind, std::filesystem::path folder) : kind_(kind), folder_(std::move(folder)) {}
   [[nodiscard]] Status launch(const std::string& program, std::span<const ZoneFile> zones);
-  [[nodiscard]] std::string configuration(std::span<const ZoneFile> zones) const;
+  [[nodiscard]] std::string nsd_configuration(std::span<const ZoneFile> zones) const;
+  [[nodiscard]] std::string knot_configuration(std::span<const ZoneFile> zones) const;
+  [[nodiscard]] std::string bind_configuration(std::span<const ZoneFile> zones) const;
   [[nodiscard]] Status wait_ready(std::span<const ZoneFile> zones);
 
   PeerKind kind_;

@@ -104,8 +104,8 @@ class Generator {
 }  // namespace
 
 std::string random_zone(const std::string& origin, std::uint64_t seed, unsigned records) {
-  std::vector<std::string> lines{"$TTL 300", "@ SOA ns host 1 3600 600 86400 60",
-                                 "@ NS a." + origin, "@ NS ns.elsewhere.invalid."};
+  std::vector<std::string> lines{"$TTL 300", "@ SOA ns host 1 3600 600 86400 60", "@ NS ns",
+                                 "@ NS ns.elsewhere.invalid.", "ns AAAA 2001:db8::53"};
   Generator generator(origin, seed);
   for (unsigned i = 0; i < records; ++i) lines.push_back(generator.record());
   std::string path = (std::filesystem::temp_directory_path() / "pharos-random-XXXXXX").string();

@@ -79,10 +79,6 @@ std::uint32_t last32(const std::string& rdata) {
   return value;
 }
 
-bool bit_of(const IpAddress& address, unsigned index) {
-  return (address.bytes[index / 8] >> (7 - index % 8) & 1) != 0;
-}
-
 }  // namespace
 
 struct ReferenceResponder::Asked {
@@ -155,11 +151,13 @@ void ReferenceResponder::add_zone(const controlplane::ZoneData& data) {
 }
 
 void ReferenceResponder::add_service(const Name& name, std::uint16_t type,
-                                     std::map<std::uint16_t, ReferenceCell> cells) {
+                                     std::map<std::uint16_t, ReferenceCell> cells,
+                                     ReferenceEcs ecs) {
   const Name key = folded(name);
   for (auto& [origin, zone] : zones_) {
     if (zone_of(key) != &zone) continue;
     zone.nodes[key][type].cells = std::move(cells);
+    zone.nodes[key][type].ecs = ecs;
     return;
   }
 }
@@ -273,13 +271,14 @@ void ReferenceResponder::answer_rrset(Asked& asked, const Zone& zone, std::uint1
 
 void ReferenceResponder::answer_service(Asked& asked, const Zone& zone, std::uint16_t type,
                                         const Rrset& rrset) const {
-  const IpAddress client = asked.request.client();
+  const bool heard = hears_subnet(rrset, asked.request.source);
+  const IpAddress client = heard ? asked.request.client() : asked.request.source;
   const unsigned first = client.is_ipv4() ? 96 : 0, most = client.is_ipv4() ? 24 : 56;
   const auto cell = rrset.cells->find(locale_of(client, 128));
   const std::size_t slots = cell == rrset.cells->end() ? 0 : cell->second.slots.size();
   unsigned scope = 0;
   while (scope < most && (slots > 1 || !is_alike(client, first + scope))) ++scope;
-  asked.scope = scope;
+  asked.scope = heard ? scope : 0;
   if (slots == 0) return deny(asked, zone, noerror);
   asked.reply.ranked = true;
   for (const auto& rdata : cell->second.slots[slots == 1 ? 0 : slot_of(client, slots)])
@@ -343,54 +342,6 @@ void ReferenceResponder::add_addresses(Asked& asked, const Zone& asking, const N
     for (const auto& rdata : rrset.rdata)
       asked.reply.optional.push_back({as_written, type, 1, rrset.ttl_s, rdata});
   }
-}
-
-// ---- who asks ----
-
-// The locale of the longest prefix that holds all of the first `bits` of the client's address.
-std::uint16_t ReferenceResponder::locale_of(const IpAddress& client, unsigned bits) const {
-  int longest = -1;
-  std::uint16_t locale = 0;
-  for (const auto& entry : locales) {
-    const bool ipv4 = entry.prefix.address.is_ipv4();
-    const unsigned length = entry.prefix.length + (ipv4 ? 96U : 0U);
-    if (length > bits || ipv4 != client.is_ipv4() || static_cast<int>(length) <= longest) continue;
-    bool same = true;
-    for (unsigned i = 0; i < length; ++i)
-      same = same && bit_of(entry.prefix.address, i) == bit_of(client, i);
-    if (!same) continue;
-    longest = static_cast<int>(length);
-    locale = entry.locale;
-  }
-  return locale;
-}
-
-// Whether all addresses that share the first `bits` with the client have one locale: none that differ further on.
-bool ReferenceResponder::is_alike(const IpAddress& client, unsigned bits) const {
-  bool divided = false;
-  for (const auto& entry : locales) {
-    const bool ipv4 = entry.prefix.address.is_ipv4();
-    if (ipv4 != client.is_ipv4() || entry.prefix.length + (ipv4 ? 96U : 0U) <= bits) continue;
-    bool same = true;
-    for (unsigned i = 0; i < bits; ++i)
-      same = same && bit_of(entry.prefix.address, i) == bit_of(client, i);
-    divided = divided || same;
-  }
-  if (!divided) return true;
-  IpAddress left = client, right = client;
-  const auto mask = static_cast<std::uint8_t>(0x80U >> bits % 8);
-  left.bytes[bits / 8] = static_cast<std::uint8_t>(left.bytes[bits / 8] & ~mask);
-  right.bytes[bits / 8] = static_cast<std::uint8_t>(right.bytes[bits / 8] | mask);
-  // Each half alike, and both the same: one of them is the client's own.
-  const auto leftmost = [](IpAddress address, unsigned from) {
-    for (unsigned i = from; i < 128; ++i) {
-      const auto bit = static_cast<std::uint8_t>(0x80U >> i % 8);
-      address.bytes[i / 8] = static_cast<std::uint8_t>(address.bytes[i / 8] & ~bit);
-    }
-    return address;
-  };
-  return is_alike(left, bits + 1) && is_alike(right, bits + 1) &&
-         locale_of(leftmost(left, bits + 1), 128) == locale_of(leftmost(right, bits + 1), 128);
 }
 
 // ---- replies ----

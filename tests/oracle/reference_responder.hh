@@ -27,6 +27,9 @@ struct ReferenceLocale {
   std::uint16_t locale = 0;
 };
 
+// Whose client subnets a service goes by.
+enum class ReferenceEcs { all, listed, ignored };
+
 // What a service answers to a locale: one list of RDATA a slot.
 struct ReferenceCell {
   std::uint32_t ttl_s = 0;
@@ -42,13 +45,15 @@ class ReferenceResponder {
   std::array<std::byte, 16> cookie_secret{};
   std::uint32_t wall_s = 0;
   std::vector<ReferenceLocale> locales;  // clients in none are of locale 0
+  std::vector<IpPrefix> ecs_resolvers;   // of ReferenceEcs::listed
   // The slot of a client among so many.
   std::function<std::size_t(const IpAddress&, std::size_t)> slot_of;
 
   // Outer zones before inner ones, services last.
   void add_zone(const controlplane::ZoneData& data);
   void add_service(const Name& name, std::uint16_t type,
-                   std::map<std::uint16_t, ReferenceCell> cells);
+                   std::map<std::uint16_t, ReferenceCell> cells,
+                   ReferenceEcs ecs = ReferenceEcs::all);
 
   // Whether a service of that name could stand in a zone of ours: nothing hides it, no data of that type or alias there.
   [[nodiscard]] bool has_room(const Name& name, std::uint16_t type) const;
@@ -62,6 +67,7 @@ class ReferenceResponder {
     std::uint32_t ttl_s = 0;
     std::vector<std::string> rdata;
     std::optional<std::map<std::uint16_t, ReferenceCell>> cells;  // in place of the two above
+    ReferenceEcs ecs = ReferenceEcs::all;
   };
   using Node = std::map<std::uint16_t, Rrset>;
   struct Zone {
@@ -91,6 +97,7 @@ class ReferenceResponder {
                    const Name& owner, const Name& but) const;
   void add_addresses(Asked& asked, const Zone& asking, const Name& name, const Name& as_written,
                      std::uint16_t type_more) const;
+  [[nodiscard]] bool hears_subnet(const Rrset& rrset, const IpAddress& source) const;
   [[nodiscard]] std::uint16_t locale_of(const IpAddress& client, unsigned bits) const;
   [[nodiscard]] bool is_alike(const IpAddress& client, unsigned bits) const;
   void answer_chaos(ReferenceReply& reply, const ReferenceRequest& request) const;

@@ -27,6 +27,7 @@ outside CNAME www.elsewhere.net.
 dangling CNAME nothing.example.
 intocut CNAME host.cut.example.
 tosvc CNAME svc.example.
+toignored CNAME Ignored.example.
 loop1 CNAME loop2
 loop2 CNAME loop1
 *.wild A 192.0.2.99
@@ -79,6 +80,9 @@ svc TXT "static beside ranked"
   const auto dealt = world.pool("dealt.example.", 1);
   const auto closed = world.pool("closed.example.", 1);
   world.bind("*.svcs.example.", 1, svc);
+  world.bind("ignored.example.", 1, svc, catalog::EcsMode::ignore);
+  world.bind("*.listed.example.", 1, svc, catalog::EcsMode::listed);
+  world.bind("listed.example.", 1, dealt, catalog::EcsMode::listed);
   world.answer(svc, 0, 1, 20, {{"10.0.0.1", "10.0.0.2"}});
   world.answer(svc, eu, 1, 15, {{"10.0.1.1", "10.0.0.2"}});
   world.answer(svc, host, 1, 5, {{"10.0.9.9"}});

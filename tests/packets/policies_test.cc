@@ -14,91 +14,17 @@
 
 #include "message_text.hh"
 #include "octets.hh"
-#include "world.hh"
+#include "policy_world.hh"
 
 namespace pharos::dataplane {
 namespace {
 
 using namespace packets;  // NOLINT
-using catalog::PolicyAction;
 using Lines = std::vector<std::string>;
 
 constexpr unsigned type_a = 1, type_txt = 16, type_aaaa = 28, type_any = 255;
 constexpr std::uint32_t wall_s = 1'700'000'000;
 const std::string soa = "ns example. 60 SOA ns1.example. h.example. 1 7200 3600 1209600 60";
-
-config::NamePolicyConfig policy(const std::string& id, PolicyAction action,
-                                std::initializer_list<const char*> patterns, int priority = 0) {
-  config::NamePolicyConfig result;
-  result.id = id;
-  result.action = action;
-  result.priority = priority;
-  result.files = {"test.yaml"};
-  for (std::string text : patterns) {
-    const bool regex = text.front() == '/';
-    if (regex) text = text.substr(1);
-    result.patterns.push_back({text, regex, 0, 1});
-  }
-  return result;
-}
-
-config::Config example_policies() {
-  config::Config config;
-  auto add = [&](config::NamePolicyConfig one) -> config::NamePolicyConfig& {
-    return config.policies.emplace_back(std::move(one));
-  };
-  config.services.resize(1);
-  config.services[0].id = "svc";
-  config.services[0].names = {"svc.example."};
-  config.dataplane.rate_limit.classes = {{"fast", 1000}, {"slow", 1}};
-  add(policy("allowed", PolicyAction::allow, {"ok.refused.example"}, -10));
-  add(policy("refused", PolicyAction::refuse, {".refused.example", "/^bad[0-9]+\\."})).log = true;
-  add(policy("dropped", PolicyAction::drop, {"*.dropped.example", "drop.*"}));
-  add(policy("gone", PolicyAction::nxdomain, {"*gone*"}));
-  add(policy("empty", PolicyAction::nodata, {"empty.example", "*.empty.example", "empty.nowhere"}));
-  add(policy("cut", PolicyAction::truncate, {".cut.example"}));
-  add(policy("routed", PolicyAction::route, {"*.t.example", "*.tenants.nowhere", "nowhere"}))
-      .service = "svc";
-  add(policy("limited", PolicyAction::limit, {"*.limited.example", "limited.example"})).rate_class =
-      "slow";
-  add(policy("logged", PolicyAction::log, {"/^logged"}));
-  add(policy("late", PolicyAction::drop, {"ok.refused.example", "x.t.example"}, 10));
-  return config;
-}
-
-const TableRoot& tables() {
-  static const World::Root root = [] {
-    World world;
-    world.zone("example.", R"(
-$TTL 300
-@ SOA ns1 h 1 7200 3600 1209600 60
-@ NS ns1
-ns1 A 192.0.2.1
-www A 192.0.2.80
-refused A 192.0.2.2
-ok.refused A 192.0.2.3
-known.dropped A 192.0.2.4
-known-gone A 192.0.2.5
-empty A 192.0.2.6
-cut A 192.0.2.7
-listed.t A 192.0.2.8
-limited A 192.0.2.9
-logged A 192.0.2.10
-*.wild.t A 192.0.2.11
-deleg NS ns.deleg
-ns.deleg A 192.0.2.12
-)");
-    world.zone("test.nowhere.",
-               "$TTL 30\n@ SOA ns1.example. h.example. 1 2 3 4 20\n@ NS ns1.example.\n");
-    const auto svc = world.pool("svc.example.", 1);
-    const auto svc6 = world.pool("svc.example.", 28);
-    world.answer(svc, 0, 1, 20, {{"10.0.0.1", "10.0.0.2"}});
-    world.answer(svc6, 0, 28, 20, {{"2001:db8:5::1"}});
-    world.policies(example_policies());
-    return world.build();
-  }();
-  return *root;
-}
 
 struct Reply {
   Verdict verdict = Verdict::answered;
@@ -108,7 +34,7 @@ struct Reply {
 
 class Server {
  public:
-  explicit Server(const TableRoot& root = tables()) : root_(root) {
+  explicit Server(const TableRoot& root = policy_tables()) : root_(root) {
     ServeOptions options;
     options.rate_limit.classes = {1000, 1};
     options.rate_limit.slip = 0;
@@ -292,6 +218,36 @@ TEST(PoliciesTest, CountTheRuleThatDecided) {
   EXPECT_EQ(root->policies->hits(2), 2U);
 }
 
+// The resolver asks from the locale "here", for a client elsewhere.
+TEST(PoliciesTest, RouteByTheClientSubnetsThatTheServiceGoesBy) {
+  const auto routed = [](catalog::EcsMode mode) {
+    World world;
+    world.zone("example.", "$TTL 30\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\n");
+    const auto here = world.locale("here", {"198.51.100.0/24"});
+    const auto svc = world.pool("svc.example.", 1, mode);
+    world.answer(svc, 0, 1, 20, {{"10.0.0.1"}});
+    world.answer(svc, here, 1, 20, {{"10.0.1.1"}});
+    config::Config config;
+    config.services.resize(1);
+    config.services[0].id = "svc";
+    config.services[0].names = {"svc.example."};
+    config.policies = {policy("routed", PolicyAction::route, {"*.t.example"})};
+    config.policies[0].service = "svc";
+    world.policies(std::move(config));
+    const auto root = world.build();
+    Server server(*root);
+    const Edns elsewhere{.options = option(8, hex("0001 18 00 0a0000"))};
+    return shown(server.ask(query({.name = "x.t.example", .type = type_a}, elsewhere)));
+  };
+  EXPECT_EQ(routed(catalog::EcsMode::all),
+            "NOERROR qr aa rd | 1 1 0 1; an x.t.example. 20 A 10.0.0.1; opt 1232 | "
+            "8:000118010a0000");
+  const std::string ignored =
+      "NOERROR qr aa rd | 1 1 0 1; an x.t.example. 20 A 10.0.1.1; opt 1232 | 8:000118000a0000";
+  EXPECT_EQ(routed(catalog::EcsMode::ignore), ignored);
+  EXPECT_EQ(routed(catalog::EcsMode::listed), ignored) << "nobody is listed";
+}
+
 TEST(PoliciesTest, PutQueriesIntoTheirRateClass) {
   Server server;
   unsigned answered = 0;
@@ -337,7 +293,7 @@ TEST(PoliciesTest, JudgeKnownNamesAsAScanWould) {
                                                            {"svc.example.", 28, 1}};
   const auto policies = controlplane::NamePolicies::make(config, bindings, nullptr);
   ASSERT_TRUE(policies) << policies.error().text();
-  const auto& catalog = tables().catalog;
+  const auto& catalog = policy_tables().catalog;
   unsigned names = 0;
   for (const auto& bucket : catalog.buckets()) {
     for (const auto ref : bucket.refs) {
@@ -365,9 +321,7 @@ std::uint32_t scanned(const TableRoot& root, ConstBytes name) {
 }
 
 TEST(PoliciesTest, AgreeWithTheControlPlaneOnRandomNames) {
-  const auto seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937 random(seed);
+  std::mt19937 random(20261120);
   const std::vector<controlplane::PoolBinding> bindings = {{"svc.example.", 1, 0}};
   const auto policies = controlplane::NamePolicies::make(example_policies(), bindings, nullptr);
   ASSERT_TRUE(policies);
@@ -383,138 +337,11 @@ TEST(PoliciesTest, AgreeWithTheControlPlaneOnRandomNames) {
     if (name.empty()) name = ".";
     const auto wire = dns::parse_name(name);
     ASSERT_TRUE(wire) << name;
-    const auto verdict = scanned(tables(), wire->view());
+    const auto verdict = scanned(policy_tables(), wire->view());
     EXPECT_EQ(verdict, (**policies).verdict_of(wire->view(), false)) << name;
     taken += verdict != 0 ? 1 : 0;
   }
   EXPECT_GT(taken, 500U);
-}
-
-// ---- images ----
-
-struct Sections {
-  std::vector<catalog::PolicyRule> rules;
-  std::vector<catalog::PolicyName> names;
-  std::vector<std::byte> text;
-  std::vector<std::byte> database;
-  dns::NameHashKey key;
-
-  Sections() {
-    const std::vector<controlplane::PoolBinding> bindings = {{"svc.example.", 1, 0}};
-    const auto policies = controlplane::NamePolicies::make(example_policies(), bindings, nullptr);
-    EXPECT_TRUE(policies);
-    rules.assign((**policies).rules().begin(), (**policies).rules().end());
-    database.assign((**policies).database().begin(), (**policies).database().end());
-    names = *catalog::make_policy_names((**policies).plain(), key, text);
-    text.resize(text.size() + 64);  // the image's tail
-  }
-  [[nodiscard]] Result<catalog::PolicyView> prove() const {
-    return catalog::prove_policies(rules, names, ConstBytes(text).first(text.size() - 64), database,
-                                   key, 1);
-  }
-  [[nodiscard]] catalog::PolicyDatabase& head() {
-    return *reinterpret_cast<catalog::PolicyDatabase*>(database.data());
-  }
-  [[nodiscard]] catalog::PolicyName& taken() {
-    return *std::ranges::find_if(names, [](const auto& name) { return name.name_bytes != 0; });
-  }
-};
-
-TEST(PolicyImageTest, ProvesWhatTheBuilderMakes) {
-  Sections sections;
-  const auto view = sections.prove();
-  ASSERT_TRUE(view) << view.error().text();
-  EXPECT_EQ(view->rules().size(), 10U);
-  EXPECT_TRUE(PolicySet::make(*view, 1));
-}
-
-TEST(PolicyImageTest, RefusesWhatContradictsItself) {
-  const auto broken = [](const char* what, auto&& breakage) {
-    Sections sections;
-    breakage(sections);
-    EXPECT_FALSE(sections.prove()) << what;
-  };
-  using S = Sections;
-  broken("an action that is none", [](S& s) { s.rules[0].action = static_cast<PolicyAction>(9); });
-  broken("an id without an end", [](S& s) { s.rules[0].id.fill('a'); });
-  broken("an empty id", [](S& s) { s.rules[0].id.fill(0); });
-  broken("bytes behind the id", [](S& s) {
-    s.rules[0].id.back() = 'x';
-    s.rules[0].id[62] = 0;
-  });
-  broken("unknown flags", [](S& s) { s.rules[0].flags = 2; });
-  broken("a rate class without limit", [](S& s) { s.rules[0].rate_class = 1; });
-  broken("routes without route", [](S& s) { s.rules[0].route_count = 1; });
-  broken("a route to no pool", [](S& s) {
-    for (auto& rule : s.rules) rule.routes[0].pool = rule.route_count != 0 ? 1 : 0;
-  });
-  broken("too many routes", [](S& s) {
-    for (auto& rule : s.rules) rule.route_count = rule.route_count != 0 ? 9 : 0;
-  });
-  broken("patterns without rules", [](S& s) { s.rules.clear(); });
-  broken("a verdict of no rule", [](S& s) { s.taken().exact = 11; });
-  broken("a name that says nothing", [](S& s) { s.taken().exact = s.taken().below = 0; });
-  broken("text out of bounds", [](S& s) { s.taken().text = 0xffffffff; });
-  broken("another hash", [](S& s) { s.taken().hash ^= 1; });
-  broken("a wrong label count", [](S& s) { ++s.taken().label_count; });
-  broken("a name that is none", [](S& s) { s.text[s.taken().text] = std::byte{64}; });
-  broken("capitals", [](S& s) { s.text[s.taken().text + 1] = std::byte{'A'}; });
-  broken("places that are no power of two", [](S& s) { s.names.resize(s.names.size() - 1); });
-  broken("no free place", [](S& s) {
-    for (auto& name : s.names) name = s.taken();
-  });
-  broken("a cut head", [](S& s) { s.database.resize(sizeof(catalog::PolicyDatabase) - 1); });
-  broken("a cut database", [](S& s) { s.database.pop_back(); });
-  broken("one byte more", [](S& s) { s.database.emplace_back(); });
-  broken("a flipped bit of the database", [](S& s) { s.database[1000] ^= std::byte{4}; });
-  broken("a library without an end", [](S& s) { s.head().library.fill('5'); });
-}
-
-TEST(PolicyImageTest, RefusesExpressionsOfAnotherHyperscan) {
-  Sections sections;
-  std::strcpy(sections.head().library.data(), "4.0.0 2015-10-01");
-  const auto view = sections.prove();
-  ASSERT_TRUE(view) << view.error().text();
-  const auto set = PolicySet::make(*view, 1);
-  ASSERT_FALSE(set);
-  EXPECT_EQ(set.error().code, ErrorCode::unsupported);
-  EXPECT_TRUE(set.error().what.starts_with(
-      "the expressions were compiled by Hyperscan '4.0.0 2015-10-01', and this is '5."))
-      << set.error().what;
-}
-
-TEST(PolicyTextTest, AgreesWithItsScalarTwinForEveryOctet) {
-  std::array<char, policy_text_bytes_max> fast{}, slow{};
-  for (unsigned length : {1U, 2U, 31U, 32U, 33U, 62U, 63U}) {
-    for (unsigned octet = 0; octet < 256; ++octet) {
-      for (unsigned at : {0U, length / 2, length - 1}) {
-        dns::FoldedName name{};
-        name.bytes[0] = static_cast<std::byte>(length);
-        for (unsigned i = 0; i < length; ++i) name.bytes[1 + i] = std::byte{'a'};
-        name.bytes[1 + at] = dns::fold_byte(static_cast<std::byte>(octet));
-        name.length = length + 2;
-        const auto fast_bytes = write_policy_text(name.bytes.data(), fast.data());
-        const auto slow_bytes = scalar::write_policy_text(name.bytes.data(), slow.data());
-        ASSERT_EQ(std::string_view(fast.data(), fast_bytes),
-                  std::string_view(slow.data(), slow_bytes));
-        ASSERT_EQ(std::string_view(slow.data(), slow_bytes),
-                  config::policy_text({name.bytes.data(), name.length}));
-      }
-    }
-  }
-}
-
-TEST(PolicyTextTest, HoldsTheLongestName) {
-  dns::FoldedName name{};
-  unsigned at = 0;
-  for (unsigned octets : {63U, 63U, 63U, 61U}) {
-    name.bytes[at++] = static_cast<std::byte>(octets);
-    for (unsigned i = 0; i < octets; ++i) name.bytes[at++] = std::byte{0xff};
-  }
-  name.length = at + 1;
-  ASSERT_EQ(name.length, 255U);
-  std::vector<char> text(policy_text_bytes_max);
-  EXPECT_EQ(write_policy_text(name.bytes.data(), text.data()), 4U * 250 + 3);
 }
 
 TEST(PoliciesTest, FindNamesOfEveryLabelCount) {

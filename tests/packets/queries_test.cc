@@ -36,6 +36,7 @@ INSTANTIATE_TEST_SUITE_P(Wildcards, QueryTest, testing::ValuesIn(wildcard_rows()
 INSTANTIATE_TEST_SUITE_P(Chains, QueryTest, testing::ValuesIn(chain_rows()));
 INSTANTIATE_TEST_SUITE_P(Cuts, QueryTest, testing::ValuesIn(cut_rows()));
 INSTANTIATE_TEST_SUITE_P(Ranked, QueryTest, testing::ValuesIn(ranked_rows()));
+INSTANTIATE_TEST_SUITE_P(Subnets, QueryTest, testing::ValuesIn(subnet_mode_rows()));
 INSTANTIATE_TEST_SUITE_P(Edns, QueryTest, testing::ValuesIn(edns_rows()));
 INSTANTIATE_TEST_SUITE_P(Sizes, QueryTest, testing::ValuesIn(size_rows()));
 INSTANTIATE_TEST_SUITE_P(Refused, QueryTest, testing::ValuesIn(refused_rows()));

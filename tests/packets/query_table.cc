@@ -88,7 +88,7 @@ Counts with(const char* type, const char* rcode, Counts more) {
 std::vector<QueryRow> all_query_rows() {
   std::vector<QueryRow> all;
   for (const auto& rows : {answer_rows(), wildcard_rows(), chain_rows(), cut_rows(), ranked_rows(),
-                           edns_rows(), size_rows(), refused_rows()}) {
+                           edns_rows(), subnet_mode_rows(), size_rows(), refused_rows()}) {
     all.insert(all.end(), rows.begin(), rows.end());
   }
   return all;

@@ -69,6 +69,7 @@ std::vector<QueryRow> chain_rows();
 std::vector<QueryRow> cut_rows();
 std::vector<QueryRow> ranked_rows();
 std::vector<QueryRow> edns_rows();
+std::vector<QueryRow> subnet_mode_rows();
 std::vector<QueryRow> size_rows();
 std::vector<QueryRow> refused_rows();
 std::vector<QueryRow> all_query_rows();

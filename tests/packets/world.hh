@@ -55,14 +55,16 @@ class World {
   }
 
   // A pool that answers `type` at `name`; its cells are set by answer().
-  std::uint32_t pool(const std::string& name, std::uint16_t type) {
+  std::uint32_t pool(const std::string& name, std::uint16_t type,
+                     catalog::EcsMode ecs = catalog::EcsMode::all) {
     const auto index = static_cast<std::uint32_t>(pools_.size());
     pools_.push_back(name + "/" + std::to_string(type));
-    bindings_.push_back({name, type, index});
+    bind(name, type, index, ecs);
     return index;
   }
-  void bind(const std::string& name, std::uint16_t type, std::uint32_t pool) {
-    bindings_.push_back({name, type, pool});
+  void bind(const std::string& name, std::uint16_t type, std::uint32_t pool,
+            catalog::EcsMode ecs = catalog::EcsMode::all) {
+    bindings_.push_back({name, type, pool, {}, ecs});
   }
 
   void answer(std::uint32_t pool, std::uint16_t locale, std::uint16_t type, std::uint32_t ttl_s,

@@ -175,6 +175,26 @@ void check_beacons(Reader& reader, const Config& config) {
                           : "set dataplane.beacon_port or controlplane.beacon_listen");
 }
 
+// `listed` needs a list. The data plane hears the option only where some service goes by it.
+void check_client_subnets(Reader& reader, Config& config) {
+  using catalog::EcsMode;
+  auto& dataplane = config.dataplane;
+  const bool unlisted = dataplane.ecs_resolvers.empty();
+  const auto missing = [&](const Place& place, const std::string& who) {
+    reader.mistakes.add(place,
+                        who + " goes by the client subnets of listed resolvers, and none is listed",
+                        "add dataplane.ecs_resolvers: [192.0.2.0/24]");
+  };
+  if (unlisted && dataplane.ecs == EcsMode::listed) missing({&config.file, 1}, "dataplane.ecs");
+  dataplane.ecs_heard = dataplane.ecs != EcsMode::ignore;
+  for (const auto& service : config.services) {
+    if (!service.ecs) continue;
+    dataplane.ecs_heard = dataplane.ecs_heard || *service.ecs != EcsMode::ignore;
+    if (unlisted && *service.ecs == EcsMode::listed)
+      missing({&service.source.file, service.source.line}, "service '" + service.id + "'");
+  }
+}
+
 // Nameservers inside of a made zone answer at our ports, unless `hosts` says otherwise.
 void fill_nameservers(Config& config) {
   std::vector<IpAddress> ours;
@@ -202,6 +222,7 @@ void check_everything(Reader& reader, Config& config) {
   check_rate_classes(reader, config);
   check_counts(reader, config);
   check_beacons(reader, config);
+  check_client_subnets(reader, config);
   fill_nameservers(config);
 }
 

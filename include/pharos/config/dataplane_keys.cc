@@ -252,7 +252,8 @@ const Table* table_of<DataplaneConfig>() {
   using C = DataplaneConfig;
   static const Table table{
       "dataplane",
-      "The packet process. `listen`, `tcp`, `nsid`, `udp_payload_max`, `ecs`, `rate_limit` and "
+      "The packet process. `listen`, `tcp`, `nsid`, `udp_payload_max`, `ecs`, "
+      "`ecs_resolvers`, `rate_limit` and "
       "`cookies` change "
       "with a "
       "reload (SIGHUP); all else at a restart of `pharos-dataplane`.",
@@ -283,8 +284,14 @@ const Table* table_of<DataplaneConfig>() {
               "largest answer over UDP, whatever the client offers", "1400"),
           key("nsid", &C::nsid, text("name server id", 128),
               "answered to EDNS NSID (RFC 5001); default: none", "fra-1"),
-          key("ecs", &C::ecs, boolean(),
-              "use the client subnet of a query (RFC 7871) to find its locale", "false"),
+          key("ecs", &C::ecs, ecs_mode(),
+              "whose client subnets (RFC 7871) steer answers, where a service does not say it for "
+              "itself: of `all` queries, of those from `listed` resolvers, or of none (`ignore`): "
+              "then the query's source decides, and the scope is 0. Where no service goes by any, "
+              "the option is not answered",
+              "listed"),
+          key("ecs_resolvers", &C::ecs_resolvers, one_or_more(ip_prefix(), 16384),
+              "the resolvers of `ecs: listed`", "[192.0.2.0/24, \"2001:db8:53::/48\"]"),
           key("rate_limit", &C::rate_limit, object<RateLimitConfig>(), "see below"),
           key("cookies", &C::cookies, object<CookiesConfig>(), "see below"),
           key("beacon_port", &C::beacon_port, as<std::uint16_t>(whole(0, 65535)),

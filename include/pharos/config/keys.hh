@@ -330,6 +330,11 @@ template <typename Object, typename T, typename Store>
           }};
 }
 
+[[nodiscard]] inline Type<catalog::EcsMode> ecs_mode() {
+  using Mode = catalog::EcsMode;
+  return choice<Mode>({{"all", Mode::all}, {"listed", Mode::listed}, {"ignore", Mode::ignore}});
+}
+
 [[nodiscard]] inline Key required(Key key) {
   key.required = true;
   return key;

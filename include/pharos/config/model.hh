@@ -8,6 +8,7 @@
 #include "pharos/base/clock.hh"
 #include "pharos/base/error.hh"
 #include "pharos/base/ip_address.hh"
+#include "pharos/shared/ecs_mode.hh"
 #include "pharos/shared/policy_action.hh"
 #include "pharos/wire/svc_params.hh"
 
@@ -120,7 +121,11 @@ struct DataplaneConfig {
   std::uint16_t dns_port = 53;
   std::uint16_t udp_payload_max_bytes = 1232;
   std::string nsid;  // empty: not answered
-  bool ecs = true;
+  // Whose client subnets steer answers (RFC 7871), where a service does not say it for itself.
+  catalog::EcsMode ecs = catalog::EcsMode::all;
+  std::vector<IpPrefix> ecs_resolvers;  // of EcsMode::listed
+  // Made by the loader: some service goes by client subnets. Where none does, the option is not answered at all.
+  bool ecs_heard = true;
   RateLimitConfig rate_limit;
   CookiesConfig cookies;
   std::uint16_t beacon_port = 5380;            // 0: none
@@ -287,6 +292,7 @@ struct ServiceConfig {
   double panic_threshold = 0.5;
   FailMode fail = FailMode::open;
   std::string fail_to;                     // service id, with FailMode::to
+  std::optional<catalog::EcsMode> ecs;     // default: that of the data plane, see ecs_of()
   unsigned slots = 64;                     // weighted: answer variants, a power of two up to 1024
   std::map<std::string, double> versions;  // version -> preference in (0, 1]; absent: 1
   // The same ranking as other records of the names (config/service_records.hh):
@@ -301,6 +307,11 @@ struct ServiceConfig {
   std::vector<EndpointConfig> endpoints;
   Source source;
 };
+
+[[nodiscard]] inline catalog::EcsMode ecs_of(const ServiceConfig& service,
+                                             const DataplaneConfig& dataplane) noexcept {
+  return service.ecs.value_or(dataplane.ecs);
+}
 
 // A pattern of a name policy (name_pattern.hh).
 struct PatternConfig {

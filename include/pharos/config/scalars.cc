@@ -295,6 +295,12 @@ Result<std::array<std::uint8_t, 32>> parse_secret(std::string_view text) {
 }
 
 Result<std::string> parse_domain_name(std::string_view text, bool wildcard) {
+  if (text.contains('\\')) {
+    return fail(
+        ErrorCode::invalid,
+        "name " + quoted(text) + " has an escape, which names of the configuration cannot have", {},
+        "records of such names stand in zone files, where \\. and \\DDD are taken");
+  }
   std::string name(text);
   for (char& c : name) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));

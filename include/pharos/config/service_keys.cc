@@ -326,6 +326,11 @@ const Table* table_of<ServiceConfig>() {
           key("panic_threshold", &C::panic_threshold, ratio(),
               "healthy share of the weight below which `fail` applies; 0: never", "30%"),
           fail_key(),
+          key("ecs", &C::ecs, maybe(ecs_mode()),
+              "whose client subnets steer its answers: `all`, `listed` (dataplane.ecs_resolvers) "
+              "or "
+              "`ignore`; default: `dataplane.ecs`",
+              "ignore"),
           slots_key(),
           versions_key(),
           required(key("endpoints", &C::endpoints,

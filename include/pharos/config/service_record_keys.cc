@@ -195,6 +195,25 @@ void check_endpoint_records(Reader& reader, const Place& place, const ServiceCon
   }
 }
 
+// A label stands in front of a wildcard in no DNS name, and a wildcard that owns SRV takes all prefixes alike (RFC 4592,
+// 2.1.1 and 4.5): with wildcards as its only names, a service answers prefixed records nowhere.
+void check_prefixes(Reader& reader, const Node& node, const ServiceConfig& service) {
+  const auto nowhere = [&](const char* key, const std::string& what) {
+    reader.mistakes.add(node.find(key)->place,
+                        "'" + what + "' of service '" + service.id +
+                            "' is answered nowhere: all of its names are wildcards, which have no "
+                            "names with a prefix (RFC 4592, 2.1.1)",
+                        "add a name that is no wildcard");
+  };
+  if (!std::ranges::all_of(service.names, [](const auto& n) { return n.starts_with("*."); }))
+    return;
+  if (!service.srv.empty() && service.alias_names.empty()) nowhere("srv", "srv");
+  if (!service.svcb.empty()) nowhere("svcb", "svcb");
+  for (const auto port : service.https) {
+    if (port != 443) return nowhere("https", "https: " + std::to_string(port));
+  }
+}
+
 }  // namespace
 
 std::vector<Key> service_record_keys() {
@@ -263,6 +282,7 @@ void check_service_records(Reader& reader, const Node& node, const ServiceConfig
         "service '" + service.id + "' has only wildcards as names: an alias needs one to lead to",
         "add a name that is no wildcard");
   }
+  check_prefixes(reader, node, service);
   for (const auto& [name, type] : record_names_of(service)) {
     if (parse_domain_name(name, true)) continue;
     reader.mistake(node, "the name '" + name + "' of service '" + service.id +

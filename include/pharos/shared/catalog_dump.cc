@@ -26,6 +26,11 @@ constexpr std::array<std::pair<std::uint16_t, std::string_view>, 8> flag_names{{
   return dns::name_text({node.name(), node.name_bytes});
 }
 
+// Nothing where it is the usual.
+[[nodiscard]] std::string ecs_text(EcsMode mode) {
+  return mode == EcsMode::all ? std::string() : fmt::format(" ecs={}", name_of(mode));
+}
+
 void put_answer(std::string& out, std::string_view label, const Answer& answer, const Node& owner) {
   out += fmt::format("  {} {} bytes, {} required, {} relocations, checksum {:04x}\n", label,
                      answer.body_bytes, answer.required_bytes, answer.relocation_count,
@@ -51,7 +56,8 @@ void put_node(std::string& out, const View& view, Ref ref) {
   out += '\n';
   for (const RrsetSlot& slot : slots_of(node)) {
     if (slot.kind == SlotKind::pool) {
-      out += fmt::format("  {} pool {}\n", dns::type_text(slot.type), slot.value);
+      out += fmt::format("  {} pool {}{}\n", dns::type_text(slot.type), slot.value,
+                         ecs_text(slot.ecs));
     } else {
       put_answer(out, dns::type_text(slot.type), *view.answer(slot.value), node);
     }
@@ -67,7 +73,8 @@ void put_policies(std::string& out, const PolicyView& policies) {
                        rule.pattern_count);
     if (rule.rate_class != 0) out += fmt::format(" rate_class={}", rule.rate_class);
     for (const PolicyRoute& route : rule.route())
-      out += fmt::format(" {}=pool {}", dns::type_text(route.type), route.pool);
+      out +=
+          fmt::format(" {}=pool {}{}", dns::type_text(route.type), route.pool, ecs_text(route.ecs));
     out += '\n';
   }
   const auto verdict_text = [&](std::uint32_t verdict) {

@@ -418,9 +418,12 @@ class Prover {
       previous = &slot;
       if (slot.kind == SlotKind::pool) {
         if (slot.value >= view_.summary_->pool_count) return no("a pool does not exist", node);
+        if (std::to_underlying(slot.ecs) >= ecs_mode_count)
+          return no("a pool goes by unknown client subnets", node);
         continue;
       }
       if (slot.kind != SlotKind::fixed) return no("a slot is of unknown kind", node);
+      if (slot.ecs != EcsMode{}) return no("a fixed answer goes by client subnets", node);
       if (!answer_fits(slot.value, node, where)) return false;
       const Answer& answer = *view_.answer(slot.value);
       const bool says_no_data = answer.answer_count == 0 && answer.authority_count == 1 &&

@@ -29,11 +29,13 @@
 
 #include "pharos/shared/answer.hh"
 #include "pharos/shared/client_hash.hh"
+#include "pharos/shared/ecs_mode.hh"
 #include "pharos/shared/image.hh"
 #include "pharos/shared/policy_image.hh"
 #include "pharos/wire/name.hh"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace pharos::catalog {
@@ -100,19 +102,21 @@ struct Node {
 static_assert(sizeof(Node) == 32 && alignof(Node) == 4 &&
               std::has_unique_object_representations_v<Node>);
 
-enum class SlotKind : std::uint16_t { fixed = 0, pool = 1 };
+enum class SlotKind : std::uint8_t { fixed = 0, pool = 1 };
 
 // One RRset of a node, sorted by type. `fixed`: value is the Ref of an Answer. `pool`: value is the
-// pool index of the ranking image. A CNAME or DNAME Answer starts with that one record, target
+// pool index of the ranking image, `ecs` says by whose client subnets it is answered. A CNAME or DNAME Answer starts with that one record, target
 // uncompressed. A fixed Answer may hold no answer record but the SOA in the authority section: no
 // data, said by another zone than the node's own (DS at an apex whose parent zone is served here as
 // well: RFC 4035, 3.1.4.1).
 struct RrsetSlot {
   std::uint16_t type;  // host order
   SlotKind kind;
+  EcsMode ecs;  // of a pool; else 0
   std::uint32_t value;
 };
-static_assert(sizeof(RrsetSlot) == 8);
+static_assert(sizeof(RrsetSlot) == 8 && offsetof(RrsetSlot, value) == 4 &&
+              std::has_unique_object_representations_v<RrsetSlot>);
 
 [[nodiscard]] constexpr std::uint32_t slots_offset(std::uint32_t name_bytes) noexcept {
   return static_cast<std::uint32_t>(sizeof(Node)) + round_up(name_bytes, 8U);

@@ -81,10 +81,12 @@ class PolicyProver {
     }
     for (unsigned i = 0; i < policy_routes_max; ++i) {
       const PolicyRoute& route = rule.routes[i];
-      const bool sound = i < rule.route_count ? route.pool < pool_count &&
-                                                    (i == 0 || rule.routes[i - 1].type < route.type)
-                                              : route.type == 0 && route.pool == 0;
-      if (!sound || route.reserved != 0) return false;
+      const bool sound =
+          i < rule.route_count
+              ? route.pool < pool_count && (i == 0 || rule.routes[i - 1].type < route.type)
+              : route.type == 0 && route.pool == 0 && route.ecs == EcsMode{};
+      if (!sound || route.reserved != 0 || std::to_underlying(route.ecs) >= ecs_mode_count)
+        return false;
     }
     return true;
   }

@@ -16,6 +16,7 @@
 
 #include "pharos/base/bytes.hh"
 #include "pharos/base/error.hh"
+#include "pharos/shared/ecs_mode.hh"
 #include "pharos/shared/policy_action.hh"
 #include "pharos/wire/name.hh"
 
@@ -36,7 +37,8 @@ inline constexpr unsigned policy_probes_max = 16;
 // A type that a route answers, and its pool.
 struct PolicyRoute {
   std::uint16_t type;  // host order
-  std::uint16_t reserved;
+  EcsMode ecs;         // by whose client subnets the pool is answered
+  std::uint8_t reserved;
   std::uint32_t pool;
 };
 

@@ -46,7 +46,7 @@ TEST(LoaderTest, ReadsEveryKeyOfTheDataPlane) {
       "dataplane:\n"
       "  huge_pages: required\n  memory: 1GiB\n  worker_cores: [2-4, 7]\n  control_core: 0\n"
       "  eal_arguments: [--no-telemetry]\n  dns_port: 5353\n  udp_payload_max: 1400\n  nsid: fra\n "
-      " ecs: false\n"
+      " ecs: listed\n  ecs_resolvers: [192.0.2.0/24, '2001:db8::/32']\n"
       "  beacon_port: 0\n  beacon_ring: 4MiB\n  allowed_uid: root\n"
       "  user: root\n  sandbox: false\n"
       "  ports:\n"
@@ -75,7 +75,10 @@ TEST(LoaderTest, ReadsEveryKeyOfTheDataPlane) {
   EXPECT_EQ(dataplane.dns_port, 5353);
   EXPECT_EQ(dataplane.udp_payload_max_bytes, 1400);
   EXPECT_EQ(dataplane.nsid, "fra");
-  EXPECT_FALSE(dataplane.ecs);
+  EXPECT_EQ(dataplane.ecs, catalog::EcsMode::listed);
+  EXPECT_EQ(dataplane.ecs_resolvers, (std::vector<IpPrefix>{*IpPrefix::parse("192.0.2.0/24"),
+                                                            *IpPrefix::parse("2001:db8::/32")}));
+  EXPECT_TRUE(dataplane.ecs_heard);
   EXPECT_EQ(dataplane.beacon_port, 0);
   EXPECT_EQ(dataplane.beacon_ring_bytes, 4U << 20);
   EXPECT_EQ(dataplane.allowed_uid, 0U);

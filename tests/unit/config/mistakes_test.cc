@@ -28,10 +28,43 @@ TEST(MistakesTest, NamesWrongTypes) {
       "b], or one '- a' a line)");
   expect_mistake("dataplane:\n  dns_port: [53]\n",
                  "test.yaml:2: here belongs a single value (whole number), not a list");
-  expect_mistake("dataplane: {ecs: yes}\n",
+  expect_mistake("dataplane: {sandbox: yes}\n",
                  "test.yaml:1: 'yes' is neither true nor false (write true or false)");
-  expect_mistake("dataplane: {ecs: }\n", "test.yaml:1: key 'ecs' has no value (ecs: false)");
+  expect_mistake("dataplane: {sandbox: }\n",
+                 "test.yaml:1: key 'sandbox' has no value (sandbox: false)");
+  expect_mistake("dataplane: {ecs: true}\n",
+                 "test.yaml:1: 'true' is not one of all, listed, ignore");
+  expect_mistake("dataplane: {ecs: ignored}\n",
+                 "test.yaml:1: 'ignored' is not one of all, listed, ignore (did you mean "
+                 "'ignore'?)");
+  expect_mistake("dataplane: {ecs: listed}\n",
+                 "test.yaml:1: dataplane.ecs goes by the client subnets of listed resolvers, and "
+                 "none is listed (add dataplane.ecs_resolvers: [192.0.2.0/24])");
   expect_mistake("[]\n", "test.yaml:1: the configuration takes keys and values, not a list");
+}
+
+TEST(MistakesTest, NamesServicesThatGoByAListOfResolversThatIsEmpty) {
+  const auto service = [](const std::string& dataplane, const std::string& mode) {
+    return dataplane +
+           "sites: [{id: fra, location: [50.11, 8.68]}]\nzones: [{id: example.com}]\nservices:\n"
+           "  - id: www\n    names: www.example.com\n    ecs: " +
+           mode + "\n    endpoints: [{id: a, site: fra, address: 192.0.2.1}]\n";
+  };
+  expect_mistake(service("", "listed"),
+                 "test.yaml:4: service 'www' goes by the client subnets of listed resolvers, and "
+                 "none is listed (add dataplane.ecs_resolvers: [192.0.2.0/24])");
+  expect_mistake(service("", "none"), "test.yaml:6: 'none' is not one of all, listed, ignore");
+  const auto load = [&](const std::string& dataplane, const std::string& mode) {
+    auto config = load_text(service(dataplane, mode), "test.yaml");
+    EXPECT_TRUE(config) << config.error().text();
+    return std::pair(config->dataplane.ecs_heard, ecs_of(config->services[0], config->dataplane));
+  };
+  using Mode = catalog::EcsMode;
+  EXPECT_EQ(load("dataplane: {ecs_resolvers: 192.0.2.0/24}\n", "listed"),
+            std::pair(true, Mode::listed));
+  EXPECT_EQ(load("dataplane: {ecs: ignore}\n", "all"), std::pair(true, Mode::all));
+  EXPECT_EQ(load("dataplane: {ecs: ignore}\n", "ignore"), std::pair(false, Mode::ignore));
+  EXPECT_EQ(load("", "ignore"), std::pair(true, Mode::ignore)) << "others may go by them";
 }
 
 TEST(MistakesTest, NamesWhatIsWrongWithRateLimits) {

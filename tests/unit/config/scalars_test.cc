@@ -113,6 +113,14 @@ TEST(ScalarsTest, MakesDomainNamesAbsoluteAndLowerCase) {
 }
 
 TEST(ScalarsTest, HoldsDomainNamesToTheirLimits) {
+  for (const char* text : {"a\\.b.example.com", "a\\046b.example.com", "\\*.example.com"}) {
+    const auto escaped = parse_domain_name(text, true);
+    ASSERT_FALSE(escaped) << text;
+    EXPECT_EQ(escaped.error().text(),
+              "name '" + std::string(text) +
+                  "' has an escape, which names of the configuration cannot have (records of such "
+                  "names stand in zone files, where \\. and \\DDD are taken)");
+  }
   EXPECT_TRUE(parse_domain_name(std::string(63, 'a') + ".b", false));
   EXPECT_FALSE(parse_domain_name(std::string(64, 'a') + ".b", false));
   std::string name;

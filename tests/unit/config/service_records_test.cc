@@ -144,6 +144,16 @@ TEST(ServiceRecordsTest, MistakesAreReportedWhereTheyStand) {
        "alias_names: example.com",
        "test.yaml:8: service 'www' has only wildcards as names: an alias needs one to lead to (add "
        "a name that is no wildcard)"},
+      {"names: \"*.example.com\"\n    https: [443, 8443]\n    target_domain: example.com",
+       "test.yaml:6: 'https: 8443' of service 'www' is answered nowhere: all of its names are "
+       "wildcards, which have no names with a prefix (RFC 4592, 2.1.1) (add a name that is no "
+       "wildcard)"},
+      {"names: \"*.example.com\"\n    srv: _https._tcp\n    target_domain: example.com",
+       "test.yaml:6: 'srv' of service 'www' is answered nowhere: all of its names are wildcards, "
+       "which have no names with a prefix (RFC 4592, 2.1.1) (add a name that is no wildcard)"},
+      {"names: \"*.example.com\"\n    svcb: _dns\n    target_domain: example.com",
+       "test.yaml:6: 'svcb' of service 'www' is answered nowhere: all of its names are wildcards, "
+       "which have no names with a prefix (RFC 4592, 2.1.1) (add a name that is no wildcard)"},
       {"names: [www.example.com, a.www.example.com]\n    https: 443",
        "test.yaml:8: service name 'a.www.example.com.' stands here again (the first one is at "
        "test.yaml:5)"},
@@ -161,6 +171,17 @@ TEST(ServiceRecordsTest, MistakesAreReportedWhereTheyStand) {
                  "a name in 'example.com.'?)\n"
                  "test.yaml:10: service name 'b.example.org.' lies in no zone of ours (did you "
                  "mean a name in 'example.com.'?)");
+}
+
+TEST(ServiceRecordsTest, AWildcardBesideAnotherNameTakesNoPrefix) {
+  const auto service = service_of(
+      with("names: [www.example.com, \"*.www.example.com\"]\n    https: [443, 8443]\n    srv: "
+           "_https._tcp\n    target_domain: example.com"));
+  std::vector<std::string> names;
+  for (const auto& [name, type] : record_names_of(service)) names.push_back(name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"_https._tcp.www.example.com.", "www.example.com.",
+                                      "*.www.example.com.", "_8443._https.www.example.com."}));
 }
 
 TEST(ServiceRecordsTest, AServiceFailsOnlyToOneThatAnswersTheSameTypes) {

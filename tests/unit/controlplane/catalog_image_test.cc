@@ -23,7 +23,8 @@ class CatalogImageTest : public ZoneTest {
                        "m.w A 192.0.2.9\na.b.c.e TXT x\nm MX 1 mail.org.\nm MX 2 a.mail.org.\n"));
     const auto& inner = zone("in.sub.example.", with_apex("q AAAA ::1\n"));
     const std::vector<const ZoneData*> zones{&outer, &inner};
-    const std::vector<PoolBinding> bindings{{"s.example.", 1, 0}, {"s.example.", 28, 1}};
+    const std::vector<PoolBinding> bindings{{"s.example.", 1, 0},
+                                            {"s.example.", 28, 1, {}, catalog::EcsMode::listed}};
     auto image = build_catalog(zones, bindings, 2, 1, TestCatalog::key(), {1, 1});
     EXPECT_TRUE(image);
     return TestCatalog(std::move(*image));
@@ -168,6 +169,12 @@ TEST_F(CatalogImageTest, SaysWhatIsWrong) {
       {"kind",
        node("www.example.", [&](Node& n) { slots(n)[0].kind = static_cast<catalog::SlotKind>(2); }),
        "of unknown kind"},
+      {"subnets of a pool",
+       node("s.example.", [&](Node& n) { slots(n)[1].ecs = static_cast<catalog::EcsMode>(3); }),
+       "goes by unknown client subnets"},
+      {"subnets of a fixed answer",
+       node("www.example.", [&](Node& n) { slots(n)[0].ecs = catalog::EcsMode::ignore; }),
+       "a fixed answer goes by client subnets"},
       {"type", node("www.example.", [&](Node& n) { slots(n)[0].type = 28; }), "of another type"},
       {"value", node("www.example.", [&](Node& n) { slots(n)[0].value = 0xfffffff; }),
        "is no sound answer"},
@@ -226,7 +233,7 @@ TEST_F(CatalogImageTest, DumpsTheSameTextForTheSameImage) {
   EXPECT_THAT(text, HasSubstr(" c.example. zone=0 cname\n  CNAME"));
   EXPECT_THAT(text, HasSubstr("    answer www.example. 300 A 192.0.2.1\n"));
   EXPECT_THAT(text, HasSubstr("    authority sub.example. 300 NS ns.sub.example.\n"));
-  EXPECT_THAT(text, HasSubstr("  A pool 0\n  AAAA pool 1\n"));
+  EXPECT_THAT(text, HasSubstr("  A pool 0\n  AAAA pool 1 ecs=listed\n"));
 }
 
 }  // namespace

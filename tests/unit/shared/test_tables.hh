@@ -43,6 +43,28 @@ inline std::vector<std::byte> service_name(std::uint32_t pool) {
   return name;
 }
 
+// Policies that refuse one name each: the first takes "s0.", the next "s1.".
+struct PolicyTables {
+  std::vector<catalog::PolicyRule> rules;
+  std::vector<catalog::PolicyName> names;
+  std::vector<std::byte> text;
+
+  PolicyTables(std::span<const std::string> ids, const dns::NameHashKey& key) {
+    std::vector<std::vector<std::byte>> owners;
+    for (std::uint32_t i = 0; i < ids.size(); ++i) {
+      catalog::PolicyRule rule{};
+      std::ranges::copy(ids[i], rule.id.begin());
+      rule.action = catalog::PolicyAction::refuse;
+      rule.pattern_count = 1;
+      rules.push_back(rule);
+      owners.push_back(service_name(i));
+    }
+    std::vector<catalog::PlainPattern> patterns;
+    for (std::uint32_t i = 0; i < owners.size(); ++i) patterns.push_back({owners[i], i + 1, 0});
+    if (!patterns.empty()) names = catalog::make_policy_names(patterns, key, text).value();
+  }
+};
+
 class CatalogWriter {
  public:
   explicit CatalogWriter(std::uint32_t pool_count, std::uint32_t serial = 1)
@@ -51,8 +73,8 @@ class CatalogWriter {
     const std::vector<std::byte> name_server(1, std::byte{0});
     const std::vector<std::byte> soa(22, std::byte{0});
     const catalog::RrsetSlot root_slots[] = {
-        {2, catalog::SlotKind::fixed, add(root_answer(dns::Type::ns, name_server, false))},
-        {6, catalog::SlotKind::fixed, add(root_answer(dns::Type::soa, soa, false))}};
+        {2, catalog::SlotKind::fixed, {}, add(root_answer(dns::Type::ns, name_server, false))},
+        {6, catalog::SlotKind::fixed, {}, add(root_answer(dns::Type::soa, soa, false))}};
     zone_ = {add_node(std::vector<std::byte>(1), catalog::node_flag::apex, 0, root_slots),
              add(root_answer(dns::Type::soa, soa, true)),
              serial,
@@ -60,7 +82,7 @@ class CatalogWriter {
              pool_count + 1,
              0};
     for (std::uint32_t pool = 0; pool < pool_count; ++pool) {
-      const catalog::RrsetSlot slot[] = {{1, catalog::SlotKind::pool, pool}};
+      const catalog::RrsetSlot slot[] = {{1, catalog::SlotKind::pool, {}, pool}};
       add_node(service_name(pool), catalog::node_flag::service, 1, slot);
     }
     summary_ = {
@@ -68,17 +90,21 @@ class CatalogWriter {
         zone_.apex, 0};
   }
 
-  [[nodiscard]] ImageBuffer image(Version version, std::uint64_t content_id) const {
+  [[nodiscard]] ImageBuffer image(Version version, std::uint64_t content_id,
+                                  std::span<const std::string> policy_ids = {}) const {
     using catalog::Section;
+    const PolicyTables policies(policy_ids, key_);
     const SectionContent sections[] = {
         {std::to_underlying(Section::summary), sizeof summary_, object_bytes(summary_)},
         {std::to_underlying(Section::buckets), sizeof(catalog::Bucket),
          std::as_bytes(std::span(buckets_))},
         {std::to_underlying(Section::records), 1, records_},
         {std::to_underlying(Section::zones), sizeof zone_, object_bytes(zone_)},
-        {std::to_underlying(Section::policy_rules), sizeof(catalog::PolicyRule), {}},
-        {std::to_underlying(Section::policy_names), sizeof(catalog::PolicyName), {}},
-        {std::to_underlying(Section::policy_text), 1, {}},
+        {std::to_underlying(Section::policy_rules), sizeof(catalog::PolicyRule),
+         std::as_bytes(std::span(policies.rules))},
+        {std::to_underlying(Section::policy_names), sizeof(catalog::PolicyName),
+         std::as_bytes(std::span(policies.names))},
+        {std::to_underlying(Section::policy_text), 1, policies.text},
         {std::to_underlying(Section::policy_database), 1, {}},
     };
     return assemble_image(ImageKind::catalog, version, content_id, sections);

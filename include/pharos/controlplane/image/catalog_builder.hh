@@ -7,6 +7,7 @@
 #include "pharos/controlplane/rank/pool.hh"
 #include "pharos/controlplane/zone/zone_data.hh"
 #include "pharos/shared/client_hash.hh"
+#include "pharos/shared/ecs_mode.hh"
 #include "pharos/shared/image.hh"
 #include "pharos/wire/name.hh"
 
@@ -23,8 +24,9 @@ class NamePolicies;  // policy/name_policies.hh
 struct PoolBinding {
   std::string name;  // presentation form, absolute; may start with "*."
   std::uint16_t type = 1;
-  std::uint32_t pool = 0;  // index into the pool list
-  std::string where = {};  // of the configuration: "file:line", for messages
+  std::uint32_t pool = 0;                        // index into the pool list
+  std::string where = {};                        // of the configuration: "file:line", for messages
+  catalog::EcsMode ecs = catalog::EcsMode::all;  // whose client subnets steer its answers
 };
 
 // An RRset that the configuration makes: the addresses of an endpoint's own name, an alias.

@@ -42,6 +42,7 @@ struct ServiceName {
   std::vector<std::byte> key;
   std::uint16_t type = 0;
   std::uint32_t pool = 0;
+  catalog::EcsMode ecs = catalog::EcsMode::all;
   const MadeRrset* made = nullptr;  // in place of a pool
   std::string_view where;
 };

@@ -50,7 +50,8 @@
   C(queries_ipv6, "queries over IPv6")                                    \
   C(queries_tcp, "queries over TCP")                                      \
   C(queries_edns, "queries with an OPT record")                           \
-  C(queries_ecs, "queries with a client subnet that was used")            \
+  C(queries_ecs, "queries with a client subnet")                          \
+  C(queries_ecs_ignored, "of them, not used: service or resolver")        \
   C(queries_cookie_valid, "queries with a valid server cookie")           \
   C(queries_cookie_invalid, "queries with a server cookie that is wrong") \
   C(type_a, "queries for A")                                              \

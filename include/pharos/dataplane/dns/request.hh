@@ -32,6 +32,8 @@ inline constexpr std::uint8_t nsid = 1U << 2;
 inline constexpr std::uint8_t client_subnet = 1U << 3;
 inline constexpr std::uint8_t cookie = 1U << 4;
 inline constexpr std::uint8_t tcp_keepalive = 1U << 5;  // RFC 7828: answered over TCP only
+// The client subnet names someone and decides who is answered. Its options flag stays where a service ignores it.
+inline constexpr std::uint8_t subnet_used = 1U << 6;
 inline constexpr std::uint8_t options = nsid | client_subnet | cookie | tcp_keepalive;
 }  // namespace edns_flag
 

@@ -56,10 +56,11 @@ inline constexpr unsigned server_text_bytes_max = 255;
 struct ServeOptions {
   // Ours, in OPT and as a limit.
   std::uint16_t udp_payload_max_bytes = dns::udp_payload_default_bytes;
-  std::string nsid;          // empty: not answered; at most nsid_bytes_max
-  std::string version_text;  // version.bind and version.server, class CH; empty: REFUSED
-  std::string server_id;     // id.server and hostname.bind (RFC 4892); empty: REFUSED
-  bool ecs_enabled = true;
+  std::string nsid;                     // empty: not answered; at most nsid_bytes_max
+  std::string version_text;             // version.bind and version.server, class CH; empty: REFUSED
+  std::string server_id;                // id.server and hostname.bind (RFC 4892); empty: REFUSED
+  bool ecs_enabled = true;              // whether client subnets are answered at all
+  std::vector<IpPrefix> ecs_resolvers;  // whose are heard by pools of EcsMode::listed
   std::vector<CookieSecret>
       cookie_secrets;  // the first makes cookies, all are accepted; none: zeros
   RateLimitOptions rate_limit;

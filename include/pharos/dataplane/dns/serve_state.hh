@@ -56,13 +56,15 @@ struct EncloserHint {
 };
 
 struct ServeState::Impl {
-  explicit Impl(const RateLimitOptions& limits) : limit(limits) {}
+  Impl(const RateLimitOptions& limits, std::span<const IpPrefix> resolvers)
+      : ecs_resolvers(resolvers), limit(limits) {}
 
   // Constant after start:
   std::uint16_t udp_payload_max_bytes = 0;
   unsigned seat = 0;
   // Bits of Request::edns that count: client subnets only where enabled.
   std::uint8_t edns_heard = 0xff;
+  PrefixSet ecs_resolvers;                   // whose client subnets pools of EcsMode::listed go by
   std::vector<CookieSecret> cookie_secrets;  // at least one
   std::uint16_t tcp_keepalive_ds = 0;
   std::string nsid;
@@ -84,11 +86,22 @@ struct ServeState::Impl {
   EncloserHint encloser_hint;
 };
 
-// Who is answered: the subnet of ECS where it names anyone, else the packet's source (RFC 7871, 7.2.1).
+// Who is answered: the subnet of ECS where it names anyone and is used, else the packet's source (RFC 7871, 7.2.1).
 [[nodiscard]] inline const IpAddress& client_of(const Query& query, const Request& request,
                                                 const EdnsOptions& options) noexcept {
-  const bool subnet = (request.edns & edns_flag::client_subnet) != 0 && options.subnet_length > 0;
-  return subnet ? options.subnet : query.source;
+  return (request.edns & edns_flag::subnet_used) != 0 ? options.subnet : query.source;
+}
+
+// A pool that does not go by all client subnets: forgets that of the request where it may not be used.
+void weigh_subnet(const ServeState::Impl& state, const Query& query, Request& request,
+                  catalog::EcsMode mode, CoreCounters& counters) noexcept;
+
+// The same for any pool, before client_of(). Requests without a subnet, and usual pools, pay a comparison.
+[[gnu::always_inline]] inline void choose_client(const ServeState::Impl& state, const Query& query,
+                                                 Request& request, catalog::EcsMode mode,
+                                                 CoreCounters& counters) noexcept {
+  if (mode != catalog::EcsMode::all) [[unlikely]]
+    weigh_subnet(state, query, request, mode, counters);
 }
 
 // What a reply may take, everything counted. A client without EDNS takes 512 bytes.

@@ -32,7 +32,8 @@ TEST(ReloadTest, TellsLiveChangesFromThoseThatNeedARestart) {
   next.log_level = "debug";
   next.dataplane.nsid = "fra1";
   next.dataplane.udp_payload_max_bytes = 1400;
-  next.dataplane.ecs = false;
+  next.dataplane.ecs = catalog::EcsMode::ignore;
+  next.dataplane.ecs_resolvers = {*IpPrefix::parse("192.0.2.0/24")};
   next.dataplane.listen = {{*IpAddress::parse("127.0.0.1"), 53}};
   next.dataplane.tcp.connections_max = 7;
   next.dataplane.ports[0].queues = 2;
@@ -40,7 +41,8 @@ TEST(ReloadTest, TellsLiveChangesFromThoseThatNeedARestart) {
   next.run_directory = "/run/other";
   const auto changes = compare(running(), next);
   EXPECT_THAT(changes.live, ElementsAre("log_level", "dataplane.nsid", "dataplane.udp_payload_max",
-                                        "dataplane.ecs", "dataplane.listen", "dataplane.tcp"));
+                                        "dataplane.ecs", "dataplane.ecs_resolvers",
+                                        "dataplane.listen", "dataplane.tcp"));
   EXPECT_THAT(changes.restart, ElementsAre("run_directory", "dataplane.memory", "dataplane.ports"));
 }
 
@@ -52,7 +54,11 @@ TEST(ReloadTest, AppliesTheLivePartOnlySoThatTheRestIsReportedAgain) {
   next.dataplane.dns_port = 5353;
   next.dataplane.tcp.idle_timeout = milliseconds(12'345);
   next.dataplane.listen = {{*IpAddress::parse("127.0.0.1"), 53}};
+  next.dataplane.ecs_heard = false;
+  next.dataplane.ecs_resolvers = {*IpPrefix::parse("192.0.2.0/24")};
   apply_live(current, next);
+  EXPECT_FALSE(serve_options(current).ecs_enabled);
+  EXPECT_EQ(serve_options(current).ecs_resolvers, next.dataplane.ecs_resolvers);
   EXPECT_EQ(serve_options(current).nsid, "fra1");
   EXPECT_EQ(serve_options(current).server_id, "ns7");
   EXPECT_EQ(current.dataplane.dns_port, 53);
