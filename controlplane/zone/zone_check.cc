@@ -57,6 +57,13 @@ class ZoneChecker {
   }
   [[nodiscard]] ConstBytes owner(const Rrset& rrset) const { return zone_.owner_of(first(rrset)); }
   [[nodiscard]] std::string place(const Rrset& rrset) const { return zone_.place_of(first(rrset)); }
+  // Of the record that was read last: the one too many.
+  [[nodiscard]] std::string last_place(const Rrset& rrset) const {
+    const auto later = [](const ZoneRecord& a, const ZoneRecord& b) {
+      return std::pair(a.file, a.line) < std::pair(b.file, b.line);
+    };
+    return zone_.place_of(*std::ranges::max_element(zone_.records_of(rrset), later));
+  }
   [[nodiscard]] const Rrset* of_type(std::span<const Rrset> name, Type type) const {
     const auto at =
         std::ranges::find_if(name, [&](const Rrset& r) { return first(r).type == number(type); });
@@ -70,8 +77,7 @@ class ZoneChecker {
       report_.error("the zone '" + zone_.name() + "' has no SOA record at its apex", where,
                     "its first record should be: @ SOA ns1 hostmaster 1 1h 10m 1w 1m");
     } else if (soa->count > 1) {
-      report_.error("the zone has more than one SOA record",
-                    zone_.place_of(zone_.records_of(*soa)[1]), "keep one");
+      report_.error("the zone has more than one SOA record", last_place(*soa), "keep one");
     }
     if (zone_.find(zone_.origin(), number(Type::ns)) == nullptr) {
       report_.error("the zone '" + zone_.name() + "' has no NS record at its apex", where,
@@ -145,8 +151,7 @@ class ZoneChecker {
   void check_aliases(std::span<const Rrset> name, const std::string& text) {
     if (const Rrset* cname = of_type(name, Type::cname); cname != nullptr) {
       if (cname->count > 1) {
-        report_.error("'" + text + "' has more than one CNAME",
-                      zone_.place_of(zone_.records_of(*cname)[1]), "keep one");
+        report_.error("'" + text + "' has more than one CNAME", last_place(*cname), "keep one");
       }
       for (const Rrset& rrset : name) {
         if (goes_with_cname(first(rrset).type)) continue;
@@ -159,8 +164,7 @@ class ZoneChecker {
     const bool wildcard = text.starts_with("*.");
     if (dname == nullptr) return;
     if (dname->count > 1) {
-      report_.error("'" + text + "' has more than one DNAME",
-                    zone_.place_of(zone_.records_of(*dname)[1]), "keep one");
+      report_.error("'" + text + "' has more than one DNAME", last_place(*dname), "keep one");
     }
     if (wildcard) {
       report_.error("'" + text + "' is a wildcard with a DNAME", place(*dname),

@@ -7,7 +7,6 @@ namespace pharos::dataplane {
 
 void weigh_subnet(const ServeState::Impl& state, const Query& query, Request& request,
                   catalog::EcsMode mode, CoreCounters& counters) noexcept {
-  if ((request.edns & edns_flag::subnet_used) == 0) return;
   if (mode == catalog::EcsMode::listed && state.ecs_resolvers.contains(query.source)) return;
   request.edns &= static_cast<std::uint8_t>(~edns_flag::subnet_used);
   counters.count(Counter::queries_ecs_ignored);

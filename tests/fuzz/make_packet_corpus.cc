@@ -50,6 +50,9 @@ void write_queries(const std::filesystem::path& folder) {
   write(
       folder, "subnet6", hex("0000"),
       query({.name = "svc.example"}, Edns{.options = option(8, hex("0002 38 00 20010db8e00001"))}));
+  const Edns of_eu{.options = option(8, hex("0001 18 00 c63364"))};
+  write(folder, "subnet_ignored", hex("0000"), query({.name = "ignored.example"}, of_eu));
+  write(folder, "subnet_listed", hex("0080"), query({.name = "x.listed.example"}, of_eu));
   write(folder, "version1", hex("0000"), query({.name = "svc.example"}, Edns{.version = 1}));
   write(folder, "chaos", hex("0000"), query({.name = "version.bind", .type = 16, .klass = 3}));
   write(folder, "update", hex("0000"), query({.name = "example", .type = 6, .flags = 0x2800}));

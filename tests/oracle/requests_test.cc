@@ -33,6 +33,32 @@ struct Row {
   const char* why = "";  // we agree with fewer than two
 };
 
+// Why a reply of ours is as it is, where no two of the others agree with it.
+constexpr const char* no_transfers =
+    "zones are not transferred, over UDP or TCP: REFUSED (RFC 5936, 2.2.1); the others take UDP "
+    "for not implemented, "
+    "malformed, or not authoritative";
+constexpr const char* meta_types =
+    "no zone holds them (RFC 6895, 3.1): NOTIMP as BIND for MAILA and MAILB, FORMERR as BIND for "
+    "OPT; NSD and Knot look "
+    "them up";
+constexpr const char* other_classes =
+    "we serve one class and CH: REFUSED with the question, as Knot; NSD leaves the question out, "
+    "BIND calls it FORMERR; "
+    "for ANY, NSD and Knot answer of class IN";
+constexpr const char* no_peers =
+    "no primary, no secondary, no updates: NOTIMP and a header alone, as NSD for UPDATE (RFC 2136, "
+    "3.1.1); others look "
+    "whether they know the sender";
+constexpr const char* one_question =
+    "FORMERR and RD as it came (RFC 9619, 4), as BIND; NSD clears RD, Knot sends nothing";
+constexpr const char* strict =
+    "FORMERR for what a query does not hold: answers (as NSD), bytes behind its end (as Knot), an "
+    "OPT record with a name "
+    "(as BIND; RFC 6891, 6.1.2); each of them lets pass what the others refuse";
+constexpr const char* opt_for_opt =
+    "FORMERR as all three, but with OPT where the request had one (RFC 6891, 6.1.1)";
+
 // Header and OPT of a reply as text; records counted, not read.
 std::string outline(const std::vector<std::byte>& reply) {
   if (reply.size() < dns::header_bytes) return "no reply";
@@ -89,44 +115,45 @@ std::vector<Row> rows() {
       {"AA, TC, RA and Z set in a question", ask(1, 1, 0x06c0)},
       {"an RCODE in a question", ask(1, 1, 0x0105)},
       {"ANY over UDP", ask(255)},
-      {"AXFR over UDP", query({.name = "example.com", .type = 252})},
-      {"AXFR of a name that is no zone", ask(252)},
-      {"IXFR without SOA", query({.name = "example.com", .type = 251})},
+      {"AXFR over UDP", query({.name = "example.com", .type = 252}), no_transfers},
+      {"AXFR of a name that is no zone", ask(252), no_transfers},
+      {"IXFR without SOA", query({.name = "example.com", .type = 251}), no_transfers},
       {"type 0", ask(0)},
-      {"type TSIG", ask(250)},
-      {"type TKEY", ask(249)},
-      {"type MAILA", ask(254)},
-      {"type MAILB", ask(253)},
-      {"type OPT", ask(41)},
+      {"type TSIG", ask(250), meta_types},
+      {"type TKEY", ask(249), meta_types},
+      {"type MAILA", ask(254), meta_types},
+      {"type MAILB", ask(253), meta_types},
+      {"type OPT", ask(41), meta_types},
       {"an unknown type", ask(65280)},
       {"type RRSIG", ask(46)},
       {"class HS", ask(1, 4)},
-      {"class ANY", ask(1, 255)},
-      {"class NONE", ask(1, 254)},
-      {"class 0", ask(1, 0)},
+      {"class ANY", ask(1, 255), other_classes},
+      {"class NONE", ask(1, 254), other_classes},
+      {"class 0", ask(1, 0), other_classes},
       {"class CH, a name of a zone", ask(16, 3)},
       {"class CH, an unknown name of the server",
        query({.name = "nothing.bind", .type = 16, .klass = 3})},
       {"opcode IQUERY", ask(1, 1, 0x0800)},
       {"opcode STATUS", ask(1, 1, 0x1000)},
       {"opcode 3", ask(1, 1, 0x1800)},
-      {"opcode NOTIFY", query({.name = "example.com", .type = 6, .flags = 0x2400})},
-      {"opcode UPDATE", query({.name = "example.com", .type = 6, .flags = 0x2800})},
+      {"opcode NOTIFY", query({.name = "example.com", .type = 6, .flags = 0x2400}), no_peers},
+      {"opcode UPDATE", query({.name = "example.com", .type = 6, .flags = 0x2800}), no_peers},
       {"opcode DSO", ask(1, 1, 0x3000)},
       {"opcode 15", ask(1, 1, 0x7800)},
-      {"no question", with_bytes(www, 4, hex("0000"))},
+      {"no question", with_bytes(www, 4, hex("0000")), one_question},
       {"a header alone", packets::header(0x1234, 0x0100, {0, 0, 0, 0})},
       {"two questions",
-       with_bytes(with_more(www, Octets(www.begin() + 12, www.end())), 4, hex("0002"))},
+       with_bytes(with_more(www, Octets(www.begin() + 12, www.end())), 4, hex("0002")),
+       one_question},
       {"a response", ask(1, 1, 0x8100)},
       {"a question cut short", Octets(www.begin(), www.end() - 1)},
       {"a pointer as name",
        with_more(packets::header(0x1234, 0x0100, {1, 0, 0, 0}), hex("c00c 0001 0001"))},
       {"a label of 64",
        with_more(packets::header(0x1234, 0x0100, {1, 0, 0, 0}), hex("40 00 0001 0001"))},
-      {"an answer in a question", with_bytes(with_more(www, stray), 6, hex("0001"))},
+      {"an answer in a question", with_bytes(with_more(www, stray), 6, hex("0001")), strict},
       {"an additional record in a question", with_bytes(with_more(www, stray), 10, hex("0001"))},
-      {"one byte behind the question", with_more(www, hex("00"))},
+      {"one byte behind the question", with_more(www, hex("00")), strict},
       {"EDNS", edns({})},
       {"EDNS with DO", edns({.dnssec_ok = true})},
       {"EDNS of size 0", edns({.payload = 0})},
@@ -143,18 +170,21 @@ std::vector<Row> rows() {
       {"EDNS for a name of nobody's", query({.name = "www.example.net"}, Edns{})},
       {"EDNS for a name that does not exist", query({.name = "x.example.com"}, Edns{})},
       {"EDNS with opcode NOTIFY",
-       query({.name = "example.com", .type = 6, .flags = 0x2400}, Edns{})},
-      {"EDNS with AXFR over UDP", query({.name = "example.com", .type = 252}, Edns{})},
-      {"two OPT records", with_bytes(with_more(with_more(www, opt), opt), 10, hex("0002"))},
+       query({.name = "example.com", .type = 6, .flags = 0x2400}, Edns{}), no_peers},
+      {"EDNS with AXFR over UDP", query({.name = "example.com", .type = 252}, Edns{}),
+       no_transfers},
+      {"two OPT records", with_bytes(with_more(with_more(www, opt), opt), 10, hex("0002")),
+       opt_for_opt},
       {"an OPT record with a name",
        with_bytes(with_more(www, with_more(hex("c00c"), Octets(opt.begin() + 1, opt.end()))), 10,
-                  hex("0001"))},
+                  hex("0001")),
+       strict},
       {"OPT behind another record",
        with_bytes(with_more(with_more(www, stray), opt), 10, hex("0002"))},
       {"OPT in front of another record",
        with_bytes(with_more(with_more(www, opt), stray), 10, hex("0002"))},
-      {"an option longer than OPT", edns({.options = hex("fde9 0003 0102")})},
-      {"an option without a length", edns({.options = hex("fde9 00")})},
+      {"an option longer than OPT", edns({.options = hex("fde9 0003 0102")}), opt_for_opt},
+      {"an option without a length", edns({.options = hex("fde9 00")}), opt_for_opt},
   };
   return all;
 }

@@ -52,8 +52,8 @@ std::vector<QueryRow> subnet_mode_rows() {
       "2001:db8:53:1::1", false, {{"answers_wildcard", 1}});
   add("... from one over IPv6 that is not listed", "x.listed.example", of_eu6, everyone,
       "0002380020010db8e00001", "2001:db8:54::1", true, {{"answers_wildcard", 1}});
-  add("a slotted answer to a listed resolver has the slots' scope", "listed.example",
-      hex("0001 10 00 c633"), {"10 A 10.1.0.62"}, "00011018c633", resolver, false);
+  add("another pool at the wildcard's parent, in one locale", "listed.example", of_eu,
+      {"10 A 10.1.1.1"}, "00011818c63364", resolver, false);
   return rows;
 }
 

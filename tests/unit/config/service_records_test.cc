@@ -103,7 +103,7 @@ TEST(ServiceRecordsTest, ParametersComeFromServiceAndEndpoint) {
 
 TEST(ServiceRecordsTest, TargetsMayBeNamedOtherwise) {
   const auto service = service_of(
-      with("names: \"*.w.example.com\"\n    srv: _x._udp\n    target_domain: hosts.example.com",
+      with("names: \"*.w.example.com\"\n    https: 443\n    target_domain: hosts.example.com",
            ", port: 5, target: far.example.net"));
   EXPECT_EQ(target_of(service, service.endpoints[0]), "far.example.net.");
   EXPECT_EQ(target_of(service, service.endpoints[1]), "b.hosts.example.com.");
