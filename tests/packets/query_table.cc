@@ -14,6 +14,7 @@ ServeOptions query_options() {
   o.nsid = "pop1";
   o.ecs_resolvers = {*IpPrefix::parse("192.0.2.224/27"), *IpPrefix::parse("2001:db8:53::/48")};
   o.version_text = "pharos";
+  o.server_id = "ns7";
   o.cookie_secrets.resize(1);
   for (unsigned i = 0; i < 16; ++i) o.cookie_secrets[0][i] = static_cast<std::byte>(i);
   return o;

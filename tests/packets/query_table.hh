@@ -25,7 +25,7 @@ inline const std::string soa =
 using Lines = std::vector<std::string>;
 using Counts = std::map<std::string, std::uint64_t>;
 
-// NSID "pop1", version "pharos", keys 00 01 02 ...
+// NSID "pop1", version "pharos", id "ns7", keys 00 01 02 ...
 ServeOptions query_options();
 // example_world(), built once.
 const TableRoot& query_tables();
