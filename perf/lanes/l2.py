@@ -298,8 +298,8 @@ def rows_of(figures, options):
         mine = figures.get(ours, {}).get(measure, [None])
         if best is None or None in mine:
             return
-        peer = name if len(names) == 1 else f"best {label}, {name}"
-        rows.append(harness.Row(f"{ours}: {title}", MEASURES[measure], mine, peer, best))
+        peer, note = (name, "") if len(names) == 1 else (f"best {label}", f"the best {label} is {name}")
+        rows.append(harness.Row(f"{ours}: {title}", MEASURES[measure], mine, peer, best, note))
 
     for ours in DEVICES:
         add(ours, "kxdpgun", "loss-free, kxdpgun", [f"5tswap {ours}"])
