@@ -109,7 +109,7 @@ const Node* View::find(const std::byte* folded_name, unsigned length) const noex
 }
 
 // Passes go through buckets in order, and from there to nodes and answers, which lie anywhere: what a bucket further on
-// refers to is asked for ahead of time. A million names take half the time so.
+// refers to is asked for ahead of time. With a million names the proof takes a quarter less so (0.65 s to 0.48 s on a busy VM).
 constexpr std::size_t line_bytes = 64;
 constexpr std::size_t node_lead = 16;   // buckets
 constexpr std::size_t answer_lead = 6;  // ... whose nodes are there by then
