@@ -168,7 +168,9 @@ void Publication::settle(bool adopted) {
     return;
   }
   builder_.commit();
-  if (sent.what != Need::delta) segments_.clear();
+  // A delta may stand in the place of the newest segments.
+  const auto below = static_cast<std::ptrdiff_t>(sent.view.segment_count()) - 1;
+  segments_.erase(segments_.begin() + below, segments_.end());
   segments_.push_back(std::move(sent.ranking));
   view_ = std::move(sent.view);
   if (need_ <= sent.what) need_ = Need::delta;

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <unordered_map>
 
@@ -26,9 +27,19 @@ struct Pending {
   bool is_base = false;
   Version version;
   std::uint64_t image_bytes = 0;
-  std::vector<std::uint64_t> cells;  // of a delta: which ones; a base has all, in order
+  unsigned segment = 0;              // where it stands; those from there on are gone
+  std::vector<std::uint32_t> pools;  // of a delta: whose rows it holds
+  std::vector<std::uint64_t> cells;  // of a delta: which ones it writes; a base has all, in order
   std::vector<Id> ids;               // one use of each
   std::vector<Ref> refs;
+};
+
+// A base or delta that is committed.
+struct Segment {
+  Version version;
+  std::uint64_t image_bytes = 0;
+  std::vector<std::uint32_t> pools;  // of a delta: whose rows it was made with
+  std::uint32_t row_count = 0;       // those of them that no later one holds
 };
 
 [[nodiscard]] std::vector<std::byte> names_section(std::span<const std::string> names) {
@@ -62,11 +73,9 @@ struct RankingBuilder::State {
   std::uint64_t dirty_cells = 0;
 
   Version committed_version;
-  Version base_version;
-  unsigned segments = 0;
-  std::uint64_t base_bytes = 0;
-  std::uint64_t delta_bytes = 0;  // of all deltas on the base
-  std::uint64_t build = 0;        // number of the last build
+  std::vector<Segment> segments;           // the base first
+  std::vector<std::uint8_t> row_segments;  // by pool: where its row lies
+  std::uint64_t build = 0;                 // number of the last build
   std::optional<Pending> pending;
 
   [[nodiscard]] std::uint32_t locale_count() const {
@@ -93,6 +102,11 @@ struct RankingBuilder::State {
   [[nodiscard]] std::vector<std::uint32_t> take_dirty_pools();
   [[nodiscard]] std::vector<ranking::RowEntry> write_all(RecordsWriter& records, Pending& next);
   [[nodiscard]] Ref write_changed_row(RecordsWriter& records, std::uint32_t pool, Pending& next);
+  [[nodiscard]] unsigned choose_segment(std::size_t row_count) const;
+  void add_pools_from(unsigned segment, std::vector<std::uint32_t>& pools) const;
+  [[nodiscard]] std::uint64_t delta_bytes_below(unsigned segment) const;
+  void commit_base(Pending& next);
+  void commit_delta(Pending& next);
   [[nodiscard]] ImageBuffer assemble(const ranking::Summary& summary,
                                      std::span<const ranking::RowEntry> rows,
                                      const RecordsWriter& records, Version version) const;
@@ -198,14 +212,14 @@ std::vector<ranking::RowEntry> RankingBuilder::State::write_all(RecordsWriter& r
   return rows;
 }
 
-// The row of one pool in a delta: cells that the data plane has keep the very ref that it has.
+// The row of one pool in a delta: cells that the data plane has in a segment below keep the very ref that it has.
 Ref RankingBuilder::State::write_changed_row(RecordsWriter& records, std::uint32_t pool,
                                              Pending& next) {
   const Ref row = records.reserve_row(locale_count());
   for (std::uint32_t locale = 0; locale < locale_count(); ++locale) {
     const std::uint64_t cell = cell_of(pool, locale);
     Ref ref = committed_refs[cell];
-    if (is_dirty(cell)) {
+    if (is_dirty(cell) || ranking::segment_of(ref) >= next.segment) {
       ref = records.ref_of(current[cell]);
       store.retain(current[cell]);
       next.cells.push_back(cell);
@@ -215,6 +229,40 @@ Ref RankingBuilder::State::write_changed_row(RecordsWriter& records, std::uint32
     records.set_cell(row, locale, ref);
   }
   return row;
+}
+
+// Where a delta of so many rows should stand: it takes in the newest deltas as long as they hold no more rows than
+// it does by then. So each segment holds more rows than all above it together, there are about log2(pools) of them at
+// the most, and each row is written that often again, whatever the number of deltas (the logarithmic method of
+// Bentley and Saxe 1980).
+unsigned RankingBuilder::State::choose_segment(std::size_t row_count) const {
+  const auto most = std::min(limits.delta_segments_max + 1, ranking::segments_max);
+  auto segment = static_cast<unsigned>(segments.size());
+  while (segment > 1 && (segment >= most || segments[segment - 1].row_count <= row_count)) {
+    --segment;
+    row_count += segments[segment].row_count;
+  }
+  return segment;
+}
+
+// The pools whose rows lie in this segment or above, beside those that are there; in order, each once.
+void RankingBuilder::State::add_pools_from(unsigned segment,
+                                           std::vector<std::uint32_t>& pools) const {
+  const auto count = pools.size();
+  for (auto i = segment; i < segments.size(); ++i) {
+    std::ranges::copy_if(segments[i].pools, std::back_inserter(pools),
+                         [&](std::uint32_t pool) { return row_segments[pool] == i; });
+  }
+  if (pools.size() == count) return;
+  std::ranges::sort(pools);
+  const auto repeated = std::ranges::unique(pools);
+  pools.erase(repeated.begin(), repeated.end());
+}
+
+std::uint64_t RankingBuilder::State::delta_bytes_below(unsigned segment) const {
+  std::uint64_t bytes = 0;
+  for (unsigned i = 1; i < segment; ++i) bytes += segments[i].image_bytes;
+  return bytes;
 }
 
 // The pools with dirty cells, in order; tidies the list.
@@ -262,6 +310,7 @@ RankingBuilder::RankingBuilder(std::vector<std::string> pool_names,
   s.committed_refs.resize(cells);
   s.dirty_cells_of_pool.resize(pool_names.size());
   s.is_listed.resize(pool_names.size());
+  s.row_segments.resize(pool_names.size());
   s.pool_names = std::move(pool_names);
   s.locale_names = std::move(locale_names);
   s.content_id = ranking::content_id_for(pools_id, locales_id);
@@ -286,7 +335,10 @@ Result<ImageBuffer> RankingBuilder::build_base(Version version) {
   RecordsWriter records(s.store, 0, ++s.build, RecordsWriter::bytes_max);
   records.reserve(s.store.content_bytes() +
                   std::uint64_t{s.pool_count()} * s.locale_count() * sizeof(Ref));
-  Pending next{true, version, 0, {}, s.current, {}};
+  Pending next;
+  next.is_base = true;
+  next.version = version;
+  next.ids = s.current;
   next.refs.reserve(s.current.size());
   const auto rows = s.write_all(records, next);
   if (records.is_full()) {
@@ -304,21 +356,25 @@ Result<ImageBuffer> RankingBuilder::build_base(Version version) {
 Result<ImageBuffer> RankingBuilder::build_delta(Version version) {
   State& s = *state_;
   if (auto status = s.may_build(version); !status) return std::unexpected(status.error());
-  const unsigned segments_max = std::min(s.limits.delta_segments_max + 1, ranking::segments_max);
-  if (s.segments == 0 || s.segments >= segments_max) {
+  if (s.segments.empty() || s.limits.delta_segments_max == 0) {
     return fail(ErrorCode::exhausted,
-                s.segments == 0 ? "there is no base to follow" : "all segments are in use",
+                s.segments.empty() ? "there is no base to follow" : "deltas are switched off",
                 "ranking delta", "build a base");
   }
-  const auto share =
-      static_cast<std::uint64_t>(s.limits.delta_share_max * static_cast<double>(s.base_bytes));
+  Pending next;
+  next.version = version;
+  next.pools = s.take_dirty_pools();
+  next.segment = s.choose_segment(next.pools.size());
+  s.add_pools_from(next.segment, next.pools);
+  const auto share = static_cast<std::uint64_t>(s.limits.delta_share_max *
+                                                static_cast<double>(s.segments[0].image_bytes));
   const std::uint64_t allowed = std::max(share, s.limits.delta_bytes_free);
-  const std::uint64_t left = allowed - std::min(allowed, s.delta_bytes);
+  const std::uint64_t left = allowed - std::min(allowed, s.delta_bytes_below(next.segment));
 
-  RecordsWriter records(s.store, s.segments, ++s.build, left);
-  Pending next{false, version, 0, {}, {}, {}};
+  RecordsWriter records(s.store, next.segment, ++s.build, left);
   std::vector<ranking::RowEntry> rows;
-  for (const std::uint32_t pool : s.take_dirty_pools()) {
+  rows.reserve(next.pools.size());
+  for (const std::uint32_t pool : next.pools) {
     rows.push_back({pool, s.write_changed_row(records, pool, next)});
     if (records.is_full()) break;
   }
@@ -328,12 +384,40 @@ Result<ImageBuffer> RankingBuilder::build_delta(Version version) {
                 "the deltas outgrow their share of " + std::to_string(allowed) + " bytes",
                 "ranking delta", "build a base");
   }
-  const ranking::Summary summary{s.pool_count(), s.locale_count(),   s.segments, 0,
-                                 s.base_version, s.committed_version};
+  const ranking::Summary summary{s.pool_count(),        s.locale_count(),
+                                 next.segment,          0,
+                                 s.segments[0].version, s.segments[next.segment - 1].version};
   auto image = s.assemble(summary, rows, records, version);
   next.image_bytes = image.size();
   s.pending = std::move(next);
   return image;
+}
+
+void RankingBuilder::State::commit_base(Pending& next) {
+  committed.swap(next.ids);
+  committed_refs.swap(next.refs);
+  drop(next);
+  segments.clear();
+  segments.push_back({next.version, next.image_bytes, {}, pool_count()});
+  row_segments.assign(row_segments.size(), 0);
+  note_all();
+}
+
+void RankingBuilder::State::commit_delta(Pending& next) {
+  for (std::size_t i = 0; i < next.cells.size(); ++i) {
+    const std::uint64_t cell = next.cells[i];
+    const bool was_dirty = is_dirty(cell);
+    store.release(std::exchange(committed[cell], next.ids[i]));
+    committed_refs[cell] = next.refs[i];
+    note(static_cast<std::uint32_t>(cell / locale_count()), was_dirty, is_dirty(cell));
+  }
+  for (const auto pool : next.pools) {
+    --segments[row_segments[pool]].row_count;
+    row_segments[pool] = static_cast<std::uint8_t>(next.segment);
+  }
+  segments.resize(next.segment);
+  const auto rows = static_cast<std::uint32_t>(next.pools.size());
+  segments.push_back({next.version, next.image_bytes, std::move(next.pools), rows});
 }
 
 void RankingBuilder::commit() {
@@ -342,26 +426,7 @@ void RankingBuilder::commit() {
   Pending next = std::move(*s.pending);
   s.pending.reset();
   s.committed_version = next.version;
-  if (next.is_base) {
-    s.committed.swap(next.ids);
-    s.committed_refs.swap(next.refs);
-    s.drop(next);
-    s.base_version = next.version;
-    s.base_bytes = next.image_bytes;
-    s.delta_bytes = 0;
-    s.segments = 1;
-    s.note_all();
-    return;
-  }
-  for (std::size_t i = 0; i < next.cells.size(); ++i) {
-    const std::uint64_t cell = next.cells[i];
-    const bool was_dirty = s.is_dirty(cell);
-    s.store.release(std::exchange(s.committed[cell], next.ids[i]));
-    s.committed_refs[cell] = next.refs[i];
-    s.note(static_cast<std::uint32_t>(cell / s.locale_count()), was_dirty, s.is_dirty(cell));
-  }
-  s.delta_bytes += next.image_bytes;
-  ++s.segments;
+  next.is_base ? s.commit_base(next) : s.commit_delta(next);
 }
 
 void RankingBuilder::rollback() {
@@ -372,7 +437,7 @@ void RankingBuilder::rollback() {
 }
 
 bool RankingBuilder::dirty() const noexcept {
-  return state_->segments == 0 || state_->dirty_cells != 0;
+  return state_->segments.empty() || state_->dirty_cells != 0;
 }
 std::uint64_t RankingBuilder::dirty_cell_count() const noexcept {
   return state_->dirty_cells;
@@ -387,7 +452,7 @@ Version RankingBuilder::committed_version() const noexcept {
   return state_->committed_version;
 }
 unsigned RankingBuilder::segment_count() const noexcept {
-  return state_->segments;
+  return static_cast<unsigned>(state_->segments.size());
 }
 
 }  // namespace pharos::controlplane

@@ -45,6 +45,8 @@ Status take_delta(const SharedImage& image, TableRoot& root) {
   auto proven = root.ranking.prove_delta(image->bytes());
   if (!proven) return std::unexpected(std::move(proven).error().in("ranking delta"));
   root.ranking = std::move(*proven);
+  // It may stand in the place of the newest ones.
+  root.ranking_bytes.resize(root.ranking.segment_count() - 1);
   root.ranking_bytes.push_back(image);
   return {};
 }

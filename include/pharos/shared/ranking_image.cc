@@ -116,8 +116,9 @@ class Prover {
   [[nodiscard]] const char* prove_cell(Ref cell, const Former& former) noexcept {
     if (cell == 0) return nullptr;
     if (!is_own(cell)) {
-      return cell == former.cell ? nullptr
-                                 : "names another segment, and is not what stands there now";
+      return cell == former.cell && segment_of(cell) < segment_
+                 ? nullptr
+                 : "names another segment, and is not what stands there now below this one";
     }
     return is_slotted(cell) ? prove_slots(cell, former) : prove_answer(cell);
   }
@@ -151,7 +152,7 @@ class Prover {
       if (is_own(ref) && !is_slotted(ref)) {
         if (const char* fault = prove_answer(ref); fault != nullptr) return fault;
       } else {
-        if (!comparable || ref != former.slots->answers()[slot]) {
+        if (!comparable || ref != former.slots->answers()[slot] || segment_of(ref) >= segment_) {
           return "a slot names no answer of this segment, nor the one that stands there now";
         }
         claim_at(own) = Claim::slot_table_of_one_cell;
@@ -251,7 +252,7 @@ Result<View> View::prove_base(ConstBytes bytes) {
   view.segments_[0] = records.data;
   view.segment_count_ = 1;
   view.locale_count_ = summary.locale_count;
-  view.version_ = view.base_ = header.version;
+  view.version_ = view.base_ = view.versions_[0] = header.version;
   view.content_id_ = header.content_id;
   return view;
 }
@@ -267,17 +268,19 @@ Status check_step(const Parts& delta, const View& onto) {
   const auto out_of_step = [](std::string what) {
     return fail(ErrorCode::conflict, std::move(what), "ranking delta", "send a base");
   };
-  if (summary.base != onto.base_version() || summary.follows != onto.version()) {
+  if (summary.segment == 0 || summary.segment >= segments_max ||
+      summary.segment > onto.segment_count()) {
+    return out_of_step(fmt::format("is segment {}, where {} of {} are in use", summary.segment,
+                                   onto.segment_count(), segments_max));
+  }
+  const Version below = onto.version_of(summary.segment - 1);
+  if (summary.base != onto.base_version() || summary.follows != below) {
     return out_of_step(fmt::format("follows {} on base {}, in use is {} on {}",
-                                   text_of(summary.follows), text_of(summary.base),
-                                   text_of(onto.version()), text_of(onto.base_version())));
+                                   text_of(summary.follows), text_of(summary.base), text_of(below),
+                                   text_of(onto.base_version())));
   }
   if (delta.header.content_id != onto.content_id()) {
     return out_of_step("made for other pools or locales than its base");
-  }
-  if (onto.segment_count() == segments_max || summary.segment != onto.segment_count()) {
-    return out_of_step(fmt::format("is segment {}, where {} of {} are in use", summary.segment,
-                                   onto.segment_count(), segments_max));
   }
   if (delta.header.version <= onto.version()) {
     return out_of_step(fmt::format("version {} is not newer than {}", text_of(delta.header.version),
@@ -288,6 +291,21 @@ Status check_step(const Parts& delta, const View& onto) {
         fmt::format("{} pools and {} locales, where the base has {} and {}", summary.pool_count,
                     summary.locale_count, onto.pool_count(), onto.locale_count()),
         "summary");
+  }
+  return {};
+}
+
+// A delta in the place of segments holds all rows that lie in them: none is left behind. `rows` ascend by pool.
+Status check_replaced(const View& onto, unsigned segment, std::span<const RowEntry> rows) {
+  if (segment == onto.segment_count()) return {};
+  auto next = rows.begin();
+  for (std::uint32_t pool = 0; pool < onto.pool_count(); ++pool) {
+    if (next != rows.end() && next->pool == pool) {
+      ++next;
+    } else if (segment_of(onto.row_ref(pool)) >= segment) {
+      return refuse(fmt::format("the row of pool {} is missing, and its segment is replaced", pool),
+                    "section 'rows'");
+    }
   }
   return {};
 }
@@ -320,9 +338,12 @@ Result<View> View::prove_delta(ConstBytes bytes) const {
     if (!good) return std::unexpected(std::move(good).error());
     view.directory_[entry.pool] = entry.row;
   }
+  if (auto good = check_replaced(*this, summary.segment, rows); !good)
+    return std::unexpected(std::move(good).error());
   view.segments_[summary.segment] = records.data;
+  for (auto i = summary.segment + 1; i < view.segment_count_; ++i) view.segments_[i] = nullptr;
   view.segment_count_ = summary.segment + 1;
-  view.version_ = header.version;
+  view.version_ = view.versions_[summary.segment] = header.version;
   return view;
 }
 

@@ -4,15 +4,19 @@
 // The reader stacks up to `segments_max` of them; a ref names its segment, so rows of a delta may point at
 // answers of older segments. Cost of a delta: what it touches.
 //
+// A delta stands at the segment that its summary names: on top, or in the place of the newest segments from there
+// on, whose rows it then holds all. So segments are merged as they add up, and a base is seldom built. It follows the
+// version of the segment below it; where deltas are loaded from a disk one after another, each fits as it did then.
+//
 //   ref (u32):  | segment (5) | slotted (1) | offset in units of 16 bytes (26) |       0 = no answer
 //
 //   directory[pool] -> row: u32 cell[locale_count] -> Answer                    (one answer for all clients)
 //                                                 \-> SlotTable -> Answer       (slotted: one per slot)
 //
 // A cell of a delta must either lie in the delta itself, or be equal to the cell that the reader already has for
-// the same pool and locale. The same holds for a slot of a delta's slot table: it names an answer in the delta, or
-// is equal to the same slot of the table that the reader has in that cell (of as many slots). That one rule
-// makes carried-over refs as proven as they were before.
+// the same pool and locale, in a segment below. The same holds for a slot of a delta's slot table: it names an answer
+// in the delta, or is equal to the same slot of the table that the reader has in that cell (of as many slots), below.
+// That one rule makes carried-over refs as proven as they were before.
 //
 // Records (rows, slot tables, answers) never overlap. They may be shared, but a row or slot table of a delta that
 // carries refs over belongs to one pool or cell only.
@@ -76,10 +80,11 @@ static_assert(sizeof(RowEntry) == 8);
 struct Summary {  // exactly one
   std::uint32_t pool_count;
   std::uint32_t locale_count;
-  std::uint32_t segment;  // 0: base
+  std::uint32_t segment;  // 0: base; delta: its place, at most the number of segments there are
   std::uint32_t reserved;
-  Version base;     // base: its own version; delta: that of the base it stacks on
-  Version follows;  // delta: the ranking version that must be in place; base: its own
+  Version base;  // base: its own version; delta: that of the base it stacks on
+  // Delta: the version of the segment below, which must be in place; base: its own.
+  Version follows;
 };
 static_assert(sizeof(Summary) == 48);
 
@@ -93,8 +98,8 @@ class View {
   // Proves a base image alone. Errors: invalid, unsupported.
   [[nodiscard]] static Result<View> prove_base(ConstBytes bytes);
 
-  // This view with a delta on top; `this` stays as it is. Errors: invalid, unsupported, conflict (the delta follows
-  // another version or base, or its segment is taken).
+  // This view with a delta; `this` stays as it is. Errors: invalid, unsupported, conflict (the delta follows
+  // another version or base, or its segment cannot be had).
   [[nodiscard]] Result<View> prove_delta(ConstBytes bytes) const;
 
   [[nodiscard]] Version version() const noexcept { return version_; }  // of the newest segment
@@ -105,11 +110,14 @@ class View {
   }
   [[nodiscard]] std::uint32_t locale_count() const noexcept { return locale_count_; }
   [[nodiscard]] unsigned segment_count() const noexcept { return segment_count_; }
+  // Of a segment that is in use.
+  [[nodiscard]] Version version_of(unsigned segment) const noexcept { return versions_[segment]; }
 
   // Hot, in the order of use; each returns what the next stage should prefetch.
   [[nodiscard]] const Ref* row(std::uint32_t pool) const noexcept {
     return reinterpret_cast<const Ref*>(at(directory_[pool]));
   }
+  [[nodiscard]] Ref row_ref(std::uint32_t pool) const noexcept { return directory_[pool]; }
   [[nodiscard]] const std::byte* at(Ref ref) const noexcept {
     return segments_[segment_of(ref)] + offset_bytes_of(ref);
   }
@@ -131,6 +139,7 @@ class View {
   Version version_;
   Version base_;
   std::uint64_t content_id_ = 0;
+  std::array<Version, segments_max> versions_{};  // by segment
 };
 
 // The content_id of a base made for these pools (a catalog's content_id) and locales (a locale map's).

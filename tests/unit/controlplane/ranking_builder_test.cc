@@ -96,6 +96,31 @@ void expect_answer(const Answer* answer, const CellContent& content, std::uint32
   ASSERT_EQ(std::memcmp(answer->body(), body.data(), body.size()), 0);
 }
 
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  std::uint32_t below(std::uint32_t limit) {
+    return std::uniform_int_distribution<std::uint32_t>(0, limit - 1)(engine_);
+  }
+  CellContent content() {
+    CellContent result{below(2) == 0 ? type_a : type_aaaa, 5 + below(3), {}};
+    const std::uint32_t kind = below(10);
+    if (kind == 0) return result;
+    result.slots.resize(kind < 6 ? 1 : 1U << below(6));
+    for (auto& slot : result.slots) {
+      for (std::uint32_t i = 0; i <= below(4); ++i) {
+        auto a = address(below(12));
+        if (result.type == type_aaaa) a.bytes[0] = 0x20;
+        slot.push_back(a);
+      }
+    }
+    return result;
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
 TEST(AnswerEncoderTest, WritesRecordsRelocationsAndChecksum) {
   std::vector<std::byte> out(2);
   const std::vector<IpAddress> two = {address(1), address(2)};
@@ -261,28 +286,7 @@ TEST(RankingBuilderTest, BuildsComeOneAtATimeAndWithGrowingVersions) {
   EXPECT_TRUE(b.build_base({2, 1}));  // a new epoch begins at any generation
 }
 
-TEST(RankingBuilderTest, SendsForABaseWhenSegmentsOrTheirShareAreUsedUp) {
-  auto b = builder(1, 1,
-                   {.delta_segments_max = 2, .delta_share_max = 100, .delta_bytes_free = 1U << 20});
-  Version version{1, 1};
-  Reader reader;
-  reader.take_base(b.build_base(version));
-  b.commit();
-  for (unsigned i = 0; i < 2; ++i) {
-    ASSERT_TRUE(b.set(0, 0, one(i)));
-    ++version.generation;
-    reader.take_delta(b.build_delta(version));
-    b.commit();
-  }
-  ++version.generation;
-  ASSERT_TRUE(b.set(0, 0, one(9)));
-  EXPECT_EQ(b.build_delta(version).error().code, ErrorCode::exhausted);
-  EXPECT_TRUE(b.dirty());
-  reader.take_base(b.build_base(version));
-  b.commit();
-  EXPECT_EQ(b.segment_count(), 1U);
-  expect_answer(reader.answer(0, 0), one(9), 0);
-
+TEST(RankingBuilderTest, SendsForABaseWhenTheShareOfDeltasIsUsedUp) {
   auto small =
       builder(64, 1, {.delta_segments_max = 20, .delta_share_max = 0.5, .delta_bytes_free = 0});
   ASSERT_TRUE(small.build_base({1, 1}));
@@ -296,22 +300,68 @@ TEST(RankingBuilderTest, SendsForABaseWhenSegmentsOrTheirShareAreUsedUp) {
   EXPECT_TRUE(small.build_base({1, 3}));
 }
 
-TEST(RankingBuilderTest, TheDeltaLimitNeverPassesWhatTheFormatHas) {
-  auto b = builder(
-      1, 1, {.delta_segments_max = 1000, .delta_share_max = 1000, .delta_bytes_free = 1U << 30});
-  Reader reader;
-  reader.take_base(b.build_base({1, 1}));
-  b.commit();
-  unsigned deltas = 0;
-  for (; deltas < 100; ++deltas) {
-    ASSERT_TRUE(b.set(0, 0, one(deltas)));
-    auto delta = b.build_delta({1, 2 + deltas});
-    if (!delta) break;
-    reader.take_delta(std::move(delta));
+// Deltas of one pool each: each row is written again about log2(pools) times, and segments are as few.
+TEST(RankingBuilderTest, DeltasTakeInThoseBeforeThemAsTheyAddUp) {
+  for (const unsigned most : {24U, 3U, 1U, 1000U}) {
+    constexpr std::uint32_t pools = 128;
+    auto b = builder(
+        pools, 2,
+        {.delta_segments_max = most, .delta_share_max = 1000, .delta_bytes_free = 1U << 30});
+    Reader reader;
+    reader.take_base(b.build_base({1, 1}));
     b.commit();
+    std::uint64_t bytes = 0;
+    for (std::uint32_t turn = 0; turn < 2 * pools; ++turn) {
+      ASSERT_TRUE(b.set(turn % pools, 1, one(turn)));
+      auto delta = b.build_delta({1, 2 + turn});
+      ASSERT_TRUE(delta) << delta.error().text();
+      bytes += delta->size();
+      reader.take_delta(std::move(delta));
+      b.commit();
+      ASSERT_EQ(reader.view->segment_count(), b.segment_count());
+      ASSERT_LE(b.segment_count(), std::min(1 + most, 9U));
+      for (std::uint32_t pool = 0; pool < pools && turn % 37 == 0; ++pool) {
+        const auto last = pool <= turn % pools ? turn - turn % pools + pool
+                          : turn < pools       ? pool
+                                               : turn - turn % pools - pools + pool;
+        if (pool > turn) {
+          ASSERT_EQ(reader.answer(pool, 1), nullptr);
+        } else {
+          expect_answer(reader.answer(pool, 1), one(last), 0);
+        }
+        ASSERT_FALSE(HasFailure()) << "pool " << pool << " turn " << turn << " most " << most;
+      }
+    }
+    if (most > 8) {
+      EXPECT_LT(bytes, 2 * pools * 9 * 300);
+    }
   }
-  EXPECT_EQ(deltas, ranking::segments_max - 1);
-  expect_answer(reader.answer(0, 0), one(deltas - 1), 0);
+}
+
+TEST(RankingBuilderTest, AChainOfSegmentsIsSoundByItselfAfterMerges) {
+  Random random(3);
+  auto b = builder(10, 3, {.delta_share_max = 1000, .delta_bytes_free = 1U << 30});
+  std::vector<ImageBuffer> chain;
+  chain.push_back(b.build_base({1, 1}).value());
+  b.commit();
+  for (std::uint64_t generation = 2; generation < 60; ++generation) {
+    for (std::uint32_t i = 0; i <= random.below(3); ++i) {
+      ASSERT_TRUE(
+          b.set(random.below(10), static_cast<std::uint16_t>(random.below(3)), random.content()));
+    }
+    auto delta = b.build_delta({1, generation});
+    ASSERT_TRUE(delta) << delta.error().text();
+    b.commit();
+    chain.resize(b.segment_count() - 1);
+    chain.push_back(std::move(*delta));
+    auto view = View::prove_base(chain[0]).value();
+    for (std::size_t i = 1; i < chain.size(); ++i) {
+      auto next = view.prove_delta(chain[i]);
+      ASSERT_TRUE(next) << generation << ": " << next.error().text();
+      view = std::move(*next);
+    }
+    EXPECT_EQ(view.version(), (Version{1, generation}));
+  }
 }
 
 TEST(RankingBuilderTest, RefusesBadContentAndKeepsTheOld) {
@@ -388,31 +438,6 @@ TEST(RankingBuilderTest, AnAnswerTouchesNoMoreCacheLinesThanItsSizeNeeds) {
   }
 }
 
-class Random {
- public:
-  explicit Random(unsigned seed) : engine_(seed) {}
-  std::uint32_t below(std::uint32_t limit) {
-    return std::uniform_int_distribution<std::uint32_t>(0, limit - 1)(engine_);
-  }
-  CellContent content() {
-    CellContent result{below(2) == 0 ? type_a : type_aaaa, 5 + below(3), {}};
-    const std::uint32_t kind = below(10);
-    if (kind == 0) return result;
-    result.slots.resize(kind < 6 ? 1 : 1U << below(6));
-    for (auto& slot : result.slots) {
-      for (std::uint32_t i = 0; i <= below(4); ++i) {
-        auto a = address(below(12));
-        if (result.type == type_aaaa) a.bytes[0] = 0x20;
-        slot.push_back(a);
-      }
-    }
-    return result;
-  }
-
- private:
-  std::mt19937 engine_;
-};
-
 // Everything at once, as an engine and a data plane would do it.
 TEST(RankingBuilderTest, ARandomLifeAgreesWithAPlainMap) {
   constexpr std::uint32_t pools = 12;
@@ -421,7 +446,7 @@ TEST(RankingBuilderTest, ARandomLifeAgreesWithAPlainMap) {
     Random random(seed);
     auto b = builder(pools, locales,
                      {.delta_segments_max = 1 + random.below(31),
-                      .delta_share_max = 2,
+                      .delta_share_max = 0.6,
                       .delta_bytes_free = random.below(3) * 4096});
     using Model = std::map<std::pair<std::uint32_t, std::uint16_t>, CellContent>;
     Model wanted;

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "test_images.hh"
 
 namespace pharos::ranking {
@@ -117,6 +119,84 @@ TEST(RankingImageTest, TakesThirtyOneDeltasAndNoMore) {
   }
   const auto one_more = make_delta({1, 99}, *view, changed, cell_number);
   EXPECT_EQ(view->prove_delta(one_more).error().code, ErrorCode::conflict);
+}
+
+// A base of six pools, and deltas of pools 1, 2 and 1 again on it.
+struct Stack {
+  std::vector<ImageBuffer> images;
+  View view;
+
+  Stack() {
+    images.push_back(make_base(v1, 6, 2, cell_number));
+    view = View::prove_base(images[0]).value();
+    for (const std::uint32_t pool : {1U, 2U, 1U}) {
+      const std::uint32_t changed[] = {pool};
+      const Version version{1, 1 + images.size()};
+      const auto number = [&](auto, auto) {
+        return static_cast<std::uint32_t>(version.generation);
+      };
+      images.push_back(make_delta(version, view, changed, number));
+      view = view.prove_delta(images.back()).value();
+    }
+  }
+  // A delta of these pools at `segment`, on the version below it.
+  [[nodiscard]] static ImageBuffer delta_at(std::uint32_t segment,
+                                            std::span<const std::uint32_t> pools) {
+    return test_images::make_ranking(
+        {1, 9}, {6, 2, segment, 0, v1, {1, segment}}, pools,
+        [](auto pool, auto) { return 900 + pool; }, 7);
+  }
+};
+
+TEST(RankingImageTest, ADeltaTakesThePlaceOfTheNewestOnes) {
+  const Stack stack;
+  const std::uint32_t pools[] = {1, 2, 4};
+  const auto merged = Stack::delta_at(2, pools);
+  const auto view = stack.view.prove_delta(merged);
+  ASSERT_TRUE(view) << view.error().text();
+  EXPECT_EQ(view->segment_count(), 3U);
+  EXPECT_EQ(view->version(), (Version{1, 9}));
+  EXPECT_EQ(view->version_of(1), v2);
+  EXPECT_EQ(view->version_of(2), (Version{1, 9}));
+  for (const std::uint32_t pool : {0U, 1U, 2U, 3U, 4U, 5U}) {
+    const bool written = pool == 1 || pool == 2 || pool == 4;
+    EXPECT_EQ(address_in(*view, pool, 1), written ? 900 + pool : cell_number(pool, 1));
+  }
+  // As from a disk: base, first delta, and the one that took the place of the others.
+  const auto first = View::prove_base(stack.images[0])->prove_delta(stack.images[1]);
+  const auto loaded = first->prove_delta(merged);
+  ASSERT_TRUE(loaded) << loaded.error().text();
+  EXPECT_EQ(address_in(*loaded, 2, 0), 902U);
+}
+
+TEST(RankingImageTest, RefusesADeltaThatLeavesARowOfTheSegmentsThatItReplaces) {
+  const Stack stack;
+  const std::uint32_t all[] = {1, 2}, without_2[] = {1, 4}, without_1[] = {2};
+  EXPECT_TRUE(stack.view.prove_delta(Stack::delta_at(1, all)));
+  EXPECT_FALSE(stack.view.prove_delta(Stack::delta_at(1, without_2)));
+  EXPECT_FALSE(stack.view.prove_delta(Stack::delta_at(2, without_1)));
+  EXPECT_TRUE(stack.view.prove_delta(Stack::delta_at(3, without_2))) << "2 lies below";
+  EXPECT_FALSE(stack.view.prove_delta(Stack::delta_at(0, all)));
+  EXPECT_FALSE(stack.view.prove_delta(Stack::delta_at(5, all)));
+}
+
+TEST(RankingImageTest, CarriesOnlyFromBelowWhereItReplaces) {
+  const Stack stack;
+  const auto at = [&](std::uint32_t segment, std::uint32_t pool, std::uint32_t other) {
+    Records records(segment);
+    const std::vector<Ref> cells(stack.view.row(pool), stack.view.row(pool) + 2);
+    RowEntry rows[] = {{pool, records.add_row(cells)}, {other, 0}};
+    const std::vector<Ref> others(2, records.add_answer(5, twenty));
+    rows[1].row = records.add_row(others);
+    std::ranges::sort(rows, {}, &RowEntry::pool);
+    const auto image =
+        assemble_ranking({1, 9}, {6, 2, segment, 0, v1, {1, segment}}, rows, records.bytes(), 7);
+    return static_cast<bool>(stack.view.prove_delta(image));
+  };
+  EXPECT_TRUE(at(4, 1, 3)) << "on top, all are below";
+  EXPECT_TRUE(at(3, 2, 1)) << "in segment 2";
+  EXPECT_FALSE(at(2, 2, 1)) << "in the segment that is replaced";
+  EXPECT_FALSE(at(2, 1, 2)) << "in one above it";
 }
 
 TEST(RankingImageTest, RefusesADeltaOutOfStep) {

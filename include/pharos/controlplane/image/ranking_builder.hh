@@ -39,8 +39,9 @@ struct CellContent {
 };
 
 struct RankingLimits {
-  unsigned delta_segments_max = 24;  // deltas on one base; at most ranking::segments_max - 1
-  double delta_share_max = 0.5;      // bytes of all deltas on a base, by the base's bytes
+  unsigned delta_segments_max =
+      24;                        // deltas on one base, at most ranking::segments_max - 1; 0: none
+  double delta_share_max = 0.5;  // bytes of all deltas on a base, by the base's bytes
   std::uint64_t delta_bytes_free = 1U << 20;  // ... which never forbids this much
 };
 
@@ -72,8 +73,8 @@ class RankingBuilder {
   // exhausted.
   [[nodiscard]] Result<ImageBuffer> build_base(Version version);
 
-  // The rows of the pools that differ from what is committed. Errors: as above; exhausted also when
-  // there is no committed base, no free segment, or the deltas outgrow their share: build a base.
+  // The rows of the pools that differ from what is committed, and of newer deltas that it takes in. Errors:
+  // as above; exhausted also when there is no committed base, or the deltas outgrow their share: build a base.
   [[nodiscard]] Result<ImageBuffer> build_delta(Version version);
 
   // The outcome of the last build; each build is followed by exactly one of the two (REQUIREd).
