@@ -110,14 +110,14 @@ Status Daemon::start_parts(bool force) {
   if (!tables) return std::unexpected(std::move(tables).error());
   if (!force) {
     auto checked =
-        check_shrink(remembered.name_count, (*tables)->catalog, config_->controlplane.shrink_limit);
+        check_shrink(remembered.name_count, **tables, config_->controlplane.shrink_limit);
     if (!checked) {
       checked.error().hint =
           "start with --force if that is meant; the data plane keeps its tables until then";
       return checked;
     }
   }
-  store_->save_name_count(name_count_of((*tables)->catalog));
+  store_->save_name_count((*tables)->name_count);
   if (auto started = start_ingest(); !started) return started;
   if (auto started = start_loop(std::move(*tables)); !started) return started;
   return start_control();
@@ -371,14 +371,13 @@ Result<ReloadReport> Daemon::reload_locked(const ReloadRequest& request) {
     return report;
   }
   if (!request.force) {
-    auto checked =
-        check_shrink(former->catalog, (*tables)->catalog, (*config)->controlplane.shrink_limit);
+    auto checked = check_shrink(*former, **tables, (*config)->controlplane.shrink_limit);
     if (!checked) return std::unexpected(std::move(checked).error());
   }
   auto sites = BeaconSites::make((*config)->sites, site_set_ + 1);
   if (!sites) return std::unexpected(std::move(sites).error());
   ++site_set_;
-  const auto name_count = name_count_of((*tables)->catalog);
+  const auto name_count = (*tables)->name_count;
   report.version =
       swap_in(std::move(*tables), std::move(*sites), (*config)->controlplane.beacon_window);
   store_->save_name_count(name_count);

@@ -9,9 +9,15 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
+#include <thread>
 
 namespace pharos::controlplane {
 namespace {
+
+// A thread is not worth its start for fewer: most zones are small, and most are taken over.
+constexpr std::size_t zones_per_thread_min = 16;
 
 // Changes whenever one of the files does. An absent file has a stamp of its own.
 std::string stamp_of(const std::vector<std::string>& files) {
@@ -57,6 +63,33 @@ Result<ZoneState> zone_of(const config::ZoneConfig& zone, const ZoneReuse& reuse
   return state;
 }
 
+// All zones in the order of the configuration, read on all cores. `broken_zone`: the first that failed.
+Status add_zones(Tables& tables, const std::vector<config::ZoneConfig>& zones,
+                 const ZoneReuse& reuse, std::string& broken_zone) {
+  std::vector<std::optional<Result<ZoneState>>> states(zones.size());
+  std::atomic<std::size_t> next{0};
+  const auto read_some = [&] {
+    // relaxed: it only deals the indices; the threads are joined before anything is looked at
+    for (std::size_t i = 0; (i = next.fetch_add(1, std::memory_order_relaxed)) < zones.size();)
+      states[i] = zone_of(zones[i], reuse);
+  };
+  {
+    const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
+    std::vector<std::jthread> helpers;
+    for (std::size_t i = 1; i < std::min(cores, zones.size() / zones_per_thread_min); ++i)
+      helpers.emplace_back(read_some);
+    read_some();
+  }
+  for (std::size_t i = 0; i < zones.size(); ++i) {
+    if (!*states[i]) {
+      broken_zone = zones[i].id;
+      return std::unexpected(std::move(*states[i]).error());
+    }
+    tables.zones.emplace(zones[i].id, std::move(**states[i]));
+  }
+  return {};
+}
+
 Status add_catalog(Tables& tables, const CatalogKeys& keys, Version version, const Tables* former) {
   std::vector<const ZoneData*> zones;
   for (const auto& [id, state] : tables.zones) zones.push_back(&state.zone->data);
@@ -77,6 +110,7 @@ Status add_catalog(Tables& tables, const CatalogKeys& keys, Version version, con
   auto proven = catalog::View::prove(tables.catalog_image.mapping.bytes());
   if (!proven) return std::unexpected(std::move(proven).error().in("catalog that we built"));
   tables.catalog = *proven;
+  tables.name_count = name_count_of(tables.catalog);
   return {};
 }
 
@@ -141,14 +175,8 @@ Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config:
                                                    const ZoneReuse& reuse,
                                                    std::string& broken_zone) {
   auto tables = std::make_shared<Tables>();
-  for (const auto& zone : config->zones) {
-    auto state = zone_of(zone, reuse);
-    if (!state) {
-      broken_zone = zone.id;
-      return std::unexpected(std::move(state).error());
-    }
-    tables->zones.emplace(zone.id, std::move(*state));
-  }
+  if (auto added = add_zones(*tables, config->zones, reuse, broken_zone); !added)
+    return std::unexpected(added.error());
   auto locales = load_locales(*config);
   if (!locales) return std::unexpected(std::move(locales).error());
   auto world = make_world(std::move(config), locales->names);
@@ -167,20 +195,39 @@ std::uint64_t name_count_of(const catalog::View& catalog) {
   return count;
 }
 
-Status check_shrink(const catalog::View& former, const catalog::View& next, double shrink_limit) {
-  std::uint64_t names = 0;
-  std::uint64_t removed = 0;
-  each_name(former, [&](const catalog::Node& node) {
-    ++names;
-    const auto* found = next.find(node.name(), node.name_bytes);
-    removed += found == nullptr || !counts_as_name(*found);
-  });
-  return judge_shrink(names, removed, name_count_of(next), shrink_limit);
+namespace {
+
+// By index of the former catalog's zones: those whose names may have changed.
+std::vector<bool> zones_to_check(const Tables& former, const Tables& next) {
+  std::vector<bool> check(former.catalog.zones().size(), true);
+  if (former.world->config != next.world->config) return check;  // services may be gone anywhere
+  for (const auto& [id, state] : former.zones) {
+    const auto at = next.zones.find(id);
+    if (at == next.zones.end() || at->second.zone != state.zone) continue;
+    const auto origin = state.zone->data.origin();
+    std::vector<std::byte> folded(origin.size());
+    std::ranges::transform(origin, folded.begin(), dns::fold_byte);
+    const auto* apex = former.catalog.find(folded.data(), static_cast<unsigned>(folded.size()));
+    if (apex != nullptr && apex->zone != catalog::no_zone) check[apex->zone] = false;
+  }
+  return check;
 }
 
-Status check_shrink(std::uint64_t former_name_count, const catalog::View& next,
-                    double shrink_limit) {
-  const auto left = name_count_of(next);
+}  // namespace
+
+Status check_shrink(const Tables& former, const Tables& next, double shrink_limit) {
+  const auto check = zones_to_check(former, next);
+  std::uint64_t removed = 0;
+  each_name(former.catalog, [&](const catalog::Node& node) {
+    if (!check[node.zone]) return;
+    const auto* found = next.catalog.find(node.name(), node.name_bytes);
+    removed += found == nullptr || !counts_as_name(*found);
+  });
+  return judge_shrink(former.name_count, removed, next.name_count, shrink_limit);
+}
+
+Status check_shrink(std::uint64_t former_name_count, const Tables& next, double shrink_limit) {
+  const auto left = next.name_count;
   return judge_shrink(former_name_count, former_name_count - std::min(former_name_count, left),
                       left, shrink_limit);
 }

@@ -41,6 +41,7 @@ struct Tables {
   catalog::View catalog;
   locale_map::View locales;
   std::shared_ptr<const NamePolicies> policies;  // null: there are none
+  std::uint64_t name_count = 0;                  // name_count_of(catalog)
 
   [[nodiscard]] std::uint64_t pools_id() const noexcept { return catalog.header().content_id; }
   [[nodiscard]] std::uint64_t locales_id() const noexcept { return locales.header().content_id; }
@@ -65,10 +66,9 @@ struct ZoneReuse {
 
 // The check before publishing: a plan that removes more than `shrink_limit` of the names that
 // existed is refused unless it is forced, and so is one without any name. Errors: conflict.
-[[nodiscard]] Status check_shrink(const catalog::View& former, const catalog::View& next,
-                                  double shrink_limit);
+[[nodiscard]] Status check_shrink(const Tables& former, const Tables& next, double shrink_limit);
 // The same against a count remembered from before a restart.
-[[nodiscard]] Status check_shrink(std::uint64_t former_name_count, const catalog::View& next,
+[[nodiscard]] Status check_shrink(std::uint64_t former_name_count, const Tables& next,
                                   double shrink_limit);
 
 // What differs between two configurations and their tables, in words; empty when nothing does.
