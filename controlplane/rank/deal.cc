@@ -1,9 +1,10 @@
 #include "pharos/controlplane/rank/deal.hh"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <numeric>
-#include <tuple>
 
 namespace pharos::controlplane {
 namespace {
@@ -15,10 +16,22 @@ std::uint64_t mix(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
-// Uniform in (0, 1), fixed for a slot and an endpoint.
-double draw(unsigned slot, std::uint64_t key) noexcept {
-  const std::uint64_t bits = mix(key ^ mix(slot + 0x9e3779b97f4a7c15)) >> 11;
-  return (static_cast<double>(bits) + 0.5) * 0x1p-53;
+constexpr unsigned draw_bits = 53;
+
+// Of each slot and hand a number of `draw_bits` bits, fixed for a slot and an endpoint; [slot * hands + hand].
+std::vector<std::uint64_t> draws_of(unsigned slot_count, std::span<const Hand> hands) {
+  std::vector<std::uint64_t> draws;
+  draws.reserve(slot_count * hands.size());
+  for (unsigned slot = 0; slot < slot_count; ++slot) {
+    const std::uint64_t seed = mix(slot + 0x9e3779b97f4a7c15);
+    for (const auto& hand : hands) draws.push_back(mix(hand.key ^ seed) >> (64 - draw_bits));
+  }
+  return draws;
+}
+
+// In (0, 1).
+double uniform(std::uint64_t draw) noexcept {
+  return (static_cast<double>(draw) + 0.5) * 0x1p-53;
 }
 
 std::vector<double> shares(std::span<const Hand> hands) {
@@ -32,33 +45,36 @@ std::vector<double> shares(std::span<const Hand> hands) {
   return result;
 }
 
-struct Pair {
-  double key;
-  std::uint16_t slot;
-  std::uint16_t hand;
-  friend bool operator<(const Pair& a, const Pair& b) noexcept {
-    return std::tie(a.key, a.slot, a.hand) < std::tie(b.key, b.slot, b.hand);
+// The indices of draws from the least up. They are uniform, so each finds its place by its first bits, and what is left
+// of disorder lies side by side.
+std::vector<std::uint32_t> order_of(std::span<const std::uint64_t> draws) {
+  const auto bits = static_cast<unsigned>(std::bit_width(draws.size()));
+  const auto bucket_of = [&](std::uint64_t draw) { return draw >> (draw_bits - bits); };
+  std::vector<std::uint32_t> ends((std::size_t{1} << bits) + 1);
+  for (const auto draw : draws) ++ends[bucket_of(draw) + 1];
+  std::partial_sum(ends.begin(), ends.end(), ends.begin());
+  std::vector<std::uint32_t> order(draws.size());
+  for (std::uint32_t i = 0; i < draws.size(); ++i) order[ends[bucket_of(draws[i])]++] = i;
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    const auto index = order[i];
+    std::size_t at = i;
+    for (; at > 0 && draws[index] < draws[order[at - 1]]; --at) order[at] = order[at - 1];
+    order[at] = index;
   }
-};
+  return order;
+}
 
-std::vector<std::uint16_t> owners_of(unsigned slot_count, std::span<const Hand> hands) {
+std::vector<std::uint16_t> owners_of(unsigned slot_count, std::span<const Hand> hands,
+                                     std::span<const std::uint64_t> draws) {
   auto left = quotas(slot_count, hands);
-  std::vector<Pair> pairs;
-  pairs.reserve(slot_count * hands.size());
-  for (unsigned slot = 0; slot < slot_count; ++slot) {
-    for (unsigned hand = 0; hand < hands.size(); ++hand) {
-      if (left[hand] == 0) continue;
-      pairs.push_back({draw(slot, hands[hand].key), static_cast<std::uint16_t>(slot),
-                       static_cast<std::uint16_t>(hand)});
-    }
-  }
-  std::ranges::sort(pairs, std::less{});
   constexpr std::uint16_t nobody = 0xffff;
   std::vector<std::uint16_t> owners(slot_count, nobody);
-  for (const auto& pair : pairs) {
-    if (owners[pair.slot] != nobody || left[pair.hand] == 0) continue;
-    owners[pair.slot] = pair.hand;
-    --left[pair.hand];
+  for (const auto index : order_of(draws)) {
+    const auto slot = index / hands.size();
+    const auto hand = index % hands.size();
+    if (owners[slot] != nobody || left[hand] == 0) continue;
+    owners[slot] = static_cast<std::uint16_t>(hand);
+    --left[hand];
   }
   return owners;
 }
@@ -99,17 +115,20 @@ std::vector<unsigned> quotas(unsigned slot_count, std::span<const Hand> hands) {
 
 std::vector<std::vector<std::uint16_t>> deal(unsigned slot_count, std::span<const Hand> hands) {
   if (hands.empty()) return {};
-  const auto owners = owners_of(slot_count, hands);
+  const auto draws = draws_of(slot_count, hands);
+  const auto owners = owners_of(slot_count, hands, draws);
   const auto share = shares(hands);
+  const bool equal = std::ranges::adjacent_find(share, std::not_equal_to{}) == share.end();
   std::vector<std::vector<std::uint16_t>> slots(slot_count);
   std::vector<double> keys(hands.size());
   for (unsigned slot = 0; slot < slot_count; ++slot) {
     // The k-th smallest of -ln(u)/w is a draw without replacement by weight (Efraimidis and
-    // Spirakis 2006).
+    // Spirakis 2006). With equal weights that is the order of -u.
     for (std::size_t i = 0; i < hands.size(); ++i) {
-      keys[i] = -std::log(draw(slot, hands[i].key)) / std::max(share[i], 1e-9);
+      const double u = uniform(draws[slot * hands.size() + i]);
+      keys[i] = equal ? -u : -std::log(u) / std::max(share[i], 1e-9);
     }
-    keys[owners[slot]] = -1;
+    keys[owners[slot]] = -2;  // less than any other
     auto& order = slots[slot];
     order.resize(hands.size());
     std::iota(order.begin(), order.end(), std::uint16_t{0});
