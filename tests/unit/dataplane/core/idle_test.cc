@@ -5,10 +5,16 @@
 namespace pharos::dataplane {
 namespace {
 
-constexpr IdleLimits fixed{
-    .spin_min_cycles = 1000, .spin_max_cycles = 1000, .sleep_min_us = 5, .sleep_max_us = 50};
-constexpr IdleLimits learning{
-    .spin_min_cycles = 200, .spin_max_cycles = 1000, .sleep_min_us = 5000, .sleep_max_us = 5000};
+constexpr IdleLimits fixed{.spin_min_cycles = 1000,
+                           .spin_max_cycles = 1000,
+                           .wake_cycles = 0,
+                           .sleep_min_us = 5,
+                           .sleep_max_us = 50};
+constexpr IdleLimits learning{.spin_min_cycles = 200,
+                              .spin_max_cycles = 1000,
+                              .wake_cycles = 500,
+                              .sleep_min_us = 5000,
+                              .sleep_max_us = 5000};
 
 // A turn of 100 cycles that ends at `now`.
 std::uint32_t turn(IdleGovernor& governor, bool received, std::uint64_t now) {
@@ -59,7 +65,7 @@ TEST(IdleGovernorTest, SleepsAtOnceWhereGapsAreLong) {
   std::uint64_t now = 1000;
   gap(governor, now, 5000);
   EXPECT_EQ(governor.spin_cycles(), 500U);
-  gap(governor, now, 1001);
+  gap(governor, now, 1501);
   EXPECT_EQ(governor.spin_cycles(), 250U);
   gap(governor, now, 5000);
   EXPECT_EQ(governor.spin_cycles(), 0U);
@@ -72,7 +78,7 @@ TEST(IdleGovernorTest, SpinsLongerWhereASpinWouldHaveCoveredTheGap) {
   for (int i = 0; i < 10; ++i) gap(governor, now, 5000);
   EXPECT_EQ(governor.spin_cycles(), 0U);
   for (const std::uint64_t spin : {200U, 400U, 800U, 1000U, 1000U}) {
-    gap(governor, now, 1000);
+    gap(governor, now, 1500);  // 1000, and the wake-up
     EXPECT_EQ(governor.spin_cycles(), spin);
   }
   EXPECT_EQ(turn(governor, false, now + 999), 0U);
