@@ -15,7 +15,9 @@ constexpr double burst_s = 2;
 bool names_loopback(std::string_view host) {
   if (const auto colon = host.rfind(':'); colon != std::string_view::npos && !host.ends_with(']'))
     host = host.substr(0, colon);
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  if (host == "localhost" || host == "[::1]") return true;
+  const auto address = IpAddress::parse(host);  // "127.example.org" is a name like any other
+  return address && address->is_ipv4() && address->ipv4() >> 24 == 127;
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ void add_commands(control::Server& server, Daemon& daemon) {
   add_explain_command(server, daemon);
   add_reload_commands(server, daemon);
   add_policy_command(server, daemon);
+  add_history_commands(server, daemon);
+  add_config_commands(server, daemon);
 }
 
 std::string optional_text(const Json& arguments, const char* name) {

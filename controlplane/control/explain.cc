@@ -6,18 +6,13 @@
 #include <cctype>
 
 #include "handlers.hh"
+#include "question.hh"
 
 // Why a client gets the answers that it gets: from the same tables and the same state that the
 // answers come from.
 
 namespace pharos::controlplane {
 namespace {
-
-struct Question {
-  std::string name;
-  dns::Type type = dns::Type::a;
-  IpAddress client;
-};
 
 Result<Question> question_of(const Json& arguments) {
   Question question;
@@ -56,25 +51,6 @@ const catalog::Node* node_of(const catalog::View& catalog, const dns::WireName& 
       return node->wildcard_child == 0 ? nullptr : catalog.node(node->wildcard_child);
   }
   return nullptr;
-}
-
-Result<std::uint32_t> pool_of(const Tables& tables, const Question& question) {
-  auto name = dns::parse_name(question.name);
-  if (!name) return std::unexpected(std::move(name).error().in("name"));
-  const auto* node = node_of(tables.catalog, *name);
-  if (node == nullptr)
-    return fail(ErrorCode::not_found, "no name " + question.name + " is served here");
-  for (const auto& slot : catalog::slots_of(*node)) {
-    if (slot.type == static_cast<std::uint16_t>(question.type) &&
-        slot.kind == catalog::SlotKind::pool) {
-      return slot.value;
-    }
-  }
-  return fail(ErrorCode::not_found,
-              question.name + " has no " +
-                  dns::type_text(static_cast<std::uint16_t>(question.type)) +
-                  " answers from a service",
-              {}, "static records are shown by `pharosctl zone show`");
 }
 
 // Records that name endpoints, in the order in which clients try them.
@@ -164,7 +140,7 @@ Result<Json> explain(const EngineSide& side, const Question& question) {
   const auto& tables = side.publication.tables();
   const auto& engine = side.engine;
   const auto& world = engine.world();
-  const auto pool = pool_of(tables, question);
+  const auto pool = pool_of(tables.catalog, question);
   if (!pool) return std::unexpected(pool.error());
   const auto locale = tables.locales.find(question.client);
   const auto content = engine.content(*pool, locale.index);
@@ -201,11 +177,32 @@ Result<Json> explain(const EngineSide& side, const Question& question) {
 
 }  // namespace
 
+Result<std::uint32_t> pool_of(const catalog::View& catalog, const Question& question) {
+  auto name = dns::parse_name(question.name);
+  if (!name) return std::unexpected(std::move(name).error().in("name"));
+  const auto* node = node_of(catalog, *name);
+  if (node == nullptr)
+    return fail(ErrorCode::not_found, "no name " + question.name + " is served here");
+  for (const auto& slot : catalog::slots_of(*node)) {
+    if (slot.type == static_cast<std::uint16_t>(question.type) &&
+        slot.kind == catalog::SlotKind::pool) {
+      return slot.value;
+    }
+  }
+  return fail(ErrorCode::not_found,
+              question.name + " has no " +
+                  dns::type_text(static_cast<std::uint16_t>(question.type)) +
+                  " answers from a service",
+              {}, "static records are shown by `pharosctl zone show`");
+}
+
 void add_explain_command(control::Server& server, Daemon& daemon) {
   server.add({"explain", control::Access::read, "why a client gets the answers that it gets",
               [&daemon](const Json& arguments) -> Result<Json> {
                 const auto question = question_of(arguments);
                 if (!question) return std::unexpected(question.error());
+                if (const auto at = optional_text(arguments, "at"); !at.empty())
+                  return explain_at(daemon, *question, at);
                 return daemon.loop().ask(
                     [&](EngineSide& side) { return explain(side, *question); });
               }});

@@ -18,6 +18,8 @@ void add_tuning_commands(control::Server& server, Daemon& daemon);
 void add_explain_command(control::Server& server, Daemon& daemon);
 void add_reload_commands(control::Server& server, Daemon& daemon);
 void add_policy_command(control::Server& server, Daemon& daemon);
+void add_history_commands(control::Server& server, Daemon& daemon);
+void add_config_commands(control::Server& server, Daemon& daemon);
 
 // A text argument. Errors: invalid (absent where it is needed, or no text).
 [[nodiscard]] Result<std::string> text_argument(const Json& arguments, const char* name);

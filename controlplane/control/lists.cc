@@ -35,6 +35,7 @@ Json site_row(const EngineSide& side, std::uint32_t index) {
   const bool leaving = site.state == SiteState::down && site.leaving;
   Json row = {{"id", config.id},
               {"region", config.region},
+              {"location", {config.latitude, config.longitude}},
               {"state", leaving ? "leaving" : std::string(name_of(site.state))},
               {"since_s", seconds_since(site.since, side.now)},
               {"interval_ms", static_cast<double>(site.rhythm.interval().ns) / 1e6},

@@ -12,8 +12,11 @@
 #include <algorithm>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <ostream>
 #include <sstream>
+
+#include "history_line.hh"
 
 namespace pharos::controlplane::ctl {
 
@@ -314,9 +317,12 @@ class CommandLine {
 
   void add_explain() {
     auto* explain = add(&app_, "explain", "why a client gets the answer that it gets", [this] {
-      return to_controlplane(Access::read, "explain",
-                             {{"name", name_}, {"client", client_}, {"type", type_}});
+      json arguments = {{"name", name_}, {"client", client_}, {"type", type_}};
+      if (!at_.empty()) arguments["at"] = at_;
+      return to_controlplane(Access::read, "explain", arguments);
     });
+    explain->add_option("--at", at_,
+                        "in the past: 2026-11-20T13:05:00Z, seconds since 1970, or -10m");
     explain->add_option("--name", name_, "name of a service")->required();
     explain->add_option("--client", client_, "address or prefix of the client")->required();
     explain->add_option("--type", type_, "A, AAAA, SRV, SVCB or HTTPS")
@@ -405,6 +411,15 @@ class CommandLine {
     auto* check = add(config, "check", "check a configuration file, without a daemon",
                       [this] { return check_config(files_.at(0), options_.as_json, terminal_); });
     check->add_option("file", files_, "the configuration file")->required()->expected(1);
+    const LineHooks hooks{
+        .add = [this](CLI::App* parent, const char* name, const char* summary,
+                      Action action) { return add(parent, name, summary, std::move(action)); },
+        .ask = [this](
+                   Access access, const std::string& command,
+                   const json& arguments) { return to_controlplane(access, command, arguments); },
+        .print = [this](const std::string& command, const json& result) { print(command, result); },
+        .run_directory = [this] { return options_.run_directory; }};
+    history_ = std::make_unique<HistoryLine>(app_, config, hooks);
     auto* key = add_group("key", "keys of beacons and cookies");
     auto* generate = add(
         key, "generate", "print a fresh key as a line of the configuration",
@@ -438,7 +453,8 @@ class CommandLine {
   CLI::App app_{"Looks at the Pharos daemons, and steers them.", "pharosctl"};
   Options options_;
   Action action_;
-  std::string name_, target_, weight_, client_, type_ = "A";
+  std::unique_ptr<HistoryLine> history_;
+  std::string name_, target_, weight_, client_, at_, type_ = "A";
   std::vector<std::string> files_, words_;
   double exponent_ = 1;
   unsigned key_id_ = 1, key_bytes_ = 32;

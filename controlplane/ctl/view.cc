@@ -10,6 +10,8 @@
 #include <functional>
 #include <map>
 
+#include "history_view.hh"
+
 namespace pharos::controlplane::ctl {
 
 namespace {
@@ -461,6 +463,8 @@ std::string explain_view(const json& told, bool colours) {
   facts.add("locale", word(told, "locale") + ", alike for /" + word(told, "scope"));
   facts.add("pool", word(told, "pool") + " (" + word(told, "policy") + ")");
   facts.add("tables", version_text(at(told, "version")));
+  facts.add("decided", word(told, "decided_at"));
+  facts.add("because", word(told, "cause"));
   facts.add("slot", word(told, "slot"));
   facts.add("TTL", ttl_text(told, "ttl_s"));
   if (const auto& panic = at(told, "panic"); panic.is_boolean() && panic.get<bool>()) {
@@ -538,6 +542,7 @@ constexpr std::array<std::pair<std::string_view, View>, 22> views = {
 }  // namespace
 
 std::string render(std::string_view command, const json& result, bool colours) {
+  if (auto text = render_history(command, result, colours)) return *text;
   const auto view = std::ranges::find(views, command, &std::pair<std::string_view, View>::first);
   if (view != views.end()) return view->second(result, colours);
   return result.dump(2, ' ', false, json::error_handler_t::replace) + "\n";

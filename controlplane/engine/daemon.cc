@@ -118,6 +118,7 @@ Status Daemon::start_parts(bool force) {
     }
   }
   store_->save_name_count((*tables)->name_count);
+  if (history_) history_->offer_tables(*tables, first, "start");
   if (auto started = start_ingest(); !started) return started;
   if (auto started = start_loop(std::move(*tables)); !started) return started;
   return start_control();
@@ -129,6 +130,15 @@ Status Daemon::open_store() {
   store_ = std::move(*store);
   const auto& remembered = store_->remembered();
   if (!remembered.alarm.empty()) spdlog::error("{}", remembered.alarm);
+  if (config_->controlplane.history.on) {
+    auto history =
+        History::open(config_->state_directory, config_->controlplane.history, wall_now());
+    // A history that cannot be kept is no reason to steer nobody.
+    if (history)
+      history_ = std::move(*history);
+    else
+      spdlog::error("no history is kept: {}", history.error().text());
+  }
   return make_keys();
 }
 
@@ -187,7 +197,7 @@ Status Daemon::start_loop(std::shared_ptr<const Tables> tables) {
       .client = TableClient(socket),
       .site_set = site_set_,
       .now = now};
-  loop_ = std::make_unique<EngineLoop>(std::move(side), *store_, *ingest_);
+  loop_ = std::make_unique<EngineLoop>(std::move(side), *store_, *ingest_, history_.get());
   return loop_->start();
 }
 
@@ -207,7 +217,8 @@ Status Daemon::start_api() {
   ApiServer::Sources sources{.commands = &*server_,
                              .metrics = [this] { return Metrics(*this).text(); },
                              .audit =
-                                 [](const AuditEntry& entry) {
+                                 [this](const AuditEntry& entry) {
+                                   if (history_) history_->audit(entry);
                                    spdlog::info("api: {} at {}: {} {}: {}",
                                                 entry.caller.empty() ? "a stranger" : entry.caller,
                                                 entry.peer, entry.command, entry.arguments,
@@ -305,6 +316,7 @@ std::vector<std::string> Daemon::alarms() {
   auto alarms = loop_->ask([](EngineSide& side) { return EngineLoop::alarms_of(side); });
   if (!store_->remembered().alarm.empty()) alarms.push_back(store_->remembered().alarm);
   if (auto failure = store_->failure(); !failure.empty()) alarms.push_back("store: " + failure);
+  if (history_ && !history_->alarm().empty()) alarms.push_back(history_->alarm());
   const std::lock_guard lock(state_mutex_);
   if (last_reload_ && !last_reload_->ok) {
     alarms.push_back("the last reload failed, the former configuration is in force: " +
@@ -322,6 +334,18 @@ Result<std::shared_ptr<const config::Config>> Daemon::configuration_for(
                 "the former configuration is in force");
   }
   return std::make_shared<const config::Config>(std::move(*config));
+}
+
+Result<std::shared_ptr<const Tables>> Daemon::candidate(const std::string& text) {
+  const auto [former, version] = loop_->ask([](EngineSide& side) {
+    return std::pair(side.publication.shared_tables(), side.publication.last());
+  });
+  auto config = config::load_text(text, config_->file);
+  if (!config) return fail(ErrorCode::invalid, config.error().text());
+  std::string broken_zone;
+  auto shared = std::make_shared<const config::Config>(std::move(*config));
+  return build_tables(shared, keys_for(*shared), {version.epoch, version.generation + 1},
+                      {former.get(), {}, false}, broken_zone);
 }
 
 Result<ReloadReport> Daemon::reload(const ReloadRequest& request) {
@@ -378,6 +402,9 @@ Result<ReloadReport> Daemon::reload_locked(const ReloadRequest& request) {
   if (!sites) return std::unexpected(std::move(sites).error());
   ++site_set_;
   const auto name_count = (*tables)->name_count;
+  if (history_)
+    history_->offer_tables(*tables, {version.epoch, version.generation + 1},
+                           joined(report.changed));
   report.version =
       swap_in(std::move(*tables), std::move(*sites), (*config)->controlplane.beacon_window);
   store_->save_name_count(name_count);

@@ -24,8 +24,8 @@ void drain_counter(int fd) noexcept {
 
 }  // namespace
 
-EngineLoop::EngineLoop(EngineSide side, Store& store, Ingest& ingest)
-    : side_(std::move(side)), store_(store), ingest_(ingest) {}
+EngineLoop::EngineLoop(EngineSide side, Store& store, Ingest& ingest, History* history)
+    : side_(std::move(side)), store_(store), ingest_(ingest), history_(history) {}
 
 EngineLoop::~EngineLoop() {
   stop();
@@ -171,7 +171,7 @@ void EngineLoop::drop_channel(const std::string& why) {
 }
 
 void EngineLoop::rank_and_publish() {
-  const auto round = side_.engine.step(monotonic_now());
+  auto round = side_.engine.step(monotonic_now());
   if (!round.changes.empty()) {
     ++side_.rounds;
     side_.cells += round.cell_count();
@@ -188,7 +188,15 @@ void EngineLoop::rank_and_publish() {
     store_.save_version((*outgoing)->version);
     side_.last_publish_delay = monotonic_now() - cause_;
   }
+  record(std::move(round));
   report_alarms();
+}
+
+// Once it is on its way: the history is in nobody's.
+void EngineLoop::record(Round round) {
+  if (history_ == nullptr || round.changes.empty()) return;
+  history_->offer(capture_round(side_.engine, std::move(round), side_.publication.last(), side_.now,
+                                wall_now()));
 }
 
 void EngineLoop::remember(const Round& round) {

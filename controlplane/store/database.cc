@@ -1,6 +1,10 @@
 #include "pharos/controlplane/store/database.hh"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <bit>
+#include <filesystem>
 
 namespace pharos::controlplane {
 namespace {
@@ -84,6 +88,18 @@ Status Database::execute(const char* sql) {
   return fail(kind_of(code), message(), path_);
 }
 
+Status Database::copy_to(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error))
+    return fail(ErrorCode::conflict, "there is a file already", path, "name a new one");
+  const auto mask = ::umask(0077);
+  auto copy = prepare("VACUUM INTO ?1");
+  const bool copied = copy.bind(1, std::string_view(path)).run();
+  ::umask(mask);
+  if (copied) return {};
+  return fail(ErrorCode::unavailable, message(), path);
+}
+
 Status Database::check(const DatabaseKind& wanted) {
   auto integrity = prepare("PRAGMA quick_check(1)");
   const bool answered = integrity.row();
@@ -128,6 +144,39 @@ Result<Database> Database::open(const std::string& path, const DatabaseKind& kin
     if (auto done = database.execute(sql); !done) return std::unexpected(done.error());
   }
   return database;
+}
+
+Status restore_database(const std::string& from, const std::string& to, const DatabaseKind& kind,
+                        WallTime now) {
+  namespace fs = std::filesystem;
+  const auto fresh = to + ".restoring";
+  std::error_code error;
+  fs::remove(fresh, error);
+  const auto mask = ::umask(0077);
+  fs::copy_file(from, fresh, error);
+  ::umask(mask);
+  if (error) return fail(ErrorCode::unavailable, "cannot be copied: " + error.message(), from);
+  fs::permissions(fresh, fs::perms::owner_read | fs::perms::owner_write, error);
+  {
+    auto proven = Database::open(fresh, kind);
+    // Opening one that is empty would make it one of ours.
+    if (!proven || fs::file_size(from, error) == 0) {
+      for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(fresh + suffix, error);
+      if (!proven) return std::unexpected(std::move(proven.error()).in(from));
+      return fail(ErrorCode::invalid, "the file is empty", from);
+    }
+  }
+  if (fs::exists(to, error)) {
+    const auto aside = to + ".before-" + std::to_string(now.ns / 1'000'000'000);
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+      if (!fs::exists(to + suffix, error)) continue;
+      fs::rename(to + suffix, aside + suffix, error);
+      if (error) return fail(ErrorCode::unavailable, "cannot be moved aside", to + suffix);
+    }
+  }
+  fs::rename(fresh, to, error);
+  if (error) return fail(ErrorCode::unavailable, "cannot be put in place: " + error.message(), to);
+  return {};
 }
 
 }  // namespace pharos::controlplane

@@ -16,12 +16,11 @@
 #include <thread>
 
 namespace pharos::controlplane {
-namespace {
 
-constexpr DatabaseKind store_kind{.application_id = 0x50484152,  // "PHAR"
-                                  .version = 1,
-                                  .name = "the control plane's database",
-                                  .schema = R"sql(
+const DatabaseKind store_kind{.application_id = 0x50484152,  // "PHAR"
+                              .version = 1,
+                              .name = "the control plane's database",
+                              .schema = R"sql(
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS overrides (service TEXT, endpoint TEXT, state TEXT NOT NULL,
   PRIMARY KEY (service, endpoint)) WITHOUT ROWID;
@@ -33,6 +32,8 @@ CREATE TABLE IF NOT EXISTS freshness (site TEXT PRIMARY KEY, boot_epoch INTEGER 
   sequence INTEGER NOT NULL, fingerprints BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS down_sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
 )sql"};
+
+namespace {
 
 using Write = std::function<bool(Database&)>;
 // More queued writes than this (a disk that hangs) and new ones are dropped, with an alarm.
@@ -133,8 +134,9 @@ bool save_meta(Database& database, const char* name, std::int64_t value) {
 }  // namespace
 
 struct Store::State {
-  explicit State(Database opened) : database(std::move(opened)) {}
+  State(Database opened, std::string file) : path(std::move(file)), database(std::move(opened)) {}
 
+  const std::string path;
   Database database;  // used by the writer alone once it runs
   Remembered remembered;
 
@@ -231,7 +233,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTim
   }
   ::umask(mask);
   if (!database) return std::unexpected(std::move(database).error());
-  auto state = std::make_unique<State>(std::move(*database));
+  auto state = std::make_unique<State>(std::move(*database), path);
   state->remembered = read_all(state->database);
   state->remembered.alarm = std::move(alarm);
   auto* running = state.get();
@@ -348,6 +350,13 @@ Status Store::sync() {
   if (state_->failure.empty()) return {};
   return fail(ErrorCode::unavailable, state_->failure, "controlplane.db",
               "look at the disk: what was set holds only until a restart");
+}
+
+Status Store::backup(const std::string& path) {
+  if (auto written = sync(); !written) return written;
+  auto second = Database::open(state_->path, store_kind);  // the first one is the writer's
+  if (!second) return std::unexpected(std::move(second).error());
+  return second->copy_to(path);
 }
 
 std::string Store::failure() const {

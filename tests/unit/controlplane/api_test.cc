@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "test_certificates.hh"
 
@@ -41,6 +42,15 @@ class ApiTest : public testing::Test {
     std::filesystem::remove_all(directory_);
   }
 
+  static std::string text_of(const std::string& path) {
+    const std::ifstream file(path);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return std::move(text).str();
+  }
+  [[nodiscard]] std::pair<int, json> post(const std::string& path, const json& body) const {
+    return answer_of(client(writer_token).Post(path, body.dump(), "application/json"));
+  }
   static std::string token_line(const char* id, const char* role, const char* token) {
     std::string digits(2 * 32 + 1, '\0');
     const auto hash = hash_of_token(token);
@@ -180,7 +190,10 @@ TEST_F(ApiTest, StrangersMayReadOnlyWhereThatIsConfiguredAndOnlyByOurOwnName) {
   EXPECT_EQ(get("/v1/status", nullptr).first, 200);
   EXPECT_EQ(put("/v1/log-level", {{"level", "info"}}, nullptr).first, 403);
   auto rebound = client();
-  EXPECT_EQ(rebound.Get("/v1/status", {{"Host", "evil.example"}})->status, 401);
+  for (const char* host :
+       {"evil.example", "127.evil.example", "evil.example:8053", "localhost.evil"})
+    EXPECT_EQ(rebound.Get("/v1/status", {{"Host", host}})->status, 401) << host;
+  EXPECT_EQ(rebound.Get("/v1/status", {{"Host", "localhost:8053"}})->status, 200);
 }
 
 // Every path is served with the parameters that it names, and answers in the shape that it promises.
@@ -190,10 +203,16 @@ TEST_F(ApiTest, TheDocumentIsTrue) {
   ASSERT_EQ(status, 200);
   EXPECT_EQ(document["openapi"], "3.1.0");
   EXPECT_EQ(document, openapi_document());
-  const std::map<std::string, std::string> sample = {
-      {"service", "www"}, {"endpoint", "fra"},         {"zone", "example.org"},
-      {"factor", "risk"}, {"name", "www.example.org"}, {"client", "198.18.1.7"},
-      {"state", "auto"},  {"command", "status"},       {"level", "info"}};
+  const std::map<std::string, std::string> sample = {{"text", text_of(directory_ + "/pharos.yaml")},
+                                                     {"service", "www"},
+                                                     {"endpoint", "fra"},
+                                                     {"zone", "example.org"},
+                                                     {"factor", "risk"},
+                                                     {"name", "www.example.org"},
+                                                     {"client", "198.18.1.7"},
+                                                     {"state", "auto"},
+                                                     {"command", "status"},
+                                                     {"level", "info"}};
   std::set<std::string> commands;
   for (const auto& [path, operations] : document["paths"].items()) {
     if (!path.starts_with("/v1/") || path == "/v1/openapi.json") continue;
@@ -353,6 +372,92 @@ TEST_F(ApiTest, AReloadChangesWhoMayCall) {
   ASSERT_EQ(writer.Post("/v1/reload", "{}", "application/json")->status, 200);
   EXPECT_EQ(get("/v1/alarms", reader_token).first, 401);
   EXPECT_EQ(get("/v1/alarms", "pharos_fresh").first, 200);
+}
+
+TEST_F(ApiTest, ThePastIsExplainedFromWhatWasKept) {
+  start();
+  const std::string question = "/v1/explain?name=www.example.org&client=198.18.1.7";
+  ASSERT_EQ(get("/v1/history", reader_token).first, 200);  // waits for what was ranked at the start
+  const auto now = get(question, reader_token).second;
+  ASSERT_EQ(now["answers"][0]["endpoint"], "fra");
+  // A time between the two decisions, by the clock that stamps them.
+  const auto then = wall_now();
+  while (wall_now().ns < then.ns + 5'000'000) std::this_thread::yield();
+  ASSERT_EQ(put("/v1/services/www/endpoints/fra/state", {{"state", "drain"}}, writer_token).first,
+            200);
+  const auto [status, past] =
+      get(question + "&at=" + std::to_string(static_cast<double>(then.ns) * 1e-9), reader_token);
+  ASSERT_EQ(status, 200) << past;
+  for (const char* same : {"answers", "locale", "pool", "policy", "scope", "ttl_s", "panic"})
+    EXPECT_EQ(past[same], now[same]) << same;
+  EXPECT_EQ(past["cause"], "first ranking");
+  ASSERT_EQ(past["factors"].size(), now["factors"].size());
+  EXPECT_NEAR(past["factors"][0]["score"].get<double>(), now["factors"][0]["score"].get<double>(),
+              1e-3);
+  EXPECT_NE(get(question, reader_token).second["answers"], now["answers"]);
+  const auto rows = get("/v1/history?service=www&locale=eu", reader_token).second;
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0]["answers"], json{"sin"});
+  EXPECT_NE(rows[0]["cause"].get<std::string>().find("draining by the operator"),
+            std::string::npos);
+  EXPECT_EQ(get(question + "&at=-9d", reader_token).first, 404);
+  EXPECT_EQ(get(question + "&at=yesterday", reader_token).first, 400);
+  EXPECT_EQ(get("/v1/audit", writer_token).second[0]["command"], "endpoint-set");
+}
+
+TEST_F(ApiTest, ADraftIsPlannedCommittedAndTakenBack) {
+  start();
+  const auto file = directory_ + "/pharos.yaml";
+  const auto former = text_of(file);
+  auto text = former;
+  const std::string gone = ", {id: sin, site: sin, address: 203.0.113.2}";
+  text.erase(text.find(gone), gone.size());
+  const auto run = [&](const std::string& command, const json& arguments = json::object()) {
+    return post("/v1/commands/" + command, arguments);
+  };
+  EXPECT_EQ(run("draft-commit").first, 404);
+  EXPECT_EQ(run("draft-begin", {{"text", "services: 5"}}).first, 400);
+  const auto [status, begun] = run("draft-begin", {{"text", text}});
+  ASSERT_EQ(status, 200) << begun;
+  EXPECT_EQ(begun["lines"].size(), 2U) << begun;
+  EXPECT_EQ(run("draft-begin", {{"text", text}}).first, 409);
+  const auto diff = run("draft-diff").second;
+  EXPECT_EQ(diff["changed"], json{"service www changed"}) << diff;
+  EXPECT_GE(diff["moved_share"], 0.0);
+  EXPECT_EQ(text_of(file), former) << "nothing is written before the commit";
+
+  std::ofstream(file, std::ios::app) << "# another hand\n";
+  EXPECT_EQ(run("draft-commit").first, 409);
+  EXPECT_NE(text_of(file).find("another hand"), std::string::npos);
+  std::ofstream(file) << former;
+  ASSERT_EQ(run("draft-commit").first, 200);
+  EXPECT_EQ(text_of(file), text);
+  EXPECT_EQ(get("/v1/endpoints", reader_token).second.size(), 1U);
+
+  const auto configurations = get("/v1/configurations", reader_token).second;
+  ASSERT_EQ(configurations.size(), 2U);
+  const auto first = configurations[1]["id"];
+  const auto dry = post("/v1/rollback", {{"id", first}, {"dry_run", true}}).second;
+  EXPECT_EQ(dry["files"][0]["path"], file);
+  EXPECT_EQ(text_of(file), text);
+  const auto back = post("/v1/rollback", {{"id", first}}).second;
+  EXPECT_EQ(back["changed"], json{"service www changed"}) << back;
+  EXPECT_EQ(text_of(file), former);
+  EXPECT_EQ(get("/v1/endpoints", reader_token).second.size(), 2U);
+  EXPECT_GE(back["version"]["generation"], configurations[0]["generation"]);
+  EXPECT_EQ(post("/v1/rollback", {{"id", 999}}).first, 404);
+}
+
+TEST_F(ApiTest, ServesAPageThatLoadsNothingFromElsewhere) {
+  start();
+  const auto page = client().Get("/");
+  ASSERT_EQ(page->status, 200);
+  EXPECT_NE(page->body.find("<title>Pharos</title>"), std::string::npos);
+  for (const char* foreign : {"src=", "href=", "@import", "url("})
+    EXPECT_EQ(page->body.find(foreign), std::string::npos) << foreign;
+  const auto policy = page->get_header_value("Content-Security-Policy");
+  EXPECT_TRUE(policy.starts_with("default-src 'none'; connect-src 'self';")) << policy;
+  EXPECT_EQ(policy.find("unsafe"), std::string::npos);
 }
 
 TEST_F(ApiTest, MetricsAreWellFormedAndBounded) {

@@ -3,6 +3,7 @@
 //   main     signals; SIGHUP reloads                  ingest   rings and sockets -> beacons
 //   control  control sockets, commands, reloads       engine   EngineLoop
 //   keeper   freshness to the store, watchdog         store    writes the database
+//   history  writes decisions
 //   api-accept, api (16)  HTTPS, where it is configured
 //
 // A reload loads, builds and proves everything on the thread that asked for it, and only then swaps
@@ -12,6 +13,7 @@
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/api/api_server.hh"
 #include "pharos/controlplane/engine/engine_loop.hh"
+#include "pharos/controlplane/history/history.hh"
 #include "pharos/controlplane/ingest/ingest.hh"
 #include "pharos/controlplane/store/store.hh"
 #include "pharos/shared/control_protocol.hh"
@@ -63,6 +65,9 @@ class Daemon {
   [[nodiscard]] EngineLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] Store& store() noexcept { return *store_; }
   [[nodiscard]] Ingest& ingest() noexcept { return *ingest_; }
+  [[nodiscard]] History* history() noexcept { return history_.get(); }  // null: none is kept
+  // Tables of this text in place of the configuration's file, with nothing published. Errors: as of a reload.
+  [[nodiscard]] Result<std::shared_ptr<const Tables>> candidate(const std::string& text);
   [[nodiscard]] std::optional<LastReload> last_reload() const;
   // Why the files of zones cannot be served, by zone id, where the old contents are served instead.
   [[nodiscard]] std::map<std::string, std::string> stale_zones() const;
@@ -97,6 +102,7 @@ class Daemon {
   CatalogKeys keys_;  // of the store
   std::optional<control::Server> server_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<History> history_;
   std::optional<Ingest> ingest_;
   std::unique_ptr<EngineLoop> loop_;
   std::uint64_t site_set_ = 1;

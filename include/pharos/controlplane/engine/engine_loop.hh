@@ -14,6 +14,7 @@
 #include "pharos/controlplane/engine/engine.hh"
 #include "pharos/controlplane/engine/publication.hh"
 #include "pharos/controlplane/engine/table_client.hh"
+#include "pharos/controlplane/history/history.hh"
 #include "pharos/controlplane/ingest/ingest.hh"
 #include "pharos/controlplane/store/store.hh"
 
@@ -45,8 +46,8 @@ struct EngineSide {
 
 class EngineLoop {
  public:
-  // Borrows store and ingest, which outlive it.
-  EngineLoop(EngineSide side, Store& store, Ingest& ingest);
+  // Borrows store, ingest and history (null: none is kept), which outlive it.
+  EngineLoop(EngineSide side, Store& store, Ingest& ingest, History* history = nullptr);
   ~EngineLoop();  // stops
   EngineLoop(const EngineLoop&) = delete;
   EngineLoop& operator=(const EngineLoop&) = delete;
@@ -81,12 +82,14 @@ class EngineLoop {
   void drop_channel(const std::string& why);
   void rank_and_publish();
   void remember(const Round& round);
+  void record(Round round);
   void report_alarms();
   void arm_timer() noexcept;
 
   EngineSide side_;
   Store& store_;
   Ingest& ingest_;
+  History* history_;
   UniqueFd epoll_, timer_, task_event_;
   std::mutex task_mutex_;  // guards tasks_
   std::vector<Task> tasks_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pharos/base/bytes.hh"
+#include "pharos/base/clock.hh"
 #include "pharos/base/error.hh"
 
 #include <sqlite3.h>
@@ -58,6 +59,8 @@ class Database {
 
   [[nodiscard]] Statement prepare(const char* sql) noexcept { return {handle_.get(), sql}; }
   [[nodiscard]] Status execute(const char* sql);
+  // All of it, into a new file that only we may open. Errors: conflict (there is a file), unavailable.
+  [[nodiscard]] Status copy_to(const std::string& path);
   [[nodiscard]] std::string message() const { return sqlite3_errmsg(handle_.get()); }
 
  private:
@@ -68,5 +71,13 @@ class Database {
   std::unique_ptr<sqlite3, Close> handle_;
   std::string path_;
 };
+
+extern const DatabaseKind store_kind;    // store.hh
+extern const DatabaseKind history_kind;  // history/history.hh
+
+// Puts a copy of `from`, once proven sound and of this kind, in the place of `to`; what was there is moved aside. Nobody
+// may have either open. Errors: invalid, unavailable; then `to` is as it was.
+[[nodiscard]] Status restore_database(const std::string& from, const std::string& to,
+                                      const DatabaseKind& kind, WallTime now);
 
 }  // namespace pharos::controlplane

@@ -70,6 +70,8 @@ class Store {
   // Waits until everything queued so far is written. Errors: unavailable (the last failure, such as
   // a full disk).
   [[nodiscard]] Status sync();
+  // A copy that is whole, while everything goes on. Errors: conflict (there is a file), unavailable.
+  [[nodiscard]] Status backup(const std::string& path);
   // The last failed write, while none has worked since; empty when all is well. For alarms.
   [[nodiscard]] std::string failure() const;
 

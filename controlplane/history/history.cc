@@ -1,0 +1,347 @@
+// The queue, the writer's loop, and what is read. Writing is in history_write.cc.
+#include "pharos/controlplane/history/history.hh"
+
+#include "pharos/base/directory.hh"
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+#include <sodium.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "state.hh"
+
+namespace pharos::controlplane {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::milliseconds gather_time{200};
+constexpr Duration prune_interval = seconds(600);
+
+const char* decision_columns =
+    "SELECT d.id, d.at, r.epoch, r.generation, d.pool, d.locale, d.ttl_s, i.panic, i.answered_by, "
+    "d.cause, c.body, i.members, d.scores FROM decisions d JOIN rounds r ON r.id = d.round "
+    "JOIN contents c ON c.id = d.content JOIN inputs i ON i.round = d.round AND i.pool = d.pool ";
+
+PastDecision decision_of(const Statement& row) {
+  PastDecision past;
+  past.id = row.integer(0);
+  past.at = {row.integer(1) * 1'000'000};
+  past.version = {row.unsigned_integer(2), row.unsigned_integer(3)};
+  past.pool = row.text(4);
+  past.service = past.pool.substr(0, past.pool.rfind('/'));
+  past.locale = row.text(5);
+  past.ttl_s = static_cast<std::uint32_t>(row.integer(6));
+  past.panic = row.integer(7) != 0;
+  past.answered_by = row.text(8);
+  past.cause = row.text(9);
+  past.content = row.text(10);
+  past.members = row.text(11);
+  past.scores = row.text(12);
+  return past;
+}
+
+std::int64_t ms_of(WallTime time) {
+  return time.ns / 1'000'000;
+}
+
+Status move_aside(const std::string& path, const std::string& to) {
+  std::error_code error;
+  std::filesystem::rename(path, to, error);
+  if (error) return fail(ErrorCode::unavailable, "cannot move it to " + to, path);
+  for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(path + suffix, error);
+  return {};
+}
+
+}  // namespace
+
+std::array<std::uint8_t, 32> hash_of_content(std::string_view content) {
+  std::array<std::uint8_t, 32> hash{};
+  crypto_generichash(hash.data(), hash.size(),
+                     reinterpret_cast<const unsigned char*>(content.data()), content.size(),
+                     nullptr, 0);
+  return hash;
+}
+
+void History::State::add(Offered one, std::size_t cells) {
+  {
+    const std::lock_guard lock(mutex);
+    if (queued_cells + cells > history_queue_cells_max) {
+      counters.dropped += cells;
+      return;
+    }
+    queued_cells += cells;
+    queue.push_back(std::move(one));
+    ++offered;
+  }
+  wake.notify_one();
+}
+
+void History::State::run() {
+  std::unique_lock lock(mutex);
+  for (;;) {
+    wake.wait_for(lock, std::chrono::seconds(60), [&] { return stopping || !queue.empty(); });
+    if (queue.empty() && stopping) return;
+    // Gathers a little, so that a storm of rounds is not a storm of disk flushes.
+    if (!stopping) wake.wait_for(lock, gather_time, [&] { return stopping; });
+    const auto batch = std::exchange(queue, {});
+    const auto cells = std::exchange(queued_cells, 0);
+    lock.unlock();
+    auto outcome = batch.empty() ? Status() : write_all(batch);
+    for (const auto& one : batch) {
+      if (const auto* order = std::get_if<PruneOrder>(&one)) prune_now(order->now);
+    }
+    if (monotonic_now() >= next_prune) {
+      prune_now(wall_now());
+      next_prune = monotonic_now() + prune_interval;
+    }
+    lock.lock();
+    failure = outcome ? std::string() : outcome.error().text();
+    if (!outcome) counters.dropped += cells;
+    finished += batch.size();
+    written.notify_all();
+  }
+}
+
+History::History(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+
+History::~History() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_all();
+  if (state_->writer.joinable()) state_->writer.join();
+}
+
+Result<std::unique_ptr<History>> History::open(const std::string& directory,
+                                               const config::HistoryConfig& config, WallTime now) {
+  if (auto ready = prepare_directory(directory); !ready)
+    return std::unexpected(std::move(ready.error()).in("state directory"));
+  auto sealer = Sealer::open(directory + "/history.key");
+  if (!sealer) return std::unexpected(std::move(sealer).error());
+  const auto path = directory + "/history.db";
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    if (auto ours = check_regular_or_absent(path + suffix); !ours)
+      return std::unexpected(std::move(ours.error()));
+  }
+  const auto mask = ::umask(0077);
+  auto database = Database::open(path, history_kind);
+  std::string alarm;
+  if (!database && database.error().code == ErrorCode::invalid) {
+    const auto aside = path + ".damaged-" + std::to_string(now.ns / 1'000'000'000);
+    alarm = "the history was damaged (" + database.error().what + "): it is now " + aside;
+    if (auto moved = move_aside(path, aside); moved) database = Database::open(path, history_kind);
+  }
+  ::umask(mask);
+  if (!database) return std::unexpected(std::move(database).error());
+  auto reading = Database::open(path, history_kind);
+  if (!reading) return std::unexpected(std::move(reading).error());
+  auto state = std::make_unique<State>(std::move(*database), std::move(*reading), *sealer, config);
+  state->opened_alarm = std::move(alarm);
+  state->next_prune = monotonic_now() + prune_interval;
+  auto* running = state.get();
+  state->writer = std::thread([running] { running->run(); });
+  ::pthread_setname_np(state->writer.native_handle(), "history");
+  return std::unique_ptr<History>(new History(std::move(state)));
+}
+
+void History::offer(DecisionRound round) {
+  const auto cells = round.round.cell_count();
+  if (cells > 0) state_->add(std::move(round), cells);
+}
+
+void History::offer_tables(std::shared_ptr<const Tables> tables, Version version,
+                           std::string changes) {
+  state_->add(OfferedTables{std::move(tables), version, std::move(changes), wall_now()}, 1);
+}
+
+void History::audit(AuditEntry entry) {
+  state_->add(std::move(entry), 1);
+}
+
+Status History::sync() {
+  std::unique_lock lock(state_->mutex);
+  const auto target = state_->offered;
+  state_->written.wait(lock, [&] { return state_->finished >= target; });
+  if (state_->failure.empty()) return {};
+  return fail(ErrorCode::unavailable, state_->failure, "history.db", "look at the disk");
+}
+
+HistoryCounters History::counters() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->counters;
+}
+
+std::string History::alarm() const {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->failure.empty()) return "history: " + state_->failure;
+  return state_->opened_alarm;
+}
+
+void History::prune(WallTime now) {
+  state_->add(PruneOrder{now}, 0);
+  static_cast<void>(sync());  // a failure is an alarm
+}
+
+Result<std::vector<PastDecision>> History::decisions(const DecisionFilter& filter) {
+  const std::lock_guard lock(state_->read_mutex);
+  const auto sql = std::string(decision_columns) +
+                   "WHERE (?1 = '' OR d.pool = ?1 OR d.pool LIKE ?1 || '/%') AND (?2 = '' OR "
+                   "d.locale = ?2) AND d.at >= ?3 AND d.at <= ?4 ORDER BY d.id DESC LIMIT ?5";
+  auto rows = state_->reading.prepare(sql.c_str());
+  constexpr auto latest = std::numeric_limits<std::int64_t>::max();
+  rows.bind(1, filter.service)
+      .bind(2, filter.locale)
+      .bind(3, filter.since ? ms_of(*filter.since) : std::int64_t{0})
+      .bind(4, filter.until ? ms_of(*filter.until) : latest)
+      .bind(5, static_cast<std::int64_t>(filter.limit));
+  std::vector<PastDecision> all;
+  while (rows.row()) all.push_back(decision_of(rows));
+  if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
+  return all;
+}
+
+Result<std::optional<PastDecision>> History::decision(const std::string& pool,
+                                                      const std::string& locale, WallTime at) {
+  const std::lock_guard lock(state_->read_mutex);
+  const auto sql = std::string(decision_columns) +
+                   "WHERE d.pool = ?1 AND d.locale = ?2 AND d.at <= ?3 "
+                   "ORDER BY d.at DESC, d.id DESC LIMIT 1";
+  auto rows = state_->reading.prepare(sql.c_str());
+  rows.bind(1, pool).bind(2, locale).bind(3, ms_of(at));
+  if (rows.row()) return decision_of(rows);
+  if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
+  return std::nullopt;
+}
+
+Result<PastTables> History::tables_at(WallTime at) {
+  const std::lock_guard lock(state_->read_mutex);
+  auto rows = state_->reading.prepare(
+      "SELECT t.id, t.at, t.epoch, t.generation, t.changes, t.names, c.content, l.content "
+      "FROM tables_seen t LEFT JOIN blobs c ON c.id = t.catalog LEFT JOIN blobs l ON l.id = "
+      "t.locale_map WHERE t.at <= ?1 ORDER BY t.at DESC, t.id DESC LIMIT 1");
+  rows.bind(1, ms_of(at));
+  if (!rows.row()) {
+    if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
+    return fail(ErrorCode::not_found, "nothing is known of that time", "at",
+                "`pharosctl config history` shows how far the history goes back");
+  }
+  PastTables past;
+  past.id = rows.integer(0);
+  past.at = {rows.integer(1) * 1'000'000};
+  past.version = {rows.unsigned_integer(2), rows.unsigned_integer(3)};
+  past.changes = rows.text(4);
+  const auto names_text = unpack(as_text(rows.blob(5)), 256U << 20);
+  if (!names_text) return std::unexpected(names_text.error());
+  const auto names = json::parse(*names_text, nullptr, false);
+  if (!names.is_object()) return fail(ErrorCode::invalid, "its names are damaged", "history.db");
+  past.pools = names.value("pools", std::vector<std::string>());
+  past.locales = names.value("locales", std::vector<std::string>());
+  past.policies = names.value("policies", std::vector<std::string>());
+  const auto image = [&](int column, ImageKind kind, SealedImage& to) -> Status {
+    if (rows.blob(column).empty())
+      return fail(ErrorCode::not_found, "the tables of that time were too large to keep", "at");
+    auto packed = state_->sealer.unseal(as_text(rows.blob(column)), "blob");
+    if (!packed) return std::unexpected(packed.error());
+    auto bytes = unpack(*packed, history_image_bytes_max);
+    if (!bytes) return std::unexpected(bytes.error());
+    auto sealed = SealedImage::seal(kind, as_bytes(std::string_view(*bytes)));
+    if (!sealed) return std::unexpected(std::move(sealed).error());
+    to = std::move(*sealed);
+    return {};
+  };
+  if (auto read = image(6, ImageKind::catalog, past.catalog_image); !read)
+    return std::unexpected(std::move(read).error());
+  if (auto read = image(7, ImageKind::locale_map, past.locale_image); !read)
+    return std::unexpected(std::move(read).error());
+  auto catalog = catalog::View::prove(past.catalog_image.mapping.bytes());
+  if (!catalog) return std::unexpected(std::move(catalog.error()).in("history.db"));
+  past.catalog = *catalog;
+  auto locales = locale_map::View::prove(past.locale_image.mapping.bytes());
+  if (!locales) return std::unexpected(std::move(locales.error()).in("history.db"));
+  past.locale_map = *locales;
+  return past;
+}
+
+Result<std::vector<PastConfiguration>> History::configurations(std::size_t limit) {
+  const std::lock_guard lock(state_->read_mutex);
+  auto rows = state_->reading.prepare(
+      "SELECT id, at, epoch, generation, changes FROM tables_seen ORDER BY id DESC LIMIT ?1");
+  rows.bind(1, static_cast<std::int64_t>(limit));
+  std::vector<PastConfiguration> all;
+  while (rows.row()) {
+    all.push_back({rows.integer(0),
+                   {rows.integer(1) * 1'000'000},
+                   {rows.unsigned_integer(2), rows.unsigned_integer(3)},
+                   rows.text(4)});
+  }
+  if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
+  return all;
+}
+
+Result<std::vector<PastFile>> History::files_of(std::int64_t configuration) {
+  const std::lock_guard lock(state_->read_mutex);
+  auto rows = state_->reading.prepare(
+      "SELECT f.path, f.bytes, f.hash, b.content FROM files f LEFT JOIN blobs b ON b.id = f.blob "
+      "WHERE f.tables = ?1 ORDER BY f.path");
+  rows.bind(1, configuration);
+  std::vector<PastFile> all;
+  while (rows.row()) {
+    PastFile file;
+    file.path = rows.text(0);
+    file.bytes = rows.unsigned_integer(1);
+    if (rows.blob(2).size() == file.hash.size())
+      std::memcpy(file.hash.data(), rows.blob(2).data(), file.hash.size());
+    if (!rows.blob(3).empty()) {
+      auto packed = state_->sealer.unseal(as_text(rows.blob(3)), "blob");
+      if (!packed) return std::unexpected(packed.error());
+      auto content = unpack(*packed, history_file_bytes_max);
+      if (!content) return std::unexpected(content.error());
+      file.content = std::move(*content);
+    }
+    all.push_back(std::move(file));
+  }
+  if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
+  if (all.empty())
+    return fail(ErrorCode::not_found, "no configuration " + std::to_string(configuration), {},
+                "`pharosctl config history` lists those that there are");
+  return all;
+}
+
+Result<std::vector<AuditEntry>> History::audit_log(std::size_t limit) {
+  const std::lock_guard lock(state_->read_mutex);
+  auto rows = state_->reading.prepare(
+      "SELECT at, caller, command, outcome, client FROM audit ORDER BY id DESC LIMIT ?1");
+  rows.bind(1, static_cast<std::int64_t>(limit));
+  std::vector<AuditEntry> all;
+  while (rows.row()) {
+    AuditEntry entry;
+    entry.at = {rows.integer(0) * 1'000'000};
+    entry.caller = rows.text(1);
+    entry.command = rows.text(2);
+    entry.outcome = rows.text(3);
+    auto client = state_->sealer.unseal(as_text(rows.blob(4)), "audit");
+    if (!client) return std::unexpected(client.error());
+    const auto fields = json::parse(*client, nullptr, false);
+    if (fields.is_object()) {
+      entry.peer = fields.value("peer", "");
+      entry.arguments = fields.value("arguments", "");
+    }
+    all.push_back(std::move(entry));
+  }
+  if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
+  return all;
+}
+
+Status History::backup(const std::string& path) {
+  if (auto done = sync(); !done) return done;
+  const std::lock_guard lock(state_->read_mutex);
+  return state_->reading.copy_to(path);
+}
+
+}  // namespace pharos::controlplane

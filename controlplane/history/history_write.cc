@@ -1,0 +1,395 @@
+// What the writer writes and forgets.
+#include "pharos/controlplane/history/history.hh"
+#include "pharos/controlplane/score/score.hh"
+
+#include <nlohmann/json.hpp>
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "state.hh"
+
+namespace pharos::controlplane {
+namespace {
+
+using nlohmann::json;
+
+constexpr double moved_much = 0.1;  // of a score: worth a word
+constexpr std::size_t cause_bytes_max = 400;
+
+double rounded(double value) {
+  return std::round(value * 1e4) / 1e4;
+}
+
+std::string dumped(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+json members_of(const DecisionRound& round, const PoolFacts& pool) {
+  const auto& world = *round.round.world;
+  const auto family = world.pools[pool.pool].pool.type;
+  json members = json::array();
+  for (const auto& facts : pool.members) {
+    const auto& fixed = world.endpoints[facts.endpoint];
+    const auto& config = world.endpoint(facts.endpoint);
+    json addresses = json::array();
+    for (const auto& address : config.addresses) {
+      const bool wanted = family == dns::Type::aaaa ? !address.is_ipv4()
+                          : family == dns::Type::a  ? address.is_ipv4()
+                                                    : true;
+      if (wanted) addresses.push_back(address.text());
+    }
+    members.push_back({{"endpoint", config.id},
+                       {"site", world.site(fixed.site).id},
+                       {"version", config.version},
+                       {"addresses", std::move(addresses)},
+                       {"weight", rounded(facts.weight)},
+                       {"state", facts.state},
+                       {"reason", facts.reason},
+                       {"health", rounded(facts.factors.health)},
+                       {"headroom", rounded(facts.factors.headroom)},
+                       {"condition", rounded(facts.factors.condition)},
+                       {"preference", rounded(facts.factors.version)},
+                       {"risk", rounded(facts.factors.risk)}});
+  }
+  return members;
+}
+
+// Of the members, for one locale: what distance makes of them.
+std::string scores_of(const DecisionRound& round, const PoolFacts& pool, std::uint16_t locale) {
+  json scores = json::array();
+  const auto& world = *round.round.world;
+  for (const auto& facts : pool.members) {
+    const double rtt_ms = world.rtt(locale, world.endpoints[facts.endpoint].site);
+    auto factors = facts.factors;
+    factors.proximity = proximity_factor(rtt_ms);
+    scores.push_back({std::isfinite(rtt_ms) ? json(rounded(rtt_ms)) : json(),
+                      rounded(factors.proximity), rounded(score_of(factors, round.exponents))});
+  }
+  return dumped(scores);
+}
+
+json addresses_of(const CellAnswers& cell, const Range& answer) {
+  json one = json::array();
+  for (const auto member : answer.of(cell.members)) {
+    for (const auto& address : cell.addresses[member]) {
+      if (one.size() < cell.addresses_max) one.push_back({member, address.text()});
+    }
+  }
+  return one;
+}
+
+std::string body_of(const CellAnswers& cell) {
+  json answers = json::array();
+  for (const auto& answer : cell.answers) {
+    if (cell.holds_addresses()) {
+      answers.push_back(addresses_of(cell, answer));
+      continue;
+    }
+    json one = json::array();
+    for (const auto& record : answer.of(cell.records))
+      one.push_back({record.target, record.priority, record.weight});
+    answers.push_back(std::move(one));
+  }
+  json slots = json::array();
+  for (const auto slot : cell.slots) slots.push_back(slot);
+  return dumped({{"slots", std::move(slots)},
+                 {cell.holds_addresses() ? "answers" : "records", std::move(answers)}});
+}
+
+// What of the members is another now, in words.
+std::string cause_of(const json& former, const json& next) {
+  if (former.is_null()) return "first ranking";
+  std::string cause;
+  const auto add = [&](const std::string& text) {
+    if (cause.size() < cause_bytes_max) cause += (cause.empty() ? "" : "; ") + text;
+  };
+  for (const auto& member : next) {
+    const auto id = member["endpoint"].get<std::string>();
+    const auto before = std::ranges::find_if(
+        former, [&](const json& other) { return other["endpoint"] == member["endpoint"]; });
+    if (before == former.end()) {
+      add(id + " is new");
+    } else if ((*before)["state"] != member["state"]) {
+      add(fmt::format("{}: {} -> {} ({})", id, (*before)["state"].get<std::string>(),
+                      member["state"].get<std::string>(), member["reason"].get<std::string>()));
+    } else {
+      for (const char* factor :
+           {"health", "headroom", "condition", "risk", "preference", "weight"}) {
+        const double was = (*before)[factor].get<double>();
+        const double is = member[factor].get<double>();
+        if (std::abs(is - was) < moved_much * std::max(std::abs(was), 0.1)) continue;
+        add(fmt::format("{}: {} {:.2f} -> {:.2f} ({})", id, factor, was, is,
+                        member["reason"].get<std::string>()));
+      }
+    }
+  }
+  for (const auto& member : former) {
+    const bool stays = std::ranges::any_of(
+        next, [&](const json& other) { return other["endpoint"] == member["endpoint"]; });
+    if (!stays) add(member["endpoint"].get<std::string>() + " is gone");
+  }
+  return cause.empty() ? "scores moved, or the TTL with the calm" : cause;
+}
+
+std::string read_file(const std::string& path) {
+  const std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+
+std::int64_t ms_of(WallTime time) {
+  return time.ns / 1'000'000;
+}
+
+}  // namespace
+
+const DatabaseKind history_kind{.application_id = 0x50484849,  // "PHHI"
+                                .version = 1,
+                                .name = "a history of Pharos",
+                                .schema = R"sql(
+CREATE TABLE IF NOT EXISTS blobs (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,
+  content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS tables_seen (id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, generation INTEGER NOT NULL, changes TEXT NOT NULL, names BLOB NOT NULL,
+  catalog INTEGER, locale_map INTEGER);
+CREATE TABLE IF NOT EXISTS files (tables INTEGER NOT NULL, path TEXT NOT NULL,
+  bytes INTEGER NOT NULL, hash BLOB NOT NULL, blob INTEGER, PRIMARY KEY (tables, path))
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rounds (id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, generation INTEGER NOT NULL, tables INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS inputs (round INTEGER NOT NULL, pool TEXT NOT NULL,
+  panic INTEGER NOT NULL, answered_by TEXT NOT NULL, members TEXT NOT NULL,
+  PRIMARY KEY (round, pool)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS contents (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,
+  body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS decisions (id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+  round INTEGER NOT NULL, pool TEXT NOT NULL, locale TEXT NOT NULL, ttl_s INTEGER NOT NULL,
+  content INTEGER NOT NULL, cause TEXT NOT NULL, scores TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS decisions_by_cell ON decisions (pool, locale, at);
+CREATE INDEX IF NOT EXISTS decisions_by_time ON decisions (at);
+CREATE INDEX IF NOT EXISTS decisions_by_round ON decisions (round);
+CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+  caller TEXT NOT NULL, command TEXT NOT NULL, outcome TEXT NOT NULL, client BLOB NOT NULL);
+)sql",
+                                .durable = true};
+
+Status History::State::write_all(const std::vector<Offered>& batch) {
+  if (auto begun = writing.execute("BEGIN IMMEDIATE"); !begun) return begun;
+  for (const auto& one : batch) {
+    if (std::visit([&](const auto& what) { return write(what); }, one)) continue;
+    auto why = fail(ErrorCode::unavailable, writing.message(), "history.db");
+    static_cast<void>(writing.execute("ROLLBACK"));  // the failure to report is the first one
+    last_members.clear();
+    return why;
+  }
+  if (auto committed = writing.execute("COMMIT"); !committed) {
+    static_cast<void>(writing.execute("ROLLBACK"));
+    return committed;
+  }
+  return {};
+}
+
+std::int64_t History::State::blob_of(std::string_view content) {
+  const auto hash = hash_of_content(content);
+  auto known = writing.prepare("SELECT id FROM blobs WHERE hash = ?1");
+  known.bind(1, object_bytes(hash));
+  if (known.row()) return known.integer(0);
+  const auto sealed = sealer.seal(pack(content), "blob");
+  auto added = writing.prepare("INSERT INTO blobs (hash, content) VALUES (?1, ?2) RETURNING id");
+  added.bind(1, object_bytes(hash)).bind(2, as_bytes(std::string_view(sealed)));
+  return added.row() ? added.integer(0) : 0;
+}
+
+std::int64_t History::State::content_of(const std::string& body) {
+  const auto hash = hash_of_content(body);
+  auto known = writing.prepare("SELECT id FROM contents WHERE hash = ?1");
+  known.bind(1, object_bytes(hash));
+  if (known.row()) return known.integer(0);
+  auto added = writing.prepare("INSERT INTO contents (hash, body) VALUES (?1, ?2) RETURNING id");
+  added.bind(1, object_bytes(hash)).bind(2, body);
+  return added.row() ? added.integer(0) : 0;
+}
+
+bool History::State::write(const OfferedTables& offered_tables) {
+  const auto& tables = *offered_tables.tables;
+  const auto& world = *tables.world;
+  json policies = json::array();
+  for (const auto& pool : world.pools)
+    policies.push_back(std::string(config::name_of(world.service(pool.service).policy)));
+  const auto names = pack(dumped({{"pools", world.pool_names()},
+                                  {"locales", world.locales},
+                                  {"policies", std::move(policies)}}));
+  const auto image = [&](const SealedImage& of) -> std::int64_t {
+    const auto bytes = of.mapping.bytes();
+    return bytes.size() > history_image_bytes_max ? 0 : blob_of(as_text(bytes));
+  };
+  auto added = writing.prepare(
+      "INSERT INTO tables_seen (at, epoch, generation, changes, names, catalog, locale_map) "
+      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id");
+  added.bind(1, ms_of(offered_tables.at))
+      .bind(2, static_cast<std::int64_t>(offered_tables.version.epoch))
+      .bind(3, static_cast<std::int64_t>(offered_tables.version.generation))
+      .bind(4, offered_tables.changes)
+      .bind(5, as_bytes(std::string_view(names)))
+      .bind(6, image(tables.catalog_image))
+      .bind(7, image(tables.locale_image));
+  if (!added.row()) return false;
+  tables_id = added.integer(0);
+  last_members.clear();  // pools are others now
+  for (const auto& path : pharos::controlplane::files_of(*world.config)) {
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(path, error);
+    const bool keep = !error && bytes <= history_file_bytes_max;
+    const auto content = keep ? read_file(path) : std::string();
+    const auto hash = hash_of_content(content);
+    const auto blob = keep ? blob_of(content) : 0;
+    auto file = writing.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5)");
+    file.bind(1, tables_id)
+        .bind(2, path)
+        .bind(3, static_cast<std::int64_t>(keep ? content.size() : 0))
+        .bind(4, object_bytes(hash))
+        .bind(5, blob);
+    if (!file.run()) return false;
+  }
+  return true;
+}
+
+bool History::State::write(const DecisionRound& decided) {
+  const auto& round = decided.round;
+  auto added = writing.prepare(
+      "INSERT INTO rounds (at, epoch, generation, tables) VALUES (?1, ?2, ?3, ?4) RETURNING id");
+  added.bind(1, ms_of(decided.at))
+      .bind(2, static_cast<std::int64_t>(decided.version.epoch))
+      .bind(3, static_cast<std::int64_t>(decided.version.generation))
+      .bind(4, tables_id);
+  if (!added.row()) return false;
+  const auto id = added.integer(0);
+  std::size_t at = 0;
+  for (const auto& pool : decided.pools) {
+    const auto cause = write_inputs(decided, pool, id);
+    if (!cause) return false;
+    for (; at < round.changes.size() && round.changes[at].pool == pool.pool; ++at) {
+      if (!write_change(decided, pool, round.changes[at], id, *cause)) return false;
+    }
+  }
+  const std::lock_guard lock(mutex);
+  ++counters.rounds;
+  counters.cells += round.cell_count();
+  return true;
+}
+
+// The facts of a pool's members; gives what moved among them, in words.
+std::optional<std::string> History::State::write_inputs(const DecisionRound& decided,
+                                                        const PoolFacts& pool, std::int64_t id) {
+  const auto& pools = decided.round.world->pools;
+  const auto name = pools[pool.pool].pool.name();
+  const auto members = members_of(decided, pool);
+  const auto text = dumped(members);
+  auto& former = last_members[name];
+  const auto cause =
+      pool.members.empty()
+          ? std::string("a round of many pools at once")
+          : cause_of(former.empty() ? json() : json::parse(former, nullptr, false), members);
+  former = text;
+  auto inputs = writing.prepare("INSERT INTO inputs VALUES (?1, ?2, ?3, ?4, ?5)");
+  inputs.bind(1, id)
+      .bind(2, name)
+      .bind(3, static_cast<std::int64_t>(pool.panic))
+      .bind(4, pools[pool.answered_by].pool.name())
+      .bind(5, text);
+  if (!inputs.run()) return std::nullopt;
+  return cause;
+}
+
+bool History::State::write_change(const DecisionRound& decided, const PoolFacts& pool,
+                                  const CellChange& change, std::int64_t id,
+                                  const std::string& cause) {
+  const auto& world = *decided.round.world;
+  const auto content = content_of(body_of(decided.round.answers_of(change)));
+  if (content == 0) return false;
+  const auto name = world.pools[pool.pool].pool.name();
+  for (const auto locale : decided.round.locales_of(change)) {
+    auto row = writing.prepare(
+        "INSERT INTO decisions (at, round, pool, locale, ttl_s, content, cause, scores) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+    row.bind(1, ms_of(decided.at))
+        .bind(2, id)
+        .bind(3, name)
+        .bind(4, world.locales[locale])
+        .bind(5, static_cast<std::int64_t>(change.ttl_s))
+        .bind(6, content)
+        .bind(7, cause)
+        .bind(8, scores_of(decided, pool, locale));
+    if (!row.run()) return false;
+  }
+  return true;
+}
+
+bool History::State::write(const AuditEntry& entry) {
+  const auto client =
+      sealer.seal(dumped({{"peer", entry.peer}, {"arguments", entry.arguments}}), "audit");
+  auto row = writing.prepare(
+      "INSERT INTO audit (at, caller, command, outcome, client) VALUES (?1, ?2, ?3, ?4, ?5)");
+  return row.bind(1, ms_of(entry.at))
+      .bind(2, entry.caller)
+      .bind(3, entry.command)
+      .bind(4, entry.outcome)
+      .bind(5, as_bytes(std::string_view(client)))
+      .run();
+}
+
+// Everything before a time, but for what was in force at it.
+Status History::State::forget(WallTime before) {
+  if (auto begun = writing.execute("BEGIN IMMEDIATE"); !begun) return begun;
+  const auto run = [&](const char* sql) {
+    auto statement = writing.prepare(sql);
+    statement.bind(1, ms_of(before));  // where there is no ?1 this does nothing
+    return statement.run();
+  };
+  const bool done =
+      run("DELETE FROM decisions WHERE id IN (SELECT d.id FROM decisions d WHERE d.at < ?1 AND "
+          "EXISTS (SELECT 1 FROM decisions n WHERE n.pool = d.pool AND n.locale = d.locale AND "
+          "n.id > d.id AND n.at <= ?1))") &&
+      run("DELETE FROM audit WHERE at < ?1") &&
+      run("DELETE FROM tables_seen WHERE at < ?1 AND id < (SELECT max(id) FROM "
+          "tables_seen WHERE at <= ?1)") &&
+      run("DELETE FROM rounds WHERE id NOT IN (SELECT round FROM decisions)") &&
+      run("DELETE FROM inputs WHERE round NOT IN (SELECT id FROM rounds)") &&
+      run("DELETE FROM contents WHERE id NOT IN (SELECT content FROM decisions)") &&
+      run("DELETE FROM files WHERE tables NOT IN (SELECT id FROM tables_seen)") &&
+      run("DELETE FROM blobs WHERE id NOT IN (SELECT blob FROM files UNION SELECT "
+          "catalog FROM tables_seen UNION SELECT locale_map FROM tables_seen)");
+  if (done)
+    return writing.execute("COMMIT; PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)");
+  auto why = fail(ErrorCode::unavailable, writing.message(), "history.db");
+  static_cast<void>(writing.execute("ROLLBACK"));
+  return why;
+}
+
+void History::State::prune_now(WallTime now) {
+  constexpr unsigned tries_max = 64;
+  auto done = forget({now.ns - config.max_age.ns});
+  const auto number = [&](const char* sql) {
+    auto row = writing.prepare(sql);
+    return row.row() ? row.integer(0) : 0;
+  };
+  // The older tenth of what is left, again and again; at last everything but what is in force.
+  auto cut = number("SELECT min(at) FROM rounds");
+  const auto newest = number("SELECT max(at) FROM rounds");
+  for (unsigned tries = 0; done && newest != 0 && tries < tries_max; ++tries) {
+    const auto bytes = number("PRAGMA page_count") * number("PRAGMA page_size");
+    if (static_cast<std::uint64_t>(bytes) <= config.max_size_bytes) break;
+    cut = tries + 1 < tries_max ? cut + std::max<std::int64_t>((newest - cut) / 10, 1) : newest;
+    done = forget({cut * 1'000'000});
+  }
+  const std::lock_guard lock(mutex);
+  if (!done) failure = done.error().text();
+}
+
+}  // namespace pharos::controlplane

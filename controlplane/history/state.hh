@@ -1,0 +1,80 @@
+// The inside of History: its queue and its two connections. Private to this folder.
+#pragma once
+
+#include "pharos/controlplane/history/history.hh"
+#include "pharos/controlplane/store/database.hh"
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <variant>
+
+#include "sealing.hh"
+
+namespace pharos::controlplane {
+
+struct OfferedTables {
+  std::shared_ptr<const Tables> tables;
+  Version version;
+  std::string changes;
+  WallTime at;
+};
+struct PruneOrder {
+  WallTime now;
+};
+using Offered = std::variant<DecisionRound, OfferedTables, AuditEntry, PruneOrder>;
+
+extern const DatabaseKind history_kind;
+
+struct History::State {
+  State(Database for_writing, Database for_reading, Sealer with, config::HistoryConfig limits)
+      : writing(std::move(for_writing)),
+        reading(std::move(for_reading)),
+        sealer(with),
+        config(limits) {}
+
+  // owned by the writer
+  Database writing;
+  std::map<std::string, std::string> last_members;  // by pool: to tell what moved
+  std::int64_t tables_id = 0;                       // of the newest tables
+  Instant next_prune;
+
+  std::mutex read_mutex;  // guards `reading`
+  Database reading;
+
+  const Sealer sealer;
+  const config::HistoryConfig config;
+  std::string opened_alarm;
+
+  mutable std::mutex mutex;  // guards what follows
+  std::condition_variable wake, written;
+  std::vector<Offered> queue;
+  std::size_t queued_cells = 0;
+  std::uint64_t offered = 0, finished = 0;
+  HistoryCounters counters;
+  std::string failure;
+  bool stopping = false;
+  std::thread writer;
+
+  void add(Offered one, std::size_t cells);
+  void run();
+
+  // ---- by the writer (history_write.cc) ----
+  [[nodiscard]] Status write_all(const std::vector<Offered>& batch);
+  [[nodiscard]] bool write(const DecisionRound& decided);
+  [[nodiscard]] std::optional<std::string> write_inputs(const DecisionRound& decided,
+                                                        const PoolFacts& pool, std::int64_t id);
+  [[nodiscard]] bool write_change(const DecisionRound& decided, const PoolFacts& pool,
+                                  const CellChange& change, std::int64_t id,
+                                  const std::string& cause);
+  [[nodiscard]] bool write(const OfferedTables& offered_tables);
+  [[nodiscard]] bool write(const AuditEntry& entry);
+  [[nodiscard]] static bool write(const PruneOrder&) { return true; }  // done behind the others
+  [[nodiscard]] std::int64_t blob_of(std::string_view content);        // 0: it failed
+  [[nodiscard]] std::int64_t content_of(const std::string& body);
+  [[nodiscard]] Status forget(WallTime before);
+  void prune_now(WallTime now);
+};
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,278 @@
+// What is remembered of decisions: rebuilt, bounded, sealed, and whole after a kill at any moment.
+#include "pharos/controlplane/history/history.hh"
+
+#include "pharos/controlplane/store/database.hh"
+
+#include <sys/wait.h>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sodium.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "small_world.hh"
+#include "temporary_files.hh"
+
+namespace pharos::controlplane {
+namespace {
+
+constexpr WallTime day{1'790'000'000'000'000'000};
+
+WallTime after(WallTime time, Duration by) {
+  return {time.ns + by.ns};
+}
+
+DecisionFilter only(std::string service, std::string locale = {}, std::size_t limit = 50) {
+  DecisionFilter filter;
+  filter.service = std::move(service);
+  filter.locale = std::move(locale);
+  filter.limit = limit;
+  return filter;
+}
+
+// An engine whose answers change whenever it is told to.
+class Decider {
+ public:
+  Decider()
+      : config_(std::make_shared<const config::Config>(small_config())),
+        engine(*make_world(config_, {"default", "eu", "us"}), {}, {}, start) {}
+
+  // The round of a weight or a state that is another now.
+  DecisionRound decide(std::uint64_t generation, WallTime at) {
+    down_ = !down_;
+    const auto endpoint = *engine.world().find_endpoint("www", "fra");
+    engine.set_override(endpoint, down_ ? config::Override::down : config::Override::automatic,
+                        now_);
+    return round(generation, at);
+  }
+  DecisionRound round(std::uint64_t generation, WallTime at) {
+    now_ = now_ + seconds(1);
+    auto changed = engine.step(now_);
+    return capture_round(engine, std::move(changed), {1, generation}, now_, at);
+  }
+
+ private:
+  std::shared_ptr<const config::Config> config_;
+  bool down_ = false;
+  Instant now_ = start;
+
+ public:
+  Engine engine;
+};
+
+class HistoryTest : public testing::Test {
+ protected:
+  HistoryTest() { EXPECT_GE(sodium_init(), 0); }
+
+  std::unique_ptr<History> open(config::HistoryConfig config = {}) {
+    auto history = History::open(files_.directory(), config, day);
+    EXPECT_TRUE(history) << history.error().text();
+    return history ? std::move(*history) : nullptr;
+  }
+  [[nodiscard]] std::string all_bytes() const {
+    std::string all;
+    for (const char* name : {"history.db", "history.db-wal"}) {
+      const std::ifstream file(files_.directory() + "/" + name, std::ios::binary);
+      std::ostringstream text;
+      text << file.rdbuf();
+      all += text.str();
+    }
+    return all;
+  }
+
+  TemporaryFiles files_;
+};
+
+TEST_F(HistoryTest, RebuildsThePastWithItsInputsAndWhatMovedThem) {
+  const auto history = open();
+  Decider decider;
+  history->offer(decider.round(1, day));
+  history->offer(decider.decide(2, after(day, seconds(10))));  // www/fra goes down
+  history->offer(decider.decide(3, after(day, seconds(20))));  // and comes back
+  ASSERT_TRUE(history->sync());
+
+  const auto first_of = [&](WallTime at) {
+    const auto past = history->decision("www/A", "eu", at);
+    EXPECT_TRUE(past && *past);
+    const auto content = nlohmann::json::parse((*past)->content);
+    const auto members = nlohmann::json::parse((*past)->members);
+    const auto slot = content["slots"][0].get<std::size_t>();
+    const auto member = content["answers"][slot][0][0].get<std::size_t>();
+    EXPECT_EQ(nlohmann::json::parse((*past)->scores).size(), members.size());
+    return members[member]["endpoint"].get<std::string>();
+  };
+  EXPECT_EQ(first_of(after(day, seconds(9))), "fra");
+  EXPECT_EQ(first_of(after(day, seconds(10))), "nyc");
+  EXPECT_EQ(first_of(after(day, seconds(19))), "nyc");
+  EXPECT_EQ(first_of(after(day, seconds(999))), "fra");
+  EXPECT_FALSE(*history->decision("www/A", "eu", {day.ns - 1'000'000})) << "nothing was known yet";
+
+  const auto rows = history->decisions(only("www", "eu"));
+  ASSERT_TRUE(rows);
+  ASSERT_EQ(rows->size(), 3U);
+  EXPECT_EQ((*rows)[2].cause, "first ranking");
+  EXPECT_EQ((*rows)[1].cause, "fra: unknown -> down (taken down by the operator)");
+  EXPECT_EQ((*rows)[1].version, (Version{1, 2}));
+  EXPECT_TRUE((*rows)[0].cause.starts_with("fra: down -> ")) << (*rows)[0].cause;
+  auto lately = only({});
+  lately.since = after(day, seconds(15));
+  EXPECT_EQ(history->decisions(lately)->front().service, "www");
+  EXPECT_EQ(history->counters().rounds, 3U);
+}
+
+// The child says what it has seen written; whatever the moment of its death, that much is there and the file is sound.
+TEST_F(HistoryTest, AKillAtAnyMomentLosesNothingThatWasSyncedAndNeverTheFile) {
+  constexpr unsigned seed = 20'261'120;
+  std::mt19937 random(seed);
+  std::uint64_t last = 0;
+  for (int round = 0; round < 12; ++round) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + ", round " + std::to_string(round));
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe(ends.data()), 0);
+    const UniqueFd from(ends[0]);
+    UniqueFd to(ends[1]);
+    const auto child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      auto history = History::open(files_.directory(), {}, day);
+      if (!history) ::_exit(3);
+      Decider decider;
+      static_cast<void>(decider.round(0, day));
+      for (std::uint64_t generation = last + 1;; ++generation) {
+        (*history)->offer(
+            decider.decide(generation, after(day, seconds(static_cast<int>(generation)))));
+        if (!(*history)->sync()) ::_exit(4);
+        if (::write(to.get(), &generation, sizeof generation) != sizeof generation) ::_exit(5);
+      }
+    }
+    to.reset();
+    std::uint64_t synced = 0;
+    const auto read_one = [&] {
+      return ::read(from.get(), &synced, sizeof synced) == sizeof synced;
+    };
+    ASSERT_TRUE(read_one());  // it writes: now it may die, at a moment that the seed chooses
+    ::usleep(static_cast<useconds_t>(random() % 300'000));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "it ended by itself: " << WEXITSTATUS(status);
+    while (read_one()) {
+    }
+    const auto history = open();
+    ASSERT_NE(history, nullptr);
+    EXPECT_EQ(history->alarm(), "");
+    const auto rows = history->decisions(only("www", "eu", 1));
+    ASSERT_TRUE(rows && !rows->empty());
+    EXPECT_GE(rows->front().version.generation, synced);
+    last = rows->front().version.generation;
+  }
+}
+
+TEST_F(HistoryTest, ForgetsWhatIsTooOldButNotWhatWasInForceThen) {
+  const auto history = open({.max_age = seconds(100)});
+  Decider decider;
+  history->offer(decider.round(1, day));
+  for (unsigned i = 1; i <= 20; ++i)
+    history->offer(decider.decide(i + 1, after(day, seconds(i * 10))));
+  ASSERT_TRUE(history->sync());
+  const auto before = history->decisions(only("www", "eu", 1000))->size();
+  ASSERT_EQ(before, 21U);
+  history->prune(after(day, seconds(205)));  // everything before the 105th second
+  const auto rows = history->decisions(only("www", "eu", 1000));
+  ASSERT_TRUE(rows);
+  EXPECT_EQ(rows->size(), 11U)
+      << "seconds 110 to 200, and that of second 100, which held until then";
+  EXPECT_TRUE(*history->decision("www/A", "eu", after(day, seconds(106))));
+  EXPECT_TRUE(*history->decision("pay/A", "us", after(day, seconds(106)))) << "it never changed";
+}
+
+TEST_F(HistoryTest, StaysWithinItsSize) {
+  constexpr std::uint64_t max_bytes = 1U << 20;
+  const auto history = open({.max_size_bytes = max_bytes});
+  Decider decider;
+  history->offer(decider.round(1, day));
+  for (unsigned i = 1; i <= 3000; ++i)
+    history->offer(decider.decide(i + 1, after(day, seconds(i))));
+  ASSERT_TRUE(history->sync());
+  history->prune(after(day, seconds(3001)));
+  EXPECT_LE(std::filesystem::file_size(files_.directory() + "/history.db"), max_bytes);
+  const auto rows = history->decisions(only("www", {}, 10'000));
+  ASSERT_TRUE(rows);
+  EXPECT_GT(rows->size(), 10U);
+  EXPECT_EQ(rows->front().version.generation, 3001U) << "the newest stays";
+}
+
+TEST_F(HistoryTest, SealsWhatComesFromClients) {
+  {
+    const auto history = open();
+    history->audit(
+        {day, "token ops", "192.0.2.77", "explain", R"({"client":"198.51.100.99"})", "done"});
+    ASSERT_TRUE(history->sync());
+    const auto bytes = all_bytes();
+    EXPECT_NE(bytes.find("token ops"), std::string::npos);
+    EXPECT_EQ(bytes.find("192.0.2.77"), std::string::npos);
+    EXPECT_EQ(bytes.find("198.51.100.99"), std::string::npos);
+    const auto entries = history->audit_log(10);
+    ASSERT_TRUE(entries) << entries.error().text();
+    EXPECT_EQ(entries->at(0).peer, "192.0.2.77");
+  }
+  // Another key opens nothing, and says so.
+  std::filesystem::remove(files_.directory() + "/history.key");
+  const auto refused = open()->audit_log(10);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text().find("history.key"), std::string::npos);
+}
+
+TEST_F(HistoryTest, MovesADamagedFileAsideAndBeginsAnew) {
+  files_.write("history.db", "this is no database, whatever it may be called");
+  const auto history = open();
+  ASSERT_NE(history, nullptr);
+  EXPECT_NE(history->alarm().find("damaged"), std::string::npos);
+  Decider decider;
+  history->offer(decider.round(1, day));
+  EXPECT_TRUE(history->sync());
+  EXPECT_FALSE(history->decisions({})->empty());
+}
+
+TEST_F(HistoryTest, ABackupIsWholeAndComesBack) {
+  const auto copy = files_.directory() + "/copy.db";
+  {
+    const auto history = open();
+    Decider decider;
+    history->offer(decider.round(1, day));
+    ASSERT_TRUE(history->backup(copy));
+    EXPECT_FALSE(history->backup(copy)) << "nothing is written over";
+    history->offer(decider.decide(2, after(day, seconds(1))));
+  }
+  const auto file = files_.directory() + "/history.db";
+  ASSERT_TRUE(restore_database(copy, file, history_kind, day));
+  EXPECT_EQ(open()->decisions(only("www"))->front().version.generation, 1U);
+  // What is none, or another, is refused, and leaves all as it is.
+  const auto nonsense = files_.write("nonsense.db", "no database");
+  EXPECT_FALSE(restore_database(nonsense, file, history_kind, day));
+  EXPECT_FALSE(restore_database(copy, file, store_kind, day));
+  EXPECT_EQ(open()->decisions(only("www"))->front().version.generation, 1U);
+}
+
+TEST_F(HistoryTest, AFullQueueDropsAndCounts) {
+  const auto history = open();
+  Decider decider;
+  auto round = decider.round(1, day);
+  const auto cells = round.round.cell_count();
+  // One round that claims more cells than the queue holds.
+  round.round.locales.resize(history_queue_cells_max + 1);
+  history->offer(std::move(round));
+  EXPECT_GT(history->counters().dropped, history_queue_cells_max);
+  history->offer(decider.decide(2, day));
+  ASSERT_TRUE(history->sync());
+  EXPECT_EQ(history->counters().rounds, 1U);
+  EXPECT_LT(history->counters().cells, cells);
+}
+
+}  // namespace
+}  // namespace pharos::controlplane
