@@ -100,8 +100,9 @@ void Engine::heard(std::uint32_t site, const SiteReport& report, std::uint64_t b
     // A new agent: what its predecessor said of endpoints is void.
     for (const auto e : world_->endpoints_of_site[site]) endpoints_[e].health = {};
   }
+  const auto steps = position.boot_epoch == boot_epoch ? sequence - position.sequence : 0;
   position = {boot_epoch, sequence};
-  health_.heard(site, report, received, changed_sites_);
+  health_.heard(site, report, received, changed_sites_, steps);
   if (report.endpoints.empty()) return;
   std::map<std::uint64_t, const EndpointReport*> reports;
   for (const auto& endpoint : report.endpoints) reports.emplace(endpoint.endpoint, &endpoint);
@@ -226,6 +227,8 @@ void Engine::tick_volatility(Instant now) {
 
 Round Engine::step(Instant now) {
   if (expected_step_ != never && now > expected_step_ + stall_limit) health_.excuse(now);
+  if (expected_step_ != never && expected_step_ != Instant{0} && now > expected_step_ + lag_noise)
+    health_.lagged(std::min(now - expected_step_, stall_limit), now);
   Round round;
   round.world = world_;
   health_.tick(now, changed_sites_);

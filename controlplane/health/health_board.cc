@@ -69,6 +69,16 @@ double flaps_at(const SiteHealth& site, Instant now) noexcept {
   return flaps < 0.01 ? 0 : flaps;
 }
 
+Duration rise_needed(const SiteHealth& site, Duration rise, Instant now) noexcept {
+  const double lives = (now - site.flaps_at).seconds() / unrest_half_life.seconds();
+  const double falls = site.unrest * std::exp2(-std::max(lives, 0.0)) - unrest_free_falls;
+  if (falls <= 0) return rise;
+  const double needed = static_cast<double>(rise.ns) * std::exp2(falls);
+  const auto ceiling = std::max(rise, rise_max);
+  return needed >= static_cast<double>(ceiling.ns) ? ceiling
+                                                   : Duration{static_cast<std::int64_t>(needed)};
+}
+
 void Overload::observe(std::optional<float> ratio, double high, double low, Duration fall,
                        Duration rise, Instant now) noexcept {
   const bool crossed = active_ ? !ratio || *ratio < low : ratio && *ratio > high;
@@ -115,6 +125,8 @@ void HealthBoard::enter(SiteHealth& site, SiteState state, Instant now) noexcept
 void HealthBoard::fall(SiteHealth& site, bool leaving, Instant now) noexcept {
   // Leaving in good order and staying away is no flap; falling silent is.
   if (!leaving) {
+    const double lives = (now - site.flaps_at).seconds() / unrest_half_life.seconds();
+    site.unrest = site.unrest * std::exp2(-std::max(lives, 0.0)) + 1;
     site.flaps = flaps_at(site, now) + 1;
     site.flaps_at = now;
   }
@@ -125,7 +137,7 @@ void HealthBoard::fall(SiteHealth& site, bool leaving, Instant now) noexcept {
 }
 
 void HealthBoard::rise(SiteHealth& site, Duration gap, Instant now) noexcept {
-  const bool broken = gap > site.rhythm.silence_of(config_.suspect_intervals);
+  const bool broken = gap > site.rhythm.improbable_silence_of(config_.suspect_intervals);
   if (site.rise_count == 0 || broken) {
     site.rise_began = now;
     site.rise_count = 1;
@@ -133,7 +145,8 @@ void HealthBoard::rise(SiteHealth& site, Duration gap, Instant now) noexcept {
     ++site.rise_count;
   }
   site.leaving = false;
-  if (site.rise_count >= config_.rise_beacons && now - site.rise_began >= config_.rise) {
+  if (site.rise_count >= config_.rise_beacons &&
+      now - site.rise_began >= rise_needed(site, config_.rise, now)) {
     site.fell_silent = never;
     enter(site, SiteState::up, now);
   }
@@ -150,12 +163,12 @@ void HealthBoard::judge_load(SiteHealth& site, const SiteMetrics& metrics, Insta
 }
 
 void HealthBoard::heard(std::uint32_t index, const SiteReport& report, Instant received,
-                        std::vector<std::uint32_t>& changed) {
+                        std::vector<std::uint32_t>& changed, std::uint64_t steps) {
   auto& site = sites_[index];
   const Duration gap = received - site.rhythm.last();
   const bool first = !any_heard_;
   any_heard_ = true;
-  site.rhythm.arrived(received, milliseconds(report.interval_ms));
+  site.rhythm.arrived(received, milliseconds(report.interval_ms), steps);
   site.silence_base = std::max(site.silence_base, received);
   judge_load(site, report.metrics, received);
   if (report.leaving) {
@@ -197,22 +210,24 @@ bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport& report,
 }
 
 Instant HealthBoard::suspect_at(const SiteHealth& site) const noexcept {
-  return site.silence_base + site.rhythm.silence_of(config_.suspect_intervals);
+  return site.silence_base + site.rhythm.improbable_silence_of(config_.suspect_intervals) + lag_;
 }
 
 Instant HealthBoard::down_at(const SiteHealth& site) const noexcept {
   const double intervals = site.state == SiteState::unknown
                                ? config_.down_intervals + grace_intervals
                                : config_.down_intervals;
-  return site.silence_base + site.rhythm.silence_of(intervals);
+  return site.silence_base + site.rhythm.improbable_silence_of(intervals) + lag_;
 }
 
+// Sites that count as up before they were heard are alive as well: a control plane that starts while most of its sites
+// are out of reach knows no more than one that was running.
 bool HealthBoard::silence_is_shared(Instant now, Duration window) const noexcept {
   unsigned keyed = 0;
   unsigned alive = 0;
   unsigned silent = 0;
   for (const auto& site : sites_) {
-    if (!site.keyed || !site.rhythm.heard()) continue;
+    if (!site.keyed || (!site.rhythm.heard() && site.state != SiteState::unknown)) continue;
     ++keyed;
     const bool just_fell = site.state == SiteState::down && site.fell_silent != never &&
                            now - site.fell_silent <= window;
@@ -242,6 +257,10 @@ void HealthBoard::end_grace(Instant now, std::vector<std::uint32_t>& changed) {
       deaf_ = true;  // nobody at all: that is about us; nothing is taken down
       continue;
     }
+    if (silence_is_shared(now, {})) {
+      mass_silence_ = true;
+      return;
+    }
     site.rise_count = 0;
     enter(site, SiteState::down, now);
     changed.push_back(i);
@@ -249,6 +268,8 @@ void HealthBoard::end_grace(Instant now, std::vector<std::uint32_t>& changed) {
 }
 
 void HealthBoard::tick(Instant now, std::vector<std::uint32_t>& changed) {
+  if (lag_.ns > 0) lagged({}, now);
+  if (mass_silence_) return;
   end_grace(now, changed);
   if (mass_silence_) return;
   for (std::uint32_t i = 0; i < sites_.size(); ++i) {
@@ -273,7 +294,7 @@ Instant HealthBoard::next_deadline() const noexcept {
   for (const auto& site : sites_) {
     if (!site.keyed || site.state == SiteState::down) continue;
     if (site.state == SiteState::unknown) {
-      if (any_heard_ || !deaf_) next = std::min(next, down_at(site));
+      if (!mass_silence_ && (any_heard_ || !deaf_)) next = std::min(next, down_at(site));
     } else if (!mass_silence_) {
       next = std::min(next, site.state == SiteState::up ? std::min(suspect_at(site), down_at(site))
                                                         : down_at(site));
@@ -289,6 +310,15 @@ void HealthBoard::excuse(Instant now) noexcept {
         std::max(site.silence_base,
                  now - site.rhythm.silence_of(std::max(config_.down_intervals - 1.0, 0.0)));
   }
+}
+
+void HealthBoard::lagged(Duration late, Instant now) noexcept {
+  const double lives = (now - lag_at_).seconds() / lag_half_life.seconds();
+  lag_.ns =
+      static_cast<std::int64_t>(static_cast<double>(lag_.ns) * std::exp2(-std::max(lives, 0.0)));
+  if (lag_ < milliseconds(1)) lag_ = {};
+  lag_ = std::max(lag_, late);
+  lag_at_ = now;
 }
 
 }  // namespace pharos::controlplane

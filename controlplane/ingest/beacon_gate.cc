@@ -20,10 +20,14 @@ struct SiteKey {
   beacon::MacKey key;
 };
 
-// Where a site's wall clock stands against our monotonic clock: sent - received, of the least
-// delayed beacon.
+// What the least delayed beacon of a site says of its two clocks, against our monotonic clock. Its sequence is the second
+// clock: it moves by one interval with each beacon, and no step of the wall clock moves it.
 struct ClockAnchor {
-  std::int64_t offset_ns;
+  std::int64_t offset_ns;  // sent - received
+  std::int64_t lag_ns;     // received - time by sequence
+  std::int64_t
+      by_sequence_ns;  // time by sequence of the newest beacon, counted from the first of this chain
+  std::uint32_t interval_ms;  // of the newest beacon
   Instant at;
 };
 
@@ -68,21 +72,52 @@ void move_forward(Site& site, std::uint64_t boot_epoch, std::uint64_t sequence) 
   site.sequence = sequence;
 }
 
-// Checks the window and, where the beacon passes, returns the anchor as it stands after it.
-std::optional<ClockAnchor> check_window(const Site& site, std::int64_t sent_wall_ms,
-                                        Instant received, WallTime wall, Duration window) noexcept {
-  if (sent_wall_ms < 0 || sent_wall_ms > sent_wall_ms_max) return std::nullopt;
-  const std::int64_t sent_ns = sent_wall_ms * 1'000'000;
-  const std::int64_t offset_ns = sent_ns - received.ns;
+// Beacons that a site may have sent unheard for its sequence to go on as a clock.
+constexpr std::uint64_t sequence_steps_max = 1U << 20;
+
+struct Sent {
+  std::uint64_t boot_epoch;
+  std::uint64_t sequence;
+  std::int64_t wall_ns;
+  std::uint32_t interval_ms;
+};
+
+// Checks the window and, where the beacon passes, returns the anchor as it stands after it. A beacon that either clock of its
+// site proves timely is timely; the other clock is then set by it, with the delay that the first one measured, so
+// that an attacker who holds beacons back gains nothing by a step.
+std::optional<ClockAnchor> check_window(const Site& site, const Sent& sent, Instant received,
+                                        WallTime wall, Duration window) noexcept {
+  ClockAnchor next{sent.wall_ns - received.ns, received.ns, 0, sent.interval_ms, received};
   if (site.anchor) {
-    const auto elapsed_ns = std::max<std::int64_t>(received.ns - site.anchor->at.ns, 0);
-    const auto expected_ns = site.anchor->offset_ns - elapsed_ns / 1'000'000 * anchor_drift_ppm;
-    if (within(offset_ns, expected_ns, window)) {
-      return ClockAnchor{std::max(offset_ns, expected_ns), std::max(received, site.anchor->at)};
+    const auto& anchor = *site.anchor;
+    const auto elapsed_ns = std::max<std::int64_t>(received.ns - anchor.at.ns, 0);
+    const auto drift_ns = elapsed_ns / 1'000'000 * anchor_drift_ppm;
+    const auto steps = sent.sequence - site.sequence;
+    const bool same_chain = sent.boot_epoch == site.boot_epoch && steps <= sequence_steps_max;
+    if (same_chain) {
+      const auto interval_ms = std::min(sent.interval_ms, anchor.interval_ms);
+      const auto moved_ms = static_cast<std::int64_t>(steps) * interval_ms;
+      next.by_sequence_ns = anchor.by_sequence_ns + moved_ms * 1'000'000;
+    }
+    next.lag_ns = received.ns - next.by_sequence_ns;
+    next.at = std::max(received, anchor.at);
+    const auto expected_ns = anchor.offset_ns - drift_ns;
+    if (within(next.offset_ns, expected_ns, window)) {
+      const auto delay_ns = std::max<std::int64_t>(expected_ns - next.offset_ns, 0);
+      next.offset_ns = std::max(next.offset_ns, expected_ns);
+      next.lag_ns -= delay_ns;
+      return next;
+    }
+    const auto allowed_ns = anchor.lag_ns + drift_ns;
+    if (same_chain && next.lag_ns - allowed_ns <= window.ns) {
+      next.offset_ns += std::max<std::int64_t>(next.lag_ns - allowed_ns, 0);
+      next.lag_ns = std::min(next.lag_ns, allowed_ns);
+      return next;
     }
   }
-  if (!within(sent_ns, wall.ns, window)) return std::nullopt;
-  return ClockAnchor{offset_ns, received};
+  if (!within(sent.wall_ns, wall.ns, window)) return std::nullopt;
+  next.at = received;
+  return next;
 }
 
 }  // namespace
@@ -178,9 +213,13 @@ BeaconVerdict BeaconGate::admit(ConstBytes datagram, Instant received, WallTime 
   if (stamp.boot_epoch == site.boot_epoch && stamp.sequence <= site.sequence) {
     return stamp.sequence == site.sequence ? BeaconVerdict::duplicate : BeaconVerdict::replayed;
   }
-  const auto anchor = check_window(site, stamp.sent_wall_ms, received, wall, window_);
-  if (!anchor) return BeaconVerdict::outside_window;
   if (!beacon::decode(datagram, out.report)) return BeaconVerdict::invalid;
+  if (stamp.sent_wall_ms < 0 || stamp.sent_wall_ms > sent_wall_ms_max)
+    return BeaconVerdict::outside_window;
+  const Sent sent{stamp.boot_epoch, stamp.sequence, stamp.sent_wall_ms * 1'000'000,
+                  out.report.interval_ms};
+  const auto anchor = check_window(site, sent, received, wall, window_);
+  if (!anchor) return BeaconVerdict::outside_window;
 
   site.boot_epoch = stamp.boot_epoch;
   site.sequence = stamp.sequence;

@@ -175,6 +175,40 @@ TEST_F(BeaconGateTest, FollowsAStepOfTheSitesClockTowardsTheTruth) {
   EXPECT_EQ(admit(sent(3, seconds(2)), seconds(2)), BeaconVerdict::accepted);
 }
 
+TEST_F(BeaconGateTest, KeepsAcceptingAfterAStepOfTheSitesClockToEitherSide) {
+  Duration step{};
+  std::uint64_t sequence = 0;
+  for (const auto by : {seconds(0), seconds(86'400), seconds(-86'400), seconds(31), seconds(0)}) {
+    step = by;
+    for (int i = 0; i < 5; ++i) {
+      ++sequence;
+      const auto at = seconds(static_cast<std::int64_t>(sequence));
+      ASSERT_EQ(admit(sent(sequence, at + step), at), BeaconVerdict::accepted)
+          << "step " << by.seconds() << " s, beacon " << sequence;
+    }
+  }
+}
+
+TEST_F(BeaconGateTest, AStepOfTheSitesClockDoesNotOpenTheWindowForWhatWasHeldBack) {
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    const auto at = seconds(static_cast<std::int64_t>(i));
+    ASSERT_EQ(admit(sent(i, at), at), BeaconVerdict::accepted);
+  }
+  // Sent at 6 s by a clock that has stepped by a day; delivered 31 s later than it should, and then in time.
+  EXPECT_EQ(admit(sent(6, seconds(6 + 86'400)), seconds(37)), BeaconVerdict::outside_window);
+  EXPECT_EQ(admit(sent(7, seconds(7 + 86'400)), seconds(36)), BeaconVerdict::accepted) << "29 s";
+  // What the step let pass late does not count as in time: the sequence remembers.
+  EXPECT_EQ(admit(sent(8, seconds(8 + 86'400)), seconds(39)), BeaconVerdict::outside_window)
+      << "31 s";
+}
+
+TEST_F(BeaconGateTest, AnAgentThatWasHeldUpIsBelievedByItsWallClockAndThenByItsSequenceAgain) {
+  ASSERT_EQ(admit(sent(1, seconds(0)), seconds(0)), BeaconVerdict::accepted);
+  // Stopped for ten minutes: its sequence stood still.
+  ASSERT_EQ(admit(sent(2, seconds(600)), seconds(600)), BeaconVerdict::accepted);
+  EXPECT_EQ(admit(sent(3, seconds(601 - 86'400)), seconds(601)), BeaconVerdict::accepted);
+}
+
 TEST_F(BeaconGateTest, IsNotDraggedAlongByAStreamThatIsDelayedMoreAndMore) {
   ASSERT_EQ(admit(sent(1, seconds(0)), seconds(0)), BeaconVerdict::accepted);
   // Sent each second, delivered with 1 s more delay each time: accepted up to the window, then no

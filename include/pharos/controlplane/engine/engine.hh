@@ -39,6 +39,8 @@ inline constexpr Duration score_round_interval = milliseconds(20);
 inline constexpr Duration stall_limit = milliseconds(250);
 // Pools below their threshold that are alarms of their own; the others are counted.
 inline constexpr std::size_t pool_alarms_max = 16;
+// A step this much later than its deadline is on time.
+inline constexpr Duration lag_noise = milliseconds(5);
 // Redirections by `fail: to` are followed this far.
 inline constexpr unsigned redirects_max = 8;
 

@@ -61,6 +61,7 @@ struct SiteHealth {
   Instant fell_silent;  // when silence took it down; `never` otherwise
   double flaps = 0;     // falls, each counting half after `flap_half_life`
   Instant flaps_at;
+  double unrest = 0;  // the same with `unrest_half_life`: how long it has to behave to rise
   Overload cpu, memory;
 
   // Whether its endpoints may be answered: everything but down.
@@ -78,6 +79,16 @@ struct EndpointHealth {
 
 inline constexpr Duration flap_half_life = seconds(120);
 [[nodiscard]] double flaps_at(const SiteHealth& site, Instant now) noexcept;
+// A site that falls again and again has to be good for longer each time (as BGP's route flap damping, RFC 2439): `rise` doubles
+// with every fall beyond the first two, up to rise_max. Keeps a flapping site to some 20 falls an hour (tests/sim).
+inline constexpr Duration unrest_half_life = seconds(900);
+inline constexpr double unrest_free_falls = 2;
+inline constexpr Duration rise_max = seconds(300);
+[[nodiscard]] Duration rise_needed(const SiteHealth& site, Duration rise, Instant now) noexcept;
+
+// A receiver that runs late blames itself first (Lifeguard; Dadgar, Phillips and Currey 2018): what its own steps came too late
+// by is added to every silence that it allows, and halves in this time.
+inline constexpr Duration lag_half_life = seconds(5);
 
 class HealthBoard {
  public:
@@ -90,9 +101,10 @@ class HealthBoard {
   // changed.
   void add_site(const SiteHealth& former, bool keyed, Duration expected_interval, Instant now);
 
-  // A beacon arrived at `received`. Freshness has been checked.
+  // A beacon arrived at `received`, so many intervals of its sender after the last one that was heard (0: not known).
+  // Freshness has been checked.
   void heard(std::uint32_t site, const SiteReport& report, Instant received,
-             std::vector<std::uint32_t>& changed);
+             std::vector<std::uint32_t>& changed, std::uint64_t steps = 0);
   // One endpoint's part of that beacon: down at once, up again when good for `rise` and
   // `rise_beacons`. An endpoint that a beacon does not mention keeps its last word. True when its
   // state changed.
@@ -107,6 +119,10 @@ class HealthBoard {
   // We ourselves were away until now (stopped, or starved): nobody is blamed for a silence that we
   // may have slept through. Every site that counts as alive gets one more interval.
   void excuse(Instant now) noexcept;
+  // A step of ours came so late.
+  void lagged(Duration late, Instant now) noexcept;
+  // By how much silences are longer for it.
+  [[nodiscard]] Duration lag() const noexcept { return lag_; }
 
   [[nodiscard]] const SiteHealth& site(std::uint32_t index) const noexcept { return sites_[index]; }
   [[nodiscard]] std::size_t site_count() const noexcept { return sites_.size(); }
@@ -128,6 +144,8 @@ class HealthBoard {
 
   config::HealthConfig config_;
   std::vector<SiteHealth> sites_;
+  Duration lag_;
+  Instant lag_at_;
   bool any_heard_ = false;
   bool mass_silence_ = false;
   bool deaf_ = false;

@@ -8,8 +8,8 @@
 //   site tag, key id          unknown_site, unknown_key
 //   MAC                       bad_mac
 //   epoch, sequence           stale_epoch, duplicate, replayed
-//   time window               outside_window
 //   decode                    invalid
+//   time window               outside_window
 //
 // Nothing changes in the gate before all steps have passed, so a refused datagram leaves no trace
 // but a counter.
@@ -18,10 +18,11 @@
 // of its site stays live over a reload; replacing all keys at once starts a new chain (the remedy
 // for a lost agent state directory).
 //
-// Time window. A beacon's wall clock must lie within `window` of ours, or of where this site's own
-// clock should stand by our monotonic clock, counted from its former beacons. The second arm
-// carries all sites over a step of our own wall clock; its anchor keeps the least delay seen, so
-// that a delayed stream cannot drag it along.
+// Time window. A beacon is timely where its wall clock lies within `window` of where this site's own clock should stand by
+// our monotonic clock, counted from its former beacons; or where its sequence does, which is a clock of the site as well, one
+// interval a beacon; or, for a site that is new to us, within `window` of our wall clock. The first two carry every site
+// over a step of our own wall clock, and over a step of the site's. Their anchors keep the least delay seen, so that a
+// delayed stream cannot drag them along.
 #pragma once
 
 #include "pharos/base/clock.hh"

@@ -1,0 +1,321 @@
+#include "control.hh"
+
+#include <algorithm>
+
+namespace pharos::sim {
+namespace {
+
+using controlplane::AcceptedBeacon;
+using controlplane::BeaconGate;
+using controlplane::BeaconSites;
+using controlplane::BeaconVerdict;
+using controlplane::Engine;
+using controlplane::never;
+using controlplane::Remembered;
+using controlplane::SiteState;
+
+// As Ingest::Options::queue_beacons.
+constexpr std::size_t queue_beacons_max = 8192;
+// Beyond what the gate may take for timely: its window, and some for rounding and drift.
+constexpr Duration window_slack = seconds(2);
+// Younger than this, a beacon is timely by any clock.
+constexpr Duration timely_max = seconds(10);
+// Silence shorter than this share of what takes a site down is no silence.
+constexpr double silence_share_min = 0.85;
+// ... and from this share on a site counts as silent for the check of mass silence.
+constexpr double silence_share_sure = 1.25;
+
+BeaconGate make_gate(const config::Config& config, std::uint64_t set, const Remembered& kept) {
+  BeaconGate gate(*BeaconSites::make(config.sites, set), config.controlplane.beacon_window);
+  gate.import_freshness(kept.freshness);
+  return gate;
+}
+
+Duration silence_of(const controlplane::World& world, std::uint32_t site, double share) {
+  const auto intervals = world.config->controlplane.health.down_intervals * share;
+  return Duration{static_cast<std::int64_t>(
+      intervals * static_cast<double>(world.site(site).beacon_interval.ns))};
+}
+
+[[nodiscard]] dataplane::SharedImage damaged(const Mapping& image, Random& random) {
+  std::vector<std::byte, ImageAllocator<std::byte>> bytes(image.bytes().begin(),
+                                                          image.bytes().end());
+  bytes[random.below(bytes.size())] ^= static_cast<std::byte>(random.from_to(1, 255));
+  const auto fd = seal_in_memfd(bytes, "sim");
+  return std::make_shared<const Mapping>(*map_sealed(fd->get()));
+}
+
+}  // namespace
+
+ControlPlane::ControlPlane(Parts parts, std::shared_ptr<const controlplane::Tables> tables,
+                           Instant now)
+    : parts_(std::move(parts)),
+      gate_(make_gate(*tables->world->config, site_set_, parts_.disk.kept())),
+      engine_(
+          tables->world,
+          {parts_.disk.kept().overrides, parts_.disk.kept().weights, parts_.disk.kept().exponents},
+          parts_.disk.kept().down_sites, now),
+      publication_(tables, parts_.disk.kept().version, parts_.disk.kept().lost),
+      checks_(tables->world),
+      began_(now) {
+  cells_ = std::make_shared<Expected>();
+  cells_->world = tables->world;
+  cells_->cells.resize(tables->world->pools.size() * tables->world->locales.size());
+  last_accepted_.assign(tables->world->config->sites.size(), Instant{});
+  last_verdicts_.assign(last_accepted_.size(), BeaconVerdict::malformed);
+  for (const auto& site : parts_.disk.kept().freshness) {
+    accepted_[site.site_id] = {site.boot_epoch, site.sequence};
+  }
+}
+
+Instant ControlPlane::durable_at(Instant now) {
+  return now + parts_.random.between(microseconds(100), parts_.disk_delay_max);
+}
+
+bool ControlPlane::receive(const Datagram& datagram, Now now) {
+  AcceptedBeacon beacon;
+  const auto verdict = gate_.admit(datagram.bytes, now.monotonic, now.wall, beacon);
+  check_acceptance(datagram, verdict, now);
+  last_verdicts_[datagram.site] = verdict;
+  if (verdict != BeaconVerdict::accepted) return false;
+  ++parts_.witness.figures.beacons_accepted;
+  const auto& id = engine_.world().site(beacon.site).id;
+  accepted_[id] = {beacon.boot_epoch, beacon.sequence};
+  accepted_epoch_[id] = beacon.boot_epoch;
+  if (queue_.size() < queue_beacons_max) queue_.push_back(std::move(beacon));
+  return true;
+}
+
+// Promise 10, against what the network knows of the datagram.
+void ControlPlane::check_acceptance(const Datagram& datagram, BeaconVerdict verdict, Now now) {
+  if (verdict != BeaconVerdict::accepted) return check_refusal(datagram, verdict, now);
+  auto& witness = parts_.witness;
+  if (datagram.origin == Datagram::Origin::forged)
+    witness.violated(now.monotonic, "promise 10", "a forged beacon was accepted");
+  const auto& id = engine_.world().site(datagram.site).id;
+  const auto at = accepted_.find(id);
+  if (at != accepted_.end() && std::pair(datagram.boot_epoch, datagram.sequence) <= at->second) {
+    witness.violated(now.monotonic, "promise 10", "a replayed beacon of " + id + " was accepted");
+  }
+  const auto age = now.monotonic - datagram.sent;
+  if (datagram.origin == Datagram::Origin::held_back &&
+      age > engine_.world().config->controlplane.beacon_window + window_slack) {
+    witness.violated(now.monotonic, "promise 10",
+                     "a beacon held back for " + std::to_string(age.seconds()) + " s was accepted");
+  }
+}
+
+// A site that was believed is believed again while its agent lives, whatever becomes of its wall clock or ours.
+void ControlPlane::check_refusal(const Datagram& datagram, BeaconVerdict verdict, Now now) {
+  const auto& id = engine_.world().site(datagram.site).id;
+  const auto here = accepted_epoch_.find(id);
+  if (datagram.origin != Datagram::Origin::site || here == accepted_epoch_.end() ||
+      here->second != datagram.boot_epoch || verdict != BeaconVerdict::outside_window)
+    return;
+  if (now.monotonic - datagram.sent < timely_max)
+    parts_.witness.violated(now.monotonic, "clocks", "a timely beacon of " + id + " was refused");
+}
+
+void ControlPlane::set_override(const std::string& service, const std::string& endpoint,
+                                config::Override value, Instant now, std::function<void()> kept) {
+  const auto found = engine_.world().find_endpoint(service, endpoint);
+  if (!found) return;
+  engine_.set_override(*found, value, now);
+  parts_.disk.write(
+      durable_at(now), [=](Remembered& disk) { disk.overrides[{service, endpoint}] = value; },
+      std::move(kept));
+}
+
+void ControlPlane::set_weight(const std::string& service, const std::string& endpoint,
+                              std::optional<double> weight, Instant now) {
+  const auto found = engine_.world().find_endpoint(service, endpoint);
+  if (!found) return;
+  engine_.set_weight(*found, weight, now);
+  parts_.disk.write(durable_at(now), [=](Remembered& disk) {
+    if (weight) {
+      disk.weights[{service, endpoint}] = *weight;
+    } else {
+      disk.weights.erase({service, endpoint});
+    }
+  });
+}
+
+void ControlPlane::set_exponents(std::optional<config::ScoreConfig> exponents, Instant now) {
+  engine_.set_exponents(exponents, now);
+  parts_.disk.write(durable_at(now), [=](Remembered& disk) { disk.exponents = exponents; });
+}
+
+bool ControlPlane::reload(std::shared_ptr<const config::Config> config, Instant now) {
+  const auto former = publication_.shared_tables();
+  const auto version = publication_.last();
+  std::string broken_zone;
+  auto tables = controlplane::build_tables(config, {}, {version.epoch, version.generation + 1},
+                                           {.former = former.get(), .except = {}, .none = false},
+                                           broken_zone);
+  if (!tables) return false;
+  if (controlplane::differences(*former, **tables).empty()) return true;
+  if (!controlplane::check_shrink(former->catalog, (*tables)->catalog,
+                                  config->controlplane.shrink_limit))
+    return false;
+  auto sites = BeaconSites::make(config->sites, site_set_ + 1);
+  if (!sites) return false;
+  ++site_set_;
+  std::vector<Instant> last(config->sites.size(), Instant{});
+  for (std::size_t s = 0; s < last.size(); ++s) {
+    for (std::uint32_t f = 0; f < engine_.world().config->sites.size(); ++f) {
+      if (engine_.world().site(f).id == config->sites[s].id) last[s] = last_accepted_[f];
+    }
+  }
+  last_accepted_ = std::move(last);
+  engine_.replace_world((*tables)->world, now);
+  publication_.replace_tables(*tables);
+  gate_.replace(std::move(*sites), config->controlplane.beacon_window);
+  checks_ = AnswerChecks((*tables)->world);
+  cells_ = std::make_shared<Expected>();
+  cells_->world = (*tables)->world;
+  cells_->cells.resize((*tables)->world->pools.size() * (*tables)->world->locales.size());
+  return true;
+}
+
+void ControlPlane::keep(Instant now) {
+  parts_.disk.write(durable_at(now), [freshness = gate_.freshness()](Remembered& disk) {
+    for (const auto& site : freshness) {
+      std::erase_if(disk.freshness, [&](const auto& kept) { return kept.site_id == site.site_id; });
+      disk.freshness.push_back(site);
+    }
+  });
+}
+
+void ControlPlane::drain() {
+  while (!queue_.empty()) {
+    const auto beacon = std::move(queue_.front());
+    queue_.pop_front();
+    if (beacon.site_set != site_set_) continue;
+    last_accepted_[beacon.site] = std::max(last_accepted_[beacon.site], beacon.received);
+    engine_.heard(beacon.site, beacon.report, beacon.boot_epoch, beacon.sequence, beacon.received);
+  }
+}
+
+void ControlPlane::take_channel() {
+  while (!inbox_.empty()) {
+    const auto message = inbox_.front();
+    inbox_.pop_front();
+    if (const auto* hello = std::get_if<table_channel::Hello>(&message)) {
+      publication_.connected(*hello);
+    } else if (const auto* answer = std::get_if<table_channel::Acknowledge>(&message)) {
+      publication_.acknowledged(*answer);
+    } else {
+      publication_.disconnected();
+    }
+  }
+}
+
+// Nobody falls without silence, and not when most are silent at once (promise 7).
+void ControlPlane::check_falls(const controlplane::Round& round, Instant now) {
+  const auto& health = engine_.health();
+  const auto& world = engine_.world();
+  std::vector<std::uint32_t> fallen;
+  for (const auto s : round.site_changes) {
+    const auto& site = health.site(s);
+    if (site.state != SiteState::down || site.leaving) continue;
+    fallen.push_back(s);
+    const auto heard = std::max(last_accepted_[s], began_);
+    ++parts_.witness.figures.falls;
+    if (now - heard < silence_of(world, s, silence_share_min)) {
+      parts_.witness.violated(now, "health",
+                              world.site(s).id + " was taken down after a silence of " +
+                                  std::to_string((now - heard).ms()) + " ms");
+    }
+  }
+  if (fallen.empty()) return;
+  unsigned alive = 0;
+  unsigned silent = 0;
+  for (std::uint32_t s = 0; s < health.site_count(); ++s) {
+    const auto& site = health.site(s);
+    const bool fell_now = std::ranges::find(fallen, s) != fallen.end();
+    if (!site.keyed || (site.state == SiteState::down && !fell_now)) continue;
+    ++alive;
+    silent += fell_now ||
+              now - std::max(last_accepted_[s], began_) >= silence_of(world, s, silence_share_sure);
+  }
+  const auto share = world.config->controlplane.health.mass_silence_share;
+  if (alive >= 3 && silent > share * alive) {
+    parts_.witness.violated(now, "promise 7",
+                            std::to_string(silent) + " of " + std::to_string(alive) +
+                                " sites are silent, and " + world.site(fallen[0]).id +
+                                " is taken down");
+  }
+}
+
+void ControlPlane::keep_cells(const controlplane::Round& round, Instant now) {
+  for (const auto& cell : round.cells) {
+    cells_->cells[std::size_t{cell.pool} * engine_.world().locales.size() + cell.locale] =
+        cell.content;
+  }
+  if (auto wrong = checks_.check(engine_, round); !wrong.empty())
+    parts_.witness.violated(now, "ranking", wrong);
+}
+
+// As EngineLoop::remember.
+void ControlPlane::remember(const controlplane::Round& round, Instant now) {
+  for (const auto s : round.site_changes) {
+    const auto state = engine_.health().site(s).state;
+    if (state == SiteState::suspect) continue;
+    const auto id = engine_.world().site(s).id;
+    parts_.disk.write(durable_at(now), [id, down = state == SiteState::down](Remembered& disk) {
+      if (down) {
+        disk.down_sites.insert(id);
+      } else {
+        disk.down_sites.erase(id);
+      }
+    });
+  }
+}
+
+void ControlPlane::send(const controlplane::Outgoing& outgoing, Instant now) {
+  PublishMessage message;
+  message.version = outgoing.version;
+  message.kinds = outgoing.kinds;
+  for (const int fd : outgoing.fds) {
+    message.images.push_back(std::make_shared<const Mapping>(*map_sealed(fd)));
+    parts_.witness.digest(read_image_header(message.images.back()->bytes())->checksum);
+  }
+  message.expected = std::make_shared<const Expected>(*cells_);
+  if (std::exchange(corrupt_next_, false)) {
+    message.corrupted = true;
+    message.images.back() = damaged(*message.images.back(), parts_.random);
+  }
+  ++parts_.witness.figures.publishes;
+  parts_.witness.digest(static_cast<std::uint64_t>(now.ns));
+  parts_.send(std::move(message));
+}
+
+void ControlPlane::turn(Instant now, Step until) {
+  ++parts_.witness.figures.turns;
+  if (until == Step::drain) return;
+  drain();
+  if (until == Step::channel) return;
+  take_channel();
+  if (until == Step::rank) return;
+  const auto round = engine_.step(now);
+  check_falls(round, now);
+  keep_cells(round, now);
+  if (until == Step::apply) return;
+  if (auto applied = publication_.apply(round); !applied)
+    parts_.witness.violated(now, "publication", applied.error().text());
+  if (until == Step::remember) return;
+  remember(round, now);
+  if (until == Step::build) return;
+  const auto outgoing = publication_.next(now);
+  if (!outgoing) {
+    parts_.witness.violated(now, "publication", outgoing.error().text());
+    return;
+  }
+  if (!*outgoing || until == Step::send) return;
+  send(**outgoing, now);
+  if (until == Step::save) return;
+  parts_.disk.write(durable_at(now),
+                    [version = (*outgoing)->version](Remembered& disk) { disk.version = version; });
+}
+
+}  // namespace pharos::sim

@@ -1,0 +1,297 @@
+// What goes wrong, and when it ends.
+#include <algorithm>
+
+#include "simulation.hh"
+
+namespace pharos::sim {
+namespace {
+
+constexpr Duration one_day = seconds(86400);
+constexpr unsigned exponent_count = 3;
+
+Duration short_while(Random& random) {
+  return random.between(milliseconds(500), seconds(8));
+}
+
+}  // namespace
+
+void Simulation::every(Duration mean, void (Simulation::*misfortune)()) {
+  if (mean.ns == 0) return;
+  events_.in(random_.exponential(mean), [this, mean, misfortune] {
+    if (!in_trouble_) return;
+    (this->*misfortune)();
+    every(mean, misfortune);
+  });
+}
+
+void Simulation::plan_misfortunes() {
+  const auto& r = scenario_.rates;
+  every(r.site_crash, &Simulation::crash_site);
+  every(r.site_leaves, &Simulation::leave_site);
+  every(r.site_partition, &Simulation::cut_site);
+  every(r.site_flaps, &Simulation::flap_site);
+  every(r.site_lies, &Simulation::lie_site);
+  every(r.site_clock_step, &Simulation::step_site_clock);
+  every(r.region_fails, &Simulation::fail_region);
+  every(r.deaf, &Simulation::go_deaf);
+  every(r.loss_burst, &Simulation::lose_more);
+  every(r.control_crash, &Simulation::crash_control_for_a_while);
+  every(r.control_stall, &Simulation::stall_control);
+  every(r.control_clock_step, &Simulation::step_control_clock);
+  every(r.control_disk_lost, &Simulation::lose_disk);
+  every(r.dataplane_crash, &Simulation::crash_dataplane_for_a_while);
+  every(r.corrupt_publish, &Simulation::corrupt_publish);
+  every(r.operator_override, &Simulation::override_endpoint);
+  every(r.operator_weight, &Simulation::weigh_endpoint);
+  every(r.operator_exponents, &Simulation::tune_exponents);
+  every(r.reload, &Simulation::reload);
+  every(r.bad_reload, &Simulation::reload_badly);
+  every(r.surge, &Simulation::surge);
+  every(r.attack, &Simulation::attack);
+}
+
+std::uint32_t Simulation::any_site() {
+  return static_cast<std::uint32_t>(random_.below(sites_.size()));
+}
+
+const config::EndpointConfig* Simulation::any_endpoint(std::string& service) {
+  const auto& services = config_->services;
+  const auto& chosen = services[random_.below(services.size())];
+  service = chosen.id;
+  return &chosen.endpoints[random_.below(chosen.endpoints.size())];
+}
+
+void Simulation::crash_site() {
+  const auto s = any_site();
+  if (!sites_[s].alive) return;
+  end_life(s, false);
+  events_.in(short_while(random_), [this, s] {
+    if (!sites_[s].alive) begin_life(s);
+  });
+}
+
+void Simulation::leave_site() {
+  const auto s = any_site();
+  if (!sites_[s].alive) return;
+  end_life(s, true);
+  events_.in(short_while(random_), [this, s] {
+    if (!sites_[s].alive) begin_life(s);
+  });
+}
+
+void Simulation::cut_site() {
+  const auto s = any_site();
+  sites_[s].cut = true;
+  events_.in(short_while(random_), [this, s] { sites_[s].cut = false; });
+}
+
+// Up and down, again and again, with a period of its own.
+void Simulation::flap_site() {
+  const auto s = any_site();
+  const auto interval = config_->sites[s].beacon_interval;
+  const auto down = interval * 4 + random_.between(Duration{}, seconds(2));
+  const auto up = interval * 4 + random_.between(Duration{}, seconds(5));
+  const auto until = events_.now() + random_.between(seconds(5), seconds(60));
+  const auto turn = [this, s, down, up, until](auto self) -> void {
+    if (!in_trouble_ || events_.now() >= until) return;
+    if (sites_[s].alive) {
+      end_life(s, false);
+      events_.in(down, [this, s, self] {
+        if (!sites_[s].alive) begin_life(s);
+        self(self);
+      });
+    } else {
+      events_.in(up, [self] { self(self); });
+    }
+  };
+  const auto flap = [this, turn, up](auto self) -> void {
+    turn(turn);
+    if (in_trouble_) events_.in(up, [self] { self(self); });
+  };
+  flap(flap);
+}
+
+void Simulation::lie_site() {
+  const auto s = any_site();
+  constexpr Lie lies[] = {Lie::idle, Lie::hot, Lie::wild};
+  sites_[s].lie = lies[random_.below(3)];
+  events_.in(short_while(random_) * 2, [this, s] { sites_[s].lie = Lie::none; });
+}
+
+// A day or some seconds, to either side; NTP sets it right some time later.
+void Simulation::step_site_clock() {
+  const auto s = any_site();
+  const auto step = random_.chance(0.5) ? one_day : random_.between(seconds(1), seconds(100));
+  sites_[s].wall_offset = random_.chance(0.5) ? step : Duration{-step.ns};
+  events_.in(short_while(random_), [this, s] { sites_[s].wall_offset = {}; });
+}
+
+void Simulation::fail_region() {
+  const auto& region = config_->sites[any_site()].region;
+  std::vector<std::uint32_t> lost;
+  for (std::uint32_t s = 0; s < sites_.size(); ++s) {
+    if (config_->sites[s].region != region || !sites_[s].alive) continue;
+    end_life(s, false);
+    lost.push_back(s);
+  }
+  events_.in(short_while(random_), [this, lost] {
+    for (const auto s : lost) {
+      if (!sites_[s].alive) begin_life(s);
+    }
+  });
+}
+
+void Simulation::go_deaf() {
+  deaf_ = true;
+  events_.in(short_while(random_), [this] { deaf_ = false; });
+}
+
+void Simulation::lose_more() {
+  extra_loss_ = random_.between(0.05, 0.5);
+  events_.in(short_while(random_), [this] { extra_loss_ = 0; });
+}
+
+void Simulation::crash_control_for_a_while() {
+  crash_control();
+  events_.in(random_.between(milliseconds(50), seconds(6)), [this] {
+    if (!control_) start_control();
+  });
+}
+
+void Simulation::stall_control() {
+  stalled_until_ = events_.now() + random_.between(milliseconds(50), seconds(6));
+  next_turn_ = controlplane::never;
+  wake_control(stalled_until_);
+}
+
+void Simulation::step_control_clock() {
+  const auto step = random_.chance(0.5) ? one_day : random_.between(seconds(1), seconds(100));
+  control_wall_offset_ = random_.chance(0.5) ? step : Duration{-step.ns};
+  events_.in(short_while(random_), [this] { control_wall_offset_ = {}; });
+}
+
+void Simulation::lose_disk() {
+  crash_control();
+  disk_.lose();
+  events_.in(random_.between(milliseconds(50), seconds(2)), [this] {
+    if (!control_) start_control();
+  });
+}
+
+void Simulation::crash_dataplane_for_a_while() {
+  crash_dataplane();
+  events_.in(random_.between(milliseconds(50), seconds(4)), [this] {
+    if (!dataplane_) start_dataplane();
+  });
+}
+
+void Simulation::corrupt_publish() {
+  if (control_) control_->corrupt_next_publish();
+}
+
+void Simulation::override_endpoint() {
+  if (!control_ || events_.now() < stalled_until_) return;
+  std::string service;
+  const auto* endpoint = any_endpoint(service);
+  constexpr config::Override values[] = {config::Override::automatic, config::Override::up,
+                                         config::Override::down, config::Override::drain};
+  const auto value = values[random_.below(4)];
+  const std::pair key(service, endpoint->id);
+  said_[key].since.push_back(value);
+  control_->set_override(service, endpoint->id, value, events_.now(), [this, key, value] {
+    auto& said = said_[key];
+    const auto at = std::ranges::find(said.since, value);
+    if (at != said.since.end()) said.since.erase(said.since.begin(), at + 1);
+    said.acknowledged = value;
+  });
+  wake_control(events_.now());
+}
+
+void Simulation::weigh_endpoint() {
+  if (!control_ || events_.now() < stalled_until_) return;
+  std::string service;
+  const auto* endpoint = any_endpoint(service);
+  const auto weight = random_.chance(0.3) ? std::nullopt : std::optional(random_.between(0.0, 5.0));
+  control_->set_weight(service, endpoint->id, weight, events_.now());
+  wake_control(events_.now());
+}
+
+void Simulation::tune_exponents() {
+  if (!control_ || events_.now() < stalled_until_) return;
+  config::ScoreConfig exponents;
+  double* const chosen[exponent_count] = {&exponents.proximity, &exponents.headroom,
+                                          &exponents.risk};
+  *chosen[random_.below(exponent_count)] = random_.between(0.0, 3.0);
+  control_->set_exponents(random_.chance(0.3) ? std::nullopt : std::optional(exponents),
+                          events_.now());
+  wake_control(events_.now());
+}
+
+// Weights, TTLs and policies change; names and sites stay.
+void Simulation::reload() {
+  if (!control_ || events_.now() < stalled_until_) return;
+  auto changed = std::make_shared<config::Config>(*config_);
+  auto& service = changed->services[random_.below(changed->services.size())];
+  constexpr config::Policy policies[] = {config::Policy::ranked, config::Policy::weighted,
+                                         config::Policy::failover};
+  service.policy = policies[random_.below(3)];
+  service.ttl_ceiling =
+      service.ttl_floor + seconds(static_cast<std::int64_t>(random_.from_to(1, 30)));
+  for (auto& endpoint : service.endpoints) endpoint.weight = random_.between(0.5, 3.0);
+  if (service.endpoints.size() > 2 && random_.chance(0.4)) service.endpoints.pop_back();
+  if (control_->reload(changed, events_.now())) config_ = changed;
+  wake_control(events_.now());
+}
+
+// All services gone, or a zone that is not there: refused, and nothing changes (promise 5).
+void Simulation::reload_badly() {
+  if (!control_ || events_.now() < stalled_until_) return;
+  auto broken = std::make_shared<config::Config>(*config_);
+  if (random_.chance(0.5)) {
+    broken->services.clear();
+    broken->zones[0].hosts.clear();
+    broken->zones[0].id = "example.net.";
+  } else {
+    broken->zones[0].file = "/nonexistent/zone";
+  }
+  const auto before = control_->publication().shared_tables();
+  if (control_->reload(broken, events_.now()) ||
+      control_->publication().shared_tables() != before) {
+    witness_.violated(events_.now(), "promise 5", "a reload that empties or breaks was taken");
+  }
+}
+
+void Simulation::surge() {
+  const auto locale = static_cast<std::uint16_t>(random_.below(clients_.locale_count()));
+  clients_.surge(locale, random_.between(1.5, 5.0));
+  events_.in(short_while(random_) * 2, [this, locale] { clients_.surge(locale, 1.0); });
+}
+
+// Forges, replays, or holds a dead site's last word back to make it look alive later.
+void Simulation::attack() {
+  const auto s = any_site();
+  if (sites_[s].captured.empty()) return;
+  auto datagram =
+      std::make_shared<Datagram>(*sites_[s].captured[random_.below(sites_[s].captured.size())]);
+  Duration after = random_.between(Duration{}, seconds(2));
+  switch (random_.below(3)) {
+    case 0:
+      datagram->origin = Datagram::Origin::forged;
+      datagram->bytes[random_.below(datagram->bytes.size())] ^= std::byte{0x10};
+      break;
+    case 1:
+      datagram->origin = Datagram::Origin::replayed;
+      break;
+    default: {
+      // A beacon that nobody else ever saw.
+      if (!sites_[s].alive) return;
+      *datagram = *make_beacon(s, false);
+      datagram->origin = Datagram::Origin::held_back;
+      after = random_.between(milliseconds(100), seconds(60));
+      break;
+    }
+  }
+  events_.in(after, [this, datagram] { deliver(datagram); });
+}
+
+}  // namespace pharos::sim

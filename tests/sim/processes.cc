@@ -1,0 +1,219 @@
+// The two processes, the channel between them, and what is checked as tables come into use.
+#include <algorithm>
+
+#include "simulation.hh"
+
+namespace pharos::sim {
+namespace {
+
+constexpr Duration channel_delay_max = milliseconds(2);
+constexpr Duration reconnect_after = milliseconds(50);
+constexpr Duration save_after_max = milliseconds(200);  // TableSaver: at most one write in 100 ms
+constexpr Duration keeper_turn = milliseconds(250);     // Daemon::keep
+constexpr double step_of_direction = 0.05;              // of all traffic: less is no movement
+constexpr unsigned turns_at_once_max = 64;
+
+}  // namespace
+
+Now Simulation::control_now() const {
+  const auto elapsed = events_.now() - start;
+  return {events_.now(), WallTime{start_wall.ns + elapsed.ns + control_wall_offset_.ns}};
+}
+
+void Simulation::start_control() {
+  disk_.settle(events_.now());
+  const auto& kept = disk_.kept();
+  std::string broken_zone;
+  auto tables = controlplane::build_tables(
+      config_, {}, {std::max<std::uint64_t>(kept.version.epoch, 1), kept.version.generation + 1},
+      {.former = tables_.get(), .except = {}, .none = false}, broken_zone);
+  if (!tables) {
+    witness_.violated(events_.now(), "scenario", tables.error().text());
+    return;
+  }
+  tables_ = std::move(*tables);
+  control_ = std::make_unique<ControlPlane>(
+      ControlPlane::Parts{disk_, witness_, random_, scenario_.disk_delay_max,
+                          [this](PublishMessage message) { carry(std::move(message)); }},
+      tables_, events_.now());
+  ++witness_.figures.restarts;
+  check_operator_is_remembered();
+  wake_control(events_.now());
+  connect(++connect_attempt_);
+  const auto keep = [this, life = control_.get()](auto self) -> void {
+    events_.in(keeper_turn, [this, life, self] {
+      disk_.settle(events_.now());
+      if (control_.get() != life) return;
+      control_->keep(events_.now());
+      self(self);
+    });
+  };
+  keep(keep);
+}
+
+void Simulation::crash_control() {
+  if (!control_) return;
+  // Dies in the middle of a turn as well as between two.
+  if (random_.chance(0.7)) {
+    control_->turn(events_.now(), static_cast<ControlPlane::Step>(random_.below(
+                                      static_cast<std::uint64_t>(ControlPlane::Step::all))));
+  }
+  control_.reset();
+  disk_.crash(events_.now());
+  connected_ = false;
+  next_turn_ = controlplane::never;
+  ++turn_number_;
+}
+
+void Simulation::wake_control(Instant at) {
+  at = std::max(at, stalled_until_);
+  if (at >= next_turn_) return;
+  next_turn_ = at;
+  events_.at(at, [this, number = ++turn_number_] {
+    if (number != turn_number_ || !control_) return;
+    next_turn_ = controlplane::never;
+    turn_control();
+  });
+}
+
+void Simulation::turn_control() {
+  disk_.settle(events_.now());
+  turns_at_once_ = events_.now() == last_turn_ ? turns_at_once_ + 1 : 0;
+  last_turn_ = events_.now();
+  if (turns_at_once_ > turns_at_once_max) {
+    witness_.violated(events_.now(), "engine", "it spins: its deadline never moves on");
+    return;
+  }
+  control_->turn(events_.now());
+  const auto next = control_->next_deadline();
+  if (next != controlplane::never) wake_control(std::max(next, events_.now()));
+}
+
+void Simulation::start_dataplane() {
+  dataplane_.emplace(++boot_ids_, saved_);
+  if (auto wrong = check_tables(saved_); !wrong.empty())
+    witness_.violated(events_.now(), "promise 4", "tables from disk: " + wrong);
+}
+
+void Simulation::crash_dataplane() {
+  if (!dataplane_) return;
+  dataplane_.reset();
+  ++connection_;
+  connected_ = false;
+  if (control_) {
+    control_->channel(Closed{});
+    wake_control(events_.now() + microseconds(100));
+    connect(++connect_attempt_);
+  }
+}
+
+// Tries until somebody listens; a newer attempt takes the place of an older one.
+void Simulation::connect(std::uint64_t attempt) {
+  events_.in(reconnect_after, [this, attempt] {
+    if (attempt != connect_attempt_ || !control_ || connected_) return;
+    if (!dataplane_ || events_.now() < stalled_until_) return connect(attempt);
+    connected_ = true;
+    ++connection_;
+    const auto hello = dataplane_->hello();
+    events_.in(random_.between(Duration{}, channel_delay_max), [this, hello, at = connection_] {
+      if (!control_ || at != connection_) return;
+      control_->channel(hello);
+      wake_control(events_.now());
+    });
+  });
+}
+
+// A message that was sent arrives even where its sender is gone, unless a newer connection came first.
+void Simulation::carry(PublishMessage message) {
+  const auto second = Instant{events_.now().ns / 1'000'000'000 * 1'000'000'000};
+  publishes_in_second_ = second == publish_second_ ? publishes_in_second_ + 1 : 1;
+  publish_second_ = second;
+  // 50 rounds of scores, and a few for each site that rises or falls (promise 8).
+  if (publishes_in_second_ > 60 + 4 * sites_.size()) {
+    witness_.violated(events_.now(), "promise 8",
+                      "more publishes in a second than there are rounds");
+  }
+  const auto sent = std::make_shared<const PublishMessage>(std::move(message));
+  events_.in(random_.between(microseconds(50), channel_delay_max), [this, sent, at = connection_] {
+    if (!dataplane_ || at != connection_) return;
+    const auto answer = dataplane_->publish(*sent, events_.now(), witness_);
+    if (answer.outcome == table_channel::Outcome::adopted) adopted();
+    events_.in(random_.between(microseconds(50), channel_delay_max), [this, answer, at] {
+      if (!control_ || at != connection_ || !connected_) return;
+      control_->channel(answer);
+      wake_control(events_.now());
+    });
+  });
+}
+
+void Simulation::adopted() {
+  events_.in(random_.between(microseconds(500), save_after_max), [this, boot = boot_ids_] {
+    if (dataplane_ && boot == boot_ids_) saved_ = dataplane_->tables();
+  });
+  // A reader that stays in its burst over many swaps still reads what it began with.
+  if (!held_by_reader_.root) {
+    held_by_reader_ = dataplane_->tables();
+    events_.in(random_.between(milliseconds(10), seconds(5)), [this] {
+      if (auto wrong = check_tables(held_by_reader_); !wrong.empty())
+        witness_.violated(events_.now(), "promise 2", wrong);
+      held_by_reader_ = {};
+    });
+  }
+  measure_directions();
+}
+
+// Reversals of direction: the traffic of a site grew, and now it falls, or the other way round.
+void Simulation::measure_directions() {
+  const auto& tables = dataplane_->tables();
+  const auto& world = *tables.expected->world;
+  std::vector<double> shares(sites_.size(), 0.0);
+  constexpr unsigned looks = 4;
+  const auto total = static_cast<double>(world.pools.size() * world.locales.size() * looks);
+  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
+    for (std::uint16_t l = 0; l < world.locales.size(); ++l) {
+      const auto& slots = tables.expected->cells[std::size_t{p} * world.locales.size() + l]->slots;
+      for (unsigned look = 0; look < looks && !slots.empty(); ++look) {
+        const auto& first = slots[slots.size() * look / looks].front();
+        const auto site = first.is_ipv4()
+                              ? first.ipv4() & 0xffff
+                              : static_cast<unsigned>(first.bytes[14]) << 8 | first.bytes[15];
+        shares[site] += 1 / total;
+      }
+    }
+  }
+  for (std::size_t s = 0; s < shares.size(); ++s) {
+    auto& direction = directions_[s];
+    const double moved = shares[s] - direction.pivot;
+    const int sign = moved > 0 ? 1 : -1;
+    if (std::abs(moved) < step_of_direction) continue;
+    if (direction.sign != 0 && sign != direction.sign) ++direction.reversals;
+    direction.sign = sign;
+    direction.pivot = shares[s];
+  }
+}
+
+// An override that was acknowledged outlives every crash; one that was not may or may not.
+void Simulation::check_operator_is_remembered() {
+  const auto& overrides = control_->engine().decisions().overrides;
+  for (auto& [key, said] : said_) {
+    const auto at = overrides.find(key);
+    if (at == overrides.end()) {
+      if (said.acknowledged && !disk_.kept().lost) {
+        witness_.violated(
+            events_.now(), "operator",
+            "what was said of " + key.first + "/" + key.second + " and acknowledged is forgotten");
+      }
+      said = {};
+      continue;
+    }
+    if (at->second != said.acknowledged &&
+        std::ranges::find(said.since, at->second) == said.since.end()) {
+      witness_.violated(events_.now(), "operator",
+                        "another word than the operator's last on " + key.first + "/" + key.second +
+                            " came back");
+    }
+    said = {at->second, {}};
+  }
+}
+
+}  // namespace pharos::sim

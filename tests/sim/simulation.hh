@@ -1,0 +1,148 @@
+// One history: a world, its misfortunes, and what the control plane makes of them, from a seed.
+//
+//   Scenario (scenario.hh) -> sites --beacons--> network --> ControlPlane <--> DataPlane <-- Clients (loads of the sites)
+//                                 misfortunes, operator, attacker ----^             ^---- Witness: promises, at every step
+//
+// Everything happens in the order of Events; nothing reads a clock or a random number of the machine. Misfortunes end after
+// Scenario::troubled; at the end of Scenario::calm all must be well again.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clients.hh"
+#include "control.hh"
+#include "events.hh"
+#include "scenario.hh"
+
+namespace pharos::sim {
+
+class Simulation {
+ public:
+  explicit Simulation(Scenario scenario);
+  // To the end, or to the first broken promise.
+  const Witness& run();
+
+ private:
+  enum class Lie : std::uint8_t { none, idle, hot, wild };
+  struct Site {
+    beacon::MacKey key;
+    std::uint64_t tag = 0;
+    bool keyed = true;
+    bool alive = true;
+    bool cut = false;        // its beacons get nowhere
+    std::uint64_t life = 0;  // of its agent
+    std::uint64_t boot_epoch = 0;
+    std::uint64_t sequence = 0;
+    Duration wall_offset;
+    Duration delay;
+    Lie lie = Lie::none;
+    std::vector<std::uint64_t> endpoints;                  // hashes
+    std::deque<std::shared_ptr<const Datagram>> captured;  // by the attacker
+  };
+  // What the operator said of an endpoint.
+  struct Said {
+    std::optional<config::Override> acknowledged;  // on disk: has to last
+    std::vector<config::Override> since;           // may last
+  };
+  // Which way the traffic of a site moves.
+  struct Direction {
+    double pivot = 0;
+    int sign = 0;
+    std::uint64_t reversals = 0;
+  };
+
+  // sites and network (network.cc)
+  void make_sites();
+  void begin_life(std::uint32_t site);
+  void end_life(std::uint32_t site, bool leaving);
+  void beat(std::uint32_t site, std::uint64_t life);
+  [[nodiscard]] std::shared_ptr<const Datagram> make_beacon(std::uint32_t site, bool leaving);
+  [[nodiscard]] SiteReport report_of(std::uint32_t site, bool leaving);
+  void transmit(const std::shared_ptr<const Datagram>& datagram);
+  void deliver(const std::shared_ptr<const Datagram>& datagram);
+
+  // processes (processes.cc)
+  void start_control();
+  void crash_control();
+  void wake_control(Instant at);
+  void turn_control();
+  void start_dataplane();
+  void crash_dataplane();
+  void connect(std::uint64_t attempt);
+  void carry(PublishMessage message);
+  void adopted();
+  void measure_directions();
+  void check_operator_is_remembered();
+
+  // misfortunes (misfortunes.cc)
+  void plan_misfortunes();
+  void every(Duration mean, void (Simulation::*misfortune)());
+  void crash_site();
+  void leave_site();
+  void cut_site();
+  void flap_site();
+  void lie_site();
+  void step_site_clock();
+  void fail_region();
+  void go_deaf();
+  void lose_more();
+  void crash_control_for_a_while();
+  void stall_control();
+  void step_control_clock();
+  void lose_disk();
+  void crash_dataplane_for_a_while();
+  void corrupt_publish();
+  void override_endpoint();
+  void weigh_endpoint();
+  void tune_exponents();
+  void reload();
+  void reload_badly();
+  void surge();
+  void attack();
+  void heal();
+  void check_health_at_the_end();
+  [[nodiscard]] std::uint32_t any_site();
+  [[nodiscard]] const config::EndpointConfig* any_endpoint(std::string& service);
+  [[nodiscard]] Now control_now() const;
+
+  Scenario scenario_;
+  Random random_;
+  Witness witness_;
+  Events events_;
+  Clients clients_;
+  std::vector<Site> sites_;
+  std::shared_ptr<const config::Config> config_;
+  std::shared_ptr<const controlplane::Tables> tables_;  // as last built for `config_`
+  Disk disk_;
+  std::unique_ptr<ControlPlane> control_;
+  std::optional<DataPlane> dataplane_;
+  TableSet saved_;
+  TableSet held_by_reader_;
+  std::uint64_t boot_ids_ = 0;
+  std::uint64_t connection_ = 0;  // the newest; messages of older ones are lost
+  bool connected_ = false;
+  std::uint64_t connect_attempt_ = 0;
+  Instant next_turn_ = controlplane::never;
+  std::uint64_t turn_number_ = 0;
+  Instant stalled_until_;
+  Duration control_wall_offset_;
+  bool deaf_ = false;
+  bool in_trouble_ = true;
+  double extra_loss_ = 0;
+  bool stamped_on_arrival_ = true;  // beacons come through the data plane's rings
+  std::map<std::pair<std::string, std::string>, Said> said_;  // by service, endpoint
+  std::vector<Direction> directions_;
+  std::vector<double> shares_;
+  Instant publish_second_;
+  unsigned publishes_in_second_ = 0;
+  unsigned turns_at_once_ = 0;
+  Instant last_turn_;
+};
+
+}  // namespace pharos::sim
