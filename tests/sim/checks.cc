@@ -8,6 +8,22 @@ namespace pharos::sim {
 using controlplane::Engine;
 using controlplane::Standing;
 
+controlplane::CellContent content_of(const controlplane::CellAnswers& answers) {
+  controlplane::CellContent content{.type = answers.type, .ttl_s = answers.ttl_s};
+  bool any = false;
+  for (const auto slot : answers.slots) {
+    auto& addresses = content.slots.emplace_back();
+    for (const auto member : answers.answers[slot].of(answers.members)) {
+      for (const auto& address : answers.addresses[member]) {
+        if (addresses.size() < answers.addresses_max) addresses.push_back(address);
+      }
+    }
+    any = any || !addresses.empty();
+  }
+  if (!any) content.slots.clear();
+  return content;
+}
+
 AnswerChecks::AnswerChecks(std::shared_ptr<const controlplane::World> world)
     : world_(std::move(world)) {
   for (std::uint32_t p = 0; p < world_->pools.size(); ++p) {
@@ -67,14 +83,14 @@ std::string AnswerChecks::check_owner(const Engine& engine, Owner owner) {
   return holds ? name + " is answered although its site is down and enough others are well" : "";
 }
 
-std::string AnswerChecks::check_cell(const Engine& engine, const controlplane::CellChange& cell) {
-  const auto& pool = world_->pools[cell.pool];
+std::string AnswerChecks::check_cell(const Engine& engine, std::uint32_t index,
+                                     const controlplane::CellContent& content) {
+  const auto& pool = world_->pools[index];
   const auto& service = world_->service(pool.service);
-  const auto& slots = cell.content->slots;
-  if (slots.empty()) {
+  if (content.slots.empty()) {
     return service.fail == config::FailMode::closed ? "" : pool.pool.name() + " is answered empty";
   }
-  for (const auto& slot : slots) {
+  for (const auto& slot : content.slots) {
     if (slot.size() > service.answers_max) return "more answers than the service may give";
     for (const auto& address : slot) {
       const auto owner = owners_.find(address);
@@ -88,11 +104,12 @@ std::string AnswerChecks::check_cell(const Engine& engine, const controlplane::C
 }
 
 std::string AnswerChecks::check(const Engine& engine, const controlplane::Round& round) {
-  if (round.cells.empty()) return {};
+  if (round.changes.empty()) return {};
   judged_.assign(world_->endpoints.size(), std::nullopt);
   checked_.assign(world_->endpoints.size(), false);
-  for (const auto& cell : round.cells) {
-    if (auto wrong = check_cell(engine, cell); !wrong.empty()) return wrong;
+  for (const auto& change : round.changes) {
+    auto wrong = check_cell(engine, change.pool, content_of(round.answers_of(change)));
+    if (!wrong.empty()) return wrong;
   }
   return {};
 }

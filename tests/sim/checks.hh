@@ -12,6 +12,9 @@
 
 namespace pharos::sim {
 
+// The addresses of a change by value, slot by slot; no slots where there is no answer.
+[[nodiscard]] controlplane::CellContent content_of(const controlplane::CellAnswers& answers);
+
 //  * Never empty, unless the policy says so (promise 4).
 //  * Who the operator took down is answered only when there is nobody else at all.
 //  * Who the operator drains is answered only when nobody is known to be well.
@@ -41,8 +44,8 @@ class AnswerChecks {
   // Whether the endpoints that are well carry less than the threshold of the planned weight.
   [[nodiscard]] static bool in_panic(std::span<const Judged> members, double threshold,
                                      std::optional<int> tier);
-  [[nodiscard]] std::string check_cell(const controlplane::Engine& engine,
-                                       const controlplane::CellChange& cell);
+  [[nodiscard]] std::string check_cell(const controlplane::Engine& engine, std::uint32_t index,
+                                       const controlplane::CellContent& content);
   [[nodiscard]] std::string check_owner(const controlplane::Engine& engine, Owner owner);
 
   std::shared_ptr<const controlplane::World> world_;

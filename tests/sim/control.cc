@@ -248,9 +248,13 @@ void ControlPlane::check_falls(const controlplane::Round& round, Instant now) {
 }
 
 void ControlPlane::keep_cells(const controlplane::Round& round, Instant now) {
-  for (const auto& cell : round.cells) {
-    cells_->cells[std::size_t{cell.pool} * engine_.world().locales.size() + cell.locale] =
-        cell.content;
+  const auto locale_count = engine_.world().locales.size();
+  for (const auto& change : round.changes) {
+    const auto content =
+        std::make_shared<const controlplane::CellContent>(content_of(round.answers_of(change)));
+    for (const auto locale : round.locales_of(change)) {
+      cells_->cells[std::size_t{change.pool} * locale_count + locale] = content;
+    }
   }
   if (auto wrong = checks_.check(engine_, round); !wrong.empty())
     parts_.witness.violated(now, "ranking", wrong);
