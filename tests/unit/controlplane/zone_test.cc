@@ -278,6 +278,30 @@ TEST_F(ZoneLoadTest, ReadsZonesInAnyOrderTheSame) {
   EXPECT_EQ(load(a + b + c), load(c + b + a));
 }
 
+// What is read without ldns is what ldns reads: an escape in the text takes the long way.
+TEST_F(ZoneTest, CommonTypesReadAlikeByTheShortAndTheLongWay) {
+  const std::string names[][2] = {{"www", "\\119ww"},
+                                  {"www.example.net.", "\\119ww.example.net."},
+                                  {"_dmarc.A-b.c_d", "\\095dmarc.A-b.c_d"}};
+  for (const auto& [plain, escaped] : names) {
+    for (const std::string type : {"NS", "cname", "PTR", "MX 10", "mx 65535"}) {
+      const auto& zone_ = zone("example.org.", with_apex("a " + type + " " + plain + "\nb " + type +
+                                                        " " + escaped + "\n"));
+      const auto records = zone_.records();
+      ASSERT_EQ(records.size(), 4U) << type << " " << plain;
+      EXPECT_EQ(records[2].type, records[3].type);
+      EXPECT_TRUE(std::ranges::equal(zone_.rdata_of(records[2]), zone_.rdata_of(records[3])))
+          << type << " " << plain;
+    }
+  }
+  for (const std::string bad :
+       {"a A 192.0.2", "a A 192.0.2.1.2", "a A 192.0.2.1 192.0.2.2", "a A", "a AAAA 192.0.2.1",
+        "a AAAA 2001:db8::g", "a AAAA 2001:0db8:0000:0000:0000:0000:0000:0001:0002:0003:0004:0005",
+        "a MX ten mail", "a MX 65536 mail", "a MX 10", "a NS a..b", "a NS .x", "a PTR x y"}) {
+    EXPECT_FALSE(check("example.org.", with_apex(bad + "\n")).errors.empty()) << bad;
+  }
+}
+
 TEST(ZoneScannerTest, GoesOnBehindABadLine) {
   ZoneScanner scanner("a \"open\nb c\n");
   ZoneEntry entry;

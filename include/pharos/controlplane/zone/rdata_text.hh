@@ -42,6 +42,7 @@ class RdataReader {
 
  private:
   [[nodiscard]] Status read_generic(std::uint16_t type, std::span<const std::string_view> tokens);
+  [[nodiscard]] bool read_plain(std::uint16_t type, std::span<const std::string_view> tokens);
   [[nodiscard]] Status read_known(std::uint16_t type, std::span<const std::string_view> tokens);
 
   ldns_struct_rdf* origin_ = nullptr;
