@@ -9,6 +9,7 @@
 #include "pharos/controlplane/agent/resolver.hh"
 #include "pharos/controlplane/agent/rtt_probe.hh"
 #include "pharos/controlplane/ingest/socket_address.hh"
+#include "pharos/controlplane/probe/prober.hh"
 #include "pharos/wire/beacon.hh"
 
 #include <sys/socket.h>
@@ -61,7 +62,7 @@ std::vector<std::string> hosts_of(const AgentConfig& config) {
 
 // Everything that a configuration makes; a reload makes a new one.
 struct Parts {
-  Parts(Poller& poller, AgentConfig c, StatsdSockets sockets);
+  Parts(Poller& poller, probe::Prober probing, AgentConfig c, StatsdSockets sockets);
   [[nodiscard]] SiteMetrics measure(Instant at);
   [[nodiscard]] std::vector<EndpointReport> report_endpoints();
   void read_override_file();
@@ -71,6 +72,7 @@ struct Parts {
   std::uint64_t site_tag;
   Resolver resolver;
   HostSampler host;
+  probe::Prober prober;  // before the endpoints, which point to it
   std::vector<Endpoint> endpoints;
   std::size_t next_endpoint = 0;  // rotates where not all fit
   RequestSource requests;
@@ -88,17 +90,18 @@ std::vector<std::string> endpoint_names(const AgentConfig& config) {
   return names;
 }
 
-Parts::Parts(Poller& poller, AgentConfig c, StatsdSockets sockets)
+Parts::Parts(Poller& poller, probe::Prober probing, AgentConfig c, StatsdSockets sockets)
     : config(std::move(c)),
       key(config.key.secret),
       site_tag(beacon::site_tag(config.site)),
       resolver(hosts_of(config)),
       host(config.interfaces, config.link_bps),
+      prober(std::move(probing)),
       requests(poller, config.requests, endpoint_names(config), std::move(sockets),
                config.interval) {
   const auto at = monotonic_now();
   for (const auto& endpoint : config.endpoints) {
-    endpoints.push_back({std::make_unique<EndpointWatch>(poller, endpoint, at),
+    endpoints.push_back({std::make_unique<EndpointWatch>(poller, prober, endpoint, at),
                          endpoint_hash(endpoint.service, endpoint.id),
                          endpoint.service + "." + endpoint.id,
                          {}});
@@ -198,11 +201,18 @@ Status Agent::State::take(AgentConfig config) {
     if (!opened) return std::unexpected(opened.error());
     sockets = std::move(*opened);
   }
+  auto prober = probe::Prober::open(static_cast<std::uint64_t>(monotonic_now().ns));
+  if (!prober) return std::unexpected(prober.error());
   if (auto status = set_timer(config.interval); !status) return status;
   if (same) sockets = parts->requests.release_sockets();
+  if (parts) poller.remove(parts->prober.fd());
   parts.reset();
-  parts = std::make_unique<Parts>(poller, std::move(config), std::move(sockets));
+  parts =
+      std::make_unique<Parts>(poller, std::move(*prober), std::move(config), std::move(sockets));
   copy_times.clear();
+  auto watched =
+      poller.add(parts->prober.fd(), EPOLLIN, [this] { parts->prober.turn(monotonic_now()); });
+  if (!watched) return watched;
   return parts->requests.watch();
 }
 
@@ -299,7 +309,7 @@ void Agent::State::probe(Instant at) {
 }
 
 Instant Agent::State::next_time() const {
-  auto next = parts->requests.next_time();
+  auto next = std::min(parts->requests.next_time(), parts->prober.next_time());
   for (const auto& endpoint : parts->endpoints) next = std::min(next, endpoint.watch->next_time());
   if (!copy_times.empty()) next = std::min(next, copy_times.back());
   return next;
@@ -311,6 +321,7 @@ void Agent::State::on_time(Instant at) {
     transmit();
   }
   parts->requests.on_time(at);
+  parts->prober.turn(at);
   for (auto& endpoint : parts->endpoints) endpoint.watch->on_time(at);
 }
 

@@ -3,6 +3,7 @@
 
 #include "pharos/config/keys.hh"
 #include "pharos/controlplane/agent/rtt_probe.hh"
+#include "pharos/controlplane/probe/probe.hh"
 
 #include <sys/stat.h>
 
@@ -92,9 +93,15 @@ void check_statsd(Reader& reader, const Node& node, void* object) {
 
 void check_check(Reader& reader, const Node& node, void* object) {
   const auto& check = *static_cast<agent::CheckConfig*>(object);
-  if (check.command.empty() == !check.tcp.has_value()) {
-    reader.mistake(node, "a check needs either `tcp` or `command`", "check: {tcp: 127.0.0.1:80}");
+  const int ways = !check.command.empty() + check.tcp.has_value() + !check.http.empty() +
+                   check.tls.has_value() + check.dns.has_value() + check.icmp.has_value();
+  if (ways != 1) {
+    reader.mistake(node, "a check needs one of `tcp`, `http`, `tls`, `dns`, `icmp` and `command`",
+                   "check: {tcp: 127.0.0.1:80}");
   }
+  if (check.http.empty()) return;
+  if (const auto url = probe::parse_url(check.http); !url)
+    reader.mistake(node, url.error().what, url.error().hint);
 }
 
 void check_responder(Reader&, const Node&, void* object) {
@@ -174,16 +181,50 @@ const Table* table_of<agent::CheckConfig>() {
   using C = agent::CheckConfig;
   static const Table table{
       "endpoints[].check",
-      "How to find out whether an endpoint is up: one of the first two.",
+      "How to find out whether an endpoint is up: one of the first six, and what it needs.",
       {
           key("tcp", &C::tcp, maybe(socket_address()), "up where a TCP connection succeeds",
               "127.0.0.1:80"),
+          key("http", &C::http, text("URL", 2048),
+              "up where this URL, which holds an address, answers with a good status",
+              "https://192.0.2.1/health"),
+          key("tls", &C::tls, maybe(socket_address()),
+              "up where a TLS handshake succeeds and the certificate is good", "192.0.2.1:443"),
+          key("dns", &C::dns, maybe(socket_address()), "up where a DNS server answers `query`",
+              "192.0.2.53:53"),
+          key("icmp", &C::icmp, maybe(ip_address()), "up where an echo is answered", "192.0.2.1"),
           key("command", &C::command, text("command", 4096), "up where this shell command succeeds",
               "curl -fs localhost/health"),
+          key("host", &C::host, domain_name(false),
+              "of http and tls: the name asked for, and expected in the certificate; default: the "
+              "address",
+              "www.example.com"),
+          key("status", &C::status, maybe(as<unsigned>(whole(100, 599))),
+              "of http: the status wanted; default: any from 200 to 399", "204"),
+          key("match", &C::match, text("text", 1024), "of http: has to stand in the body", "ok"),
+          key("verify", &C::verify, boolean(),
+              "of https and tls: judge chain and name of the certificate", "false"),
+          key("certificate_left", &C::certificate_left, duration({}, seconds(86400 * 365)),
+              "of https and tls: a certificate that ends sooner has failed", "7d"),
+          key("query", &C::query, domain_name(false), "of dns: the name asked for",
+              "www.example.com."),
+          key("query_type", &C::query_type,
+              choice<std::string>(
+                  {{"A", "A"}, {"AAAA", "AAAA"}, {"SOA", "SOA"}, {"NS", "NS"}, {"TXT", "TXT"}}),
+              "of dns: the type asked for", "A"),
+          key("expect", &C::expect, maybe(ip_address()),
+              "of dns: this address has to be among the answers", "192.0.2.7"),
           key("interval", &C::interval, duration(milliseconds(100), seconds(3600)),
               "time between checks", "500ms"),
           key("timeout", &C::timeout, duration(milliseconds(10), seconds(600)),
               "a check that takes longer has failed", "200ms"),
+          key("jitter", &C::jitter, ratio(),
+              "share of the interval by which checks come earlier or later; not of commands",
+              "20%"),
+          key("rise", &C::rise, as<unsigned>(whole(1, 100)),
+              "good checks in a row until it is up again", "2"),
+          key("fall", &C::fall, as<unsigned>(whole(1, 100)), "bad checks in a row until it is down",
+              "3"),
       },
       check_check};
   return &table;

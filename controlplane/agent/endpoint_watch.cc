@@ -1,39 +1,89 @@
 // Checks of one endpoint; see endpoint_watch.hh.
 #include "pharos/controlplane/agent/endpoint_watch.hh"
 
-#include "pharos/controlplane/ingest/socket_address.hh"
-
-#include <sys/socket.h>
+#include "pharos/wire/dns.hh"
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cerrno>
 
 namespace pharos::agent {
+namespace {
 
-EndpointWatch::EndpointWatch(Poller& poller, EndpointConfig config, Instant first_check)
-    : poller_(poller), config_(std::move(config)), next_check_(first_check), command_(poller) {
-  if (!config_.check) up_ = true;
+dns::Type type_of(const std::string& text) noexcept {
+  if (text == "A") return dns::Type::a;
+  if (text == "AAAA") return dns::Type::aaaa;
+  if (text == "NS") return dns::Type::ns;
+  if (text == "TXT") return dns::Type::txt;
+  return dns::Type::soa;
 }
 
-EndpointWatch::~EndpointWatch() {
-  close_socket();
+probe::Target target_of(const CheckConfig& check) {
+  probe::Target target;
+  if (!check.http.empty()) {
+    // The loader has seen that it is a URL.
+    if (auto url = probe::parse_url(check.http)) target = std::move(*url);
+  } else if (check.tls) {
+    target.kind = probe::Kind::tls;
+    target.to = *check.tls;
+  } else if (check.dns) {
+    target.kind = probe::Kind::dns;
+    target.to = *check.dns;
+  } else if (check.icmp) {
+    target.kind = probe::Kind::icmp;
+    target.to.address = *check.icmp;
+  } else if (check.tcp) {
+    target.to = *check.tcp;
+  }
+  return target;
+}
+
+}  // namespace
+
+probe::Spec spec_of(const CheckConfig& check) {
+  probe::Spec spec;
+  spec.target = target_of(check);
+  spec.target.host = check.host;
+  if (spec.target.host.ends_with('.')) spec.target.host.pop_back();
+  if (check.status) spec.target.status_first = spec.target.status_last = *check.status;
+  spec.target.match = check.match;
+  spec.target.verify = check.verify;
+  spec.target.certificate_left = check.certificate_left;
+  spec.target.query_name = check.query;
+  spec.target.query_type = static_cast<std::uint16_t>(type_of(check.query_type));
+  spec.target.expect = check.expect;
+  spec.interval = check.interval;
+  spec.timeout = check.timeout;
+  spec.jitter = check.jitter;
+  spec.rise = check.rise;
+  spec.fall = check.fall;
+  return spec;
+}
+
+EndpointWatch::EndpointWatch(Poller& poller, probe::Prober& prober, EndpointConfig config,
+                             Instant first_check)
+    : config_(std::move(config)), prober_(prober), next_check_(first_check), command_(poller) {
+  if (!config_.check) {
+    up_ = true;
+  } else if (config_.check->command.empty()) {
+    target_ = prober_.add(spec_of(*config_.check), first_check);
+  }
+}
+
+std::optional<bool> EndpointWatch::up() const {
+  return target_ ? prober_.up(*target_) : up_;
 }
 
 Instant EndpointWatch::next_time() const noexcept {
-  if (!config_.check) return never;
-  if (command_.running()) return command_.next_time();
-  if (socket_) return tcp_deadline_;
-  return next_check_;
+  if (!config_.check || target_) return never;
+  return command_.running() ? command_.next_time() : next_check_;
 }
 
 void EndpointWatch::on_time(Instant at) {
+  if (target_) return report(prober_.reason(*target_));
   if (!config_.check || at < next_time()) return;
   if (command_.running()) {
     command_.on_time(at);
-  } else if (socket_) {
-    conclude(false, "no TCP connection before the deadline");
   } else {
     start(at);
   }
@@ -42,48 +92,28 @@ void EndpointWatch::on_time(Instant at) {
 void EndpointWatch::start(Instant at) {
   // Checks keep their rhythm; those that a long one has run over are left out.
   next_check_ = std::max(next_check_ + config_.check->interval, at);
-  if (config_.check->tcp) return start_tcp(at);
   const auto started = command_.start(
       config_.check->command, at + config_.check->timeout,
       [this](const Command::Outcome& outcome) { conclude(outcome.succeeded, outcome.reason); });
   if (!started) conclude(false, started.error().text());
 }
 
-void EndpointWatch::start_tcp(Instant at) {
-  sockaddr_storage system{};
-  const auto length = controlplane::to_system(*config_.check->tcp, system);
-  socket_ = UniqueFd(::socket(system.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket_) return conclude(false, fail_errno("socket").error().text());
-  tcp_deadline_ = at + config_.check->timeout;
-  if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&system), length) == 0)
-    return conclude(true, {});
-  if (errno != EINPROGRESS) return conclude(false, fail_errno("connect").error().text());
-  if (const auto added = poller_.add(socket_.get(), EPOLLOUT, [this] { tcp_ready(); }); !added) {
-    conclude(false, added.error().text());
+void EndpointWatch::conclude(bool good, const std::string& reason) {
+  if (!up_) up_ = good;
+  streak_ = good == *up_ ? 0 : streak_ + 1;
+  if (streak_ >= (good ? config_.check->rise : config_.check->fall)) {
+    if (streak_ > 0) up_ = good;
+    streak_ = 0;
   }
+  report(reason);
 }
 
-void EndpointWatch::tcp_ready() {
-  int code = 0;
-  socklen_t length = sizeof code;
-  ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &code, &length);
-  errno = code;
-  conclude(code == 0, code == 0 ? std::string() : fail_errno("connect").error().text());
-}
-
-void EndpointWatch::conclude(bool up, const std::string& reason) {
-  close_socket();
-  if (up_ != up) {
-    spdlog::info("endpoint {} of service {} is {}{}", config_.id, config_.service,
-                 up ? "up" : "down", reason.empty() ? "" : ": " + reason);
-  }
-  up_ = up;
-}
-
-void EndpointWatch::close_socket() {
-  if (!socket_) return;
-  poller_.remove(socket_.get());
-  socket_.reset();
+void EndpointWatch::report(const std::string& reason) {
+  const auto now_up = up();
+  if (!now_up || now_up == reported_) return;
+  spdlog::info("endpoint {} of service {} is {}{}", config_.id, config_.service,
+               *now_up ? "up" : "down", *now_up || reason.empty() ? "" : ": " + reason);
+  reported_ = now_up;
 }
 
 }  // namespace pharos::agent

@@ -42,11 +42,27 @@ struct RequestsConfig {  // at most one of the three
   std::optional<StatsdConfig> statsd;
 };
 
-struct CheckConfig {  // exactly one of the first two
+struct CheckConfig {  // exactly one of the first six says how
   std::string command;
   std::optional<config::SocketAddress> tcp;
+  std::string http;  // URL with an address, https too
+  std::optional<config::SocketAddress> tls;
+  std::optional<config::SocketAddress> dns;
+  std::optional<IpAddress> icmp;
+  // Of http and tls: the name that is asked for and has to be in the certificate; empty: the address.
+  std::string host;
+  std::optional<unsigned> status;   // of http; absent: 200 to 399
+  std::string match;                // of http: has to stand in the body
+  bool verify = true;               // of https and tls: chain and name of the certificate
+  Duration certificate_left{};      // of https and tls: one that ends sooner has failed
+  std::string query = ".";          // of dns
+  std::string query_type = "SOA";   // A, AAAA, SOA, NS or TXT
+  std::optional<IpAddress> expect;  // of dns: has to be among the answers
   Duration interval = seconds(1);
   Duration timeout = seconds(1);
+  double jitter = 0.1;  // of the interval, to either side; not of commands
+  unsigned rise = 1;    // good in a row until it is up again
+  unsigned fall = 1;    // bad in a row until it is down
 };
 
 struct EndpointConfig {

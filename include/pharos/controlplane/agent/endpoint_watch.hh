@@ -1,11 +1,13 @@
-// Whether one endpoint of the site is up: by a TCP connect or a command, again and again. Without a check it is up.
-// One thread; never blocks. What it says is the last check's outcome: hysteresis is the control plane's.
+// Whether one endpoint is up: by a probe from outside or a command, again and again. Without a check it is up. One thread;
+// never blocks. Probes run in the agent's prober, commands here. What it says counts `rise` and `fall` in a row; the
+// control plane has hysteresis of its own.
 #pragma once
 
 #include "pharos/base/clock.hh"
 #include "pharos/controlplane/agent/agent_config.hh"
 #include "pharos/controlplane/agent/command.hh"
 #include "pharos/controlplane/agent/poller.hh"
+#include "pharos/controlplane/probe/prober.hh"
 
 #include <optional>
 #include <string>
@@ -14,30 +16,33 @@ namespace pharos::agent {
 
 class EndpointWatch {
  public:
-  EndpointWatch(Poller& poller, EndpointConfig config, Instant first_check);
-  ~EndpointWatch();
+  // `prober` outlives it.
+  EndpointWatch(Poller& poller, probe::Prober& prober, EndpointConfig config, Instant first_check);
   EndpointWatch(EndpointWatch&&) = delete;
 
   [[nodiscard]] const EndpointConfig& config() const noexcept { return config_; }
   // Absent until the first check is done.
-  [[nodiscard]] std::optional<bool> up() const noexcept { return up_; }
+  [[nodiscard]] std::optional<bool> up() const;
+  // When on_time() wants to be called for a command.
   [[nodiscard]] Instant next_time() const noexcept;
   void on_time(Instant at);
 
  private:
   void start(Instant at);
-  void start_tcp(Instant at);
-  void tcp_ready();
   void conclude(bool up, const std::string& reason);
-  void close_socket();
+  void report(const std::string& reason);
 
-  Poller& poller_;
   EndpointConfig config_;
-  std::optional<bool> up_;
+  probe::Prober& prober_;
+  std::optional<std::size_t> target_;  // of the prober; absent: a command, or no check
+  std::optional<bool> up_;             // by commands
+  unsigned streak_ = 0;                // commands that said otherwise, in a row
+  std::optional<bool> reported_;       // in the log
   Instant next_check_;
   Command command_;
-  UniqueFd socket_;
-  Instant tcp_deadline_ = never;
 };
+
+// What a check wants of the prober; it is no command.
+[[nodiscard]] probe::Spec spec_of(const CheckConfig& check);
 
 }  // namespace pharos::agent
