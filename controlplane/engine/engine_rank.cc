@@ -187,7 +187,8 @@ bool Engine::note_changes(std::uint32_t pool) {
   bench_.changed.resize(cells.size());
   bool any = false;
   std::uint64_t digest = 0;
-  for (std::uint16_t l = 0; l < cells.size(); ++l) {
+  const auto locale_count = static_cast<std::uint16_t>(cells.size());
+  for (std::uint16_t l = 0; l < locale_count; ++l) {
     if (l == 0 || !alike) digest = digest_of(pool, l);
     const bool changed = std::exchange(cells[l].digest, digest) != digest;
     bench_.changed[l] = changed;
@@ -222,7 +223,8 @@ void Engine::group_cells(std::uint32_t pool) {
   bench_.group_sizes.clear();
   bench_.first_locales.clear();
   bench_.alike.start(state.cells.size());
-  for (std::uint16_t l = 0; l < state.cells.size(); ++l) {
+  const auto locale_count = static_cast<std::uint16_t>(state.cells.size());
+  for (std::uint16_t l = 0; l < locale_count; ++l) {
     auto& cell = state.cells[l];
     const auto ttl_s = ttl_of(pool, l, pool_ttl_s);
     if (cell.ranked && bench_.changed[l] == 0 && cell.ttl_s == ttl_s) continue;
