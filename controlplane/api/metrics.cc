@@ -257,6 +257,13 @@ std::string Metrics::text() const {
   });
   gather_beacons(daemon_.ingest().counters(), into);
   if (const auto api = daemon_.api_counters()) gather_api(*api, into);
+  if (const auto* history = daemon_.history()) {
+    const auto counters = history->counters();
+    into.counter("pharos_history_cells_total", "answers that the history has kept",
+                 static_cast<double>(counters.cells));
+    into.counter("pharos_history_dropped_total", "answers that it could not keep",
+                 static_cast<double>(counters.dropped));
+  }
   const auto stats = control::call(
       control::socket_path(daemon_.run_directory(), "dataplane", control::Access::read), "stats",
       json::object(), dataplane_patience);
