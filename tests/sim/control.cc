@@ -154,8 +154,7 @@ bool ControlPlane::reload(std::shared_ptr<const config::Config> config, Instant 
                                            broken_zone);
   if (!tables) return false;
   if (controlplane::differences(*former, **tables).empty()) return true;
-  if (!controlplane::check_shrink(former->catalog, (*tables)->catalog,
-                                  config->controlplane.shrink_limit))
+  if (!controlplane::check_shrink(*former, **tables, config->controlplane.shrink_limit))
     return false;
   auto sites = BeaconSites::make(config->sites, site_set_ + 1);
   if (!sites) return false;
