@@ -50,9 +50,10 @@ struct Piece {
 
 enum class Mode { all, each };  // each: every expression alone, to find the one that takes too long
 
+// Lines: the packet path scans the names of a burst as one text (policy_database_flag::lines). A text without line ends
+// matches the same. Not each expression once only: many of those lines may match one.
 [[nodiscard]] unsigned flags_of(const Expression& expression) noexcept {
-  return HS_FLAG_SINGLEMATCH | HS_FLAG_ALLOWEMPTY |
-         (expression.ignore_case ? HS_FLAG_CASELESS : 0U);
+  return HS_FLAG_MULTILINE | HS_FLAG_ALLOWEMPTY | (expression.ignore_case ? HS_FLAG_CASELESS : 0U);
 }
 
 [[nodiscard]] hs_platform_info_t platform() noexcept {
@@ -292,11 +293,27 @@ using Compiled = std::expected<std::vector<std::byte>, Errors>;
   return bytes;
 }
 
-[[nodiscard]] std::vector<std::byte> section_of(ConstBytes database, std::size_t expressions) {
+// Whether an expression may look for the ends of the whole text, or undo what the flags say: where it holds the letters
+// of such a thing, whatever they mean there.
+[[nodiscard]] bool looks_beyond_lines(std::string_view text) noexcept {
+  for (const std::string_view mark : {"\\A", "\\z", "\\Z", "\\G", "\\Q", "(*"}) {
+    if (text.find(mark) != std::string_view::npos) return true;
+  }
+  for (auto at = text.find("(?"); at != std::string_view::npos; at = text.find("(?", at + 1)) {
+    if (text.substr(at + 2, 1) != ":") return true;
+  }
+  return false;
+}
+
+[[nodiscard]] std::vector<std::byte> section_of(ConstBytes database,
+                                                std::span<const Expression> expressions) {
   catalog::PolicyDatabase head{};
   head.database_bytes = database.size();
   head.checksum = catalog::policy_checksum(database);
-  head.expression_count = static_cast<std::uint32_t>(expressions);
+  head.expression_count = static_cast<std::uint32_t>(expressions.size());
+  const bool lines = std::ranges::none_of(
+      expressions, [](const Expression& e) { return looks_beyond_lines(e.text); });
+  if (lines) head.flags = catalog::policy_database_flag::lines;
   std::strncpy(head.library.data(), hs_version(), head.library.size() - 1);
   std::vector<std::byte> section(sizeof head + database.size());
   store(section.data(), head);
@@ -305,15 +322,15 @@ using Compiled = std::expected<std::vector<std::byte>, Errors>;
 }
 
 // The child's report. It is our own code that wrote it, on which a limit of memory may have fallen.
-[[nodiscard]] Compiled read_report(ConstBytes report, std::size_t expression_count) {
+[[nodiscard]] Compiled read_report(ConstBytes report, std::span<const Expression> expressions) {
   Errors errors;
   while (report.size() >= sizeof(Piece)) {
     const auto piece = load<Piece>(report.data());
     report = report.subspan(sizeof piece);
-    if (piece.bytes > report.size() || piece.expression >= expression_count) break;
+    if (piece.bytes > report.size() || piece.expression >= expressions.size()) break;
     const auto bytes = report.first(piece.bytes);
     report = report.subspan(piece.bytes);
-    if (piece.is_database != 0) return section_of(bytes, expression_count);
+    if (piece.is_database != 0) return section_of(bytes, expressions);
     errors.push_back(
         {piece.expression, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, {}});
   }
@@ -395,7 +412,7 @@ Compiled compile_expressions(std::span<const Expression> expressions, const Comp
   const Ending& ending = run->ending;
   switch (ending.kind) {
     case Ending::Kind::report:
-      return read_report(run->report, expressions.size());
+      return read_report(run->report, expressions);
     case Ending::Kind::broken:
       break;
     case Ending::Kind::too_long:

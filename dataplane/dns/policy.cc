@@ -5,6 +5,7 @@
 #include "pharos/dataplane/dns/resolve.hh"
 
 #include <algorithm>
+#include <bit>
 
 namespace pharos::dataplane {
 
@@ -79,38 +80,120 @@ void take_sample(ServeState::Impl& state, const Query& query, const Work& work,
   return false;
 }
 
-// The verdict of a name that has no node.
-[[nodiscard]] std::uint32_t verdict_of(Burst& burst, std::uint8_t index) noexcept {
-  const dns::FoldedName& name = burst.state.names[index];
-  const catalog::PolicyView& policies = burst.root.catalog.policies();
+// The last name of which the plain patterns were asked. Made-up names come in crowds below one parent, and patterns that
+// take all below one of its ancestors take them all.
+struct Crowd {
+  const dns::FoldedName* name = nullptr;
+  unsigned parent = 0;  // offset of the parent's name
   std::uint32_t verdict = 0;
-  if (!policies.names().empty()) {
-    verdict =
-        policies.plain_verdict(name.bytes.data(), name.length, burst.state.labels[index].count);
+};
+
+[[nodiscard]] std::uint32_t plain_verdict(const catalog::PolicyView& policies,
+                                          const dns::FoldedName& name, const LabelMap& labels,
+                                          Crowd& crowd) noexcept {
+  if (policies.names().empty()) return 0;
+  const auto* bytes = name.bytes.data();
+  const auto exact = policies.exact_verdict(bytes, name.length, labels.count);
+  if (labels.count == 0) return exact;
+  const unsigned parent = labels.offsets[1];
+  const bool same = crowd.name != nullptr &&
+                    name.length - parent == crowd.name->length - crowd.parent &&
+                    dns::equal_names(bytes + parent, crowd.name->bytes.data() + crowd.parent,
+                                     name.length - parent);
+  if (!same) {
+    crowd.verdict = policies.below_verdict(bytes + parent, name.length - parent, labels.count - 1);
+    crowd.name = &name;
+    crowd.parent = parent;
   }
-  if (policies.database() == nullptr || verdict == 1) return verdict;  // nothing comes before 1
-  auto* text = burst.state.policy_text.data();
-  const unsigned text_bytes = write_policy_text(name.bytes.data(), text);
-  return catalog::first_verdict(verdict,
-                                burst.root.policies->scan(burst.state.seat, text, text_bytes));
+  return catalog::first_verdict(exact, crowd.verdict);
 }
 
-// Whether the query at `index`, whose name was not found at the first look, stays in its list.
-[[nodiscard]] bool judge(Burst& burst, std::uint8_t index) noexcept {
-  Work& work = burst.state.work[index];
-  const dns::FoldedName& name = burst.state.names[index];
-  if (work.node == nullptr && !work.absent) {
-    work.node = find_node(burst.root.catalog, name.bytes.data(), name.length);
-    work.absent = work.node == nullptr;
+// The verdicts of a list, and the names among them that wait for the expressions, as lines of one text.
+struct Docket {
+  std::array<std::uint32_t, burst_queries_max> verdicts;
+  unsigned line_count = 0;
+  std::array<std::uint8_t, burst_queries_max> places;  // of a line: in the list
+  std::array<std::uint32_t, burst_queries_max + 1> begins;
+};
+
+// Lines of which more than one in so many may match are not worth the first look: then bursts go without it for a while.
+constexpr unsigned suspects_worth = 4;
+constexpr unsigned bursts_alone = 64;
+
+void scan_docket(Burst& burst, Docket& docket) noexcept {
+  ServeState::Impl& state = burst.state;
+  PolicySet& policies = *burst.root.policies;
+  const unsigned count = docket.line_count;
+  std::uint64_t suspects = ~std::uint64_t{0};
+  if (state.policy_texts_alone != 0) {
+    --state.policy_texts_alone;
+  } else if (count > 1 && policies.scans_lines()) {
+    suspects = policies.scan_lines(state.seat, state.policy_lines.data(),
+                                   std::span(docket.begins).first(count + 1));
+    if (suspects == 0) [[likely]]
+      return;
+    if (static_cast<unsigned>(std::popcount(suspects)) * suspects_worth > count)
+      state.policy_texts_alone = bursts_alone;
   }
-  const auto verdict = work.node != nullptr ? work.node->verdict : verdict_of(burst, index);
-  return verdict == 0 || !act(burst, index, verdict);
+  for (unsigned line = 0; line < count; ++line) {
+    if ((suspects >> line & 1) == 0) continue;
+    const unsigned begin = docket.begins[line];
+    const unsigned text_bytes = docket.begins[line + 1] - 1 - begin;
+    std::uint32_t& verdict = docket.verdicts[docket.places[line]];
+    verdict = catalog::first_verdict(
+        verdict, policies.scan(state.seat, state.policy_lines.data() + begin, text_bytes));
+  }
 }
 
+void add_line(Burst& burst, Docket& docket, unsigned place, std::uint8_t index) noexcept {
+  ServeState::Impl& state = burst.state;
+  if (docket.line_count == 0) docket.begins[0] = 0;
+  const unsigned begin = docket.begins[docket.line_count];
+  auto* text = state.policy_lines.data() + begin;
+  const dns::FoldedName& name = state.names[index];
+  const unsigned bytes =
+      write_policy_text(name.bytes.data(), name.length, state.labels[index], text);
+  text[bytes] = '\n';
+  docket.places[docket.line_count++] = static_cast<std::uint8_t>(place);
+  docket.begins[docket.line_count] = begin + bytes + 1;
+  if (begin + bytes + 1 > policy_lines_bytes - policy_text_bytes_max) {
+    scan_docket(burst, docket);
+    docket.line_count = 0;
+  }
+}
+
+// Verdicts of the names in `list`, which were not found at the first look.
+void judge(Burst& burst, const List& list, unsigned count, Docket& docket) noexcept {
+  const catalog::PolicyView& policies = burst.root.catalog.policies();
+  Crowd crowd;
+  for (unsigned n = 0; n < count; ++n) {
+    const std::uint8_t i = list[n];
+    Work& work = burst.state.work[i];
+    const dns::FoldedName& name = burst.state.names[i];
+    if (work.node == nullptr && !work.absent) {
+      work.node = find_node(burst.root.catalog, name.bytes.data(), name.length);
+      work.absent = work.node == nullptr;
+    }
+    if (work.node != nullptr) {
+      docket.verdicts[n] = work.node->verdict;
+      continue;
+    }
+    docket.verdicts[n] = plain_verdict(policies, name, burst.state.labels[i], crowd);
+    // Nothing comes before the first rule.
+    if (policies.database() != nullptr && docket.verdicts[n] != 1) add_line(burst, docket, n, i);
+  }
+  if (docket.line_count != 0) scan_docket(burst, docket);
+}
+
+// What policies let through stays in the list.
 void judge_all(Burst& burst, List& list, unsigned& count) noexcept {
+  if (count == 0) return;
+  Docket docket;
+  judge(burst, list, count, docket);
   unsigned kept = 0;
   for (unsigned n = 0; n < count; ++n) {
-    if (judge(burst, list[n])) list[kept++] = list[n];
+    const std::uint32_t verdict = docket.verdicts[n];
+    if (verdict == 0 || !act(burst, list[n], verdict)) list[kept++] = list[n];
   }
   count = kept;
 }

@@ -23,6 +23,7 @@ Result<std::shared_ptr<PolicySet>> PolicySet::make(const catalog::PolicyView& po
                     "', and this is '" + hs_version() + "'",
                 "catalog policies", "run both planes with the same library");
   }
+  set->scans_lines_ = (head->flags & catalog::policy_database_flag::lines) != 0;
   const auto bytes = policies.database_bytes();
   const auto* data = reinterpret_cast<const char*>(bytes.data());
   if (const auto code = hs_deserialize_database(data, bytes.size(), &set->database_);
@@ -55,6 +56,27 @@ std::uint32_t PolicySet::scan(unsigned seat, const char* text, unsigned text_byt
   };
   (void)hs_scan(database_, text, text_bytes, 0, seats_[seat].scratch, keep_first, &verdict);
   return verdict;
+}
+
+std::uint64_t PolicySet::scan_lines(unsigned seat, const char* text,
+                                    std::span<const std::uint32_t> begins) noexcept {
+  struct Marks {
+    std::span<const std::uint32_t> begins;
+    std::uint64_t all;
+    std::uint64_t lines = 0;
+  };
+  const auto line_count = static_cast<unsigned>(begins.size() - 1);
+  Marks marks{begins, line_count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << line_count) - 1};
+  const auto mark = [](unsigned, unsigned long long, unsigned long long end, unsigned,
+                       void* to) noexcept {
+    auto& found = *static_cast<Marks*>(to);
+    const auto behind = std::ranges::upper_bound(found.begins, end);
+    const auto line = static_cast<std::size_t>(behind - found.begins.begin()) - 1;
+    if (line + 1 < found.begins.size()) found.lines |= std::uint64_t{1} << line;
+    return found.lines == found.all ? 1 : 0;
+  };
+  (void)hs_scan(database_, text, begins.back(), 0, seats_[seat].scratch, mark, &marks);
+  return marks.lines;
 }
 
 std::uint64_t PolicySet::hits(std::uint32_t rule) const noexcept {
@@ -115,26 +137,24 @@ namespace {
 
 }  // namespace
 
-// Labels of plain octets are copied in blocks of 32; at the first other octet all begins anew, octet by octet.
-unsigned write_policy_text(const std::byte* name, char* text) noexcept {
-  const std::byte* label = name;
-  unsigned at = 0;
-  for (auto octets = std::to_integer<unsigned>(*label); octets != 0;
-       octets = std::to_integer<unsigned>(*label)) {
-    ++label;
-    for (unsigned done = 0; done < octets; done += 32) {
-      const auto block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(label + done));
-      const unsigned rest = octets - done;
-      const std::uint32_t wanted = rest >= 32 ? ~0U : (1U << rest) - 1;
-      if ((plain_octets(block) & wanted) != wanted) return scalar::write_policy_text(name, text);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(text + at + done), block);
-    }
-    at += octets;
-    text[at++] = '.';
-    label += octets;
+// Where all octets but the lengths of labels stand for themselves, the text is the name with dots for the lengths.
+unsigned write_policy_text(const std::byte* name, unsigned name_bytes, const LabelMap& labels,
+                           char* text) noexcept {
+  if (labels.count == 0) return scalar::write_policy_text(name, text);
+  const unsigned text_bytes = name_bytes - 2;  // without the first length and the root octet
+  unsigned label = 1;
+  for (unsigned at = 0; at < text_bytes; at += 32) {
+    const auto block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(name + 1 + at));
+    std::uint32_t known = plain_octets(block);
+    for (; label < labels.count && labels.offsets[label] - 1U < at + 32; ++label)
+      known |= 1U << (labels.offsets[label] - 1U - at);
+    const unsigned rest = text_bytes - at;
+    const std::uint32_t wanted = rest >= 32 ? ~0U : (1U << rest) - 1;
+    if ((known & wanted) != wanted) return scalar::write_policy_text(name, text);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(text + at), block);
   }
-  if (at == 0) return scalar::write_policy_text(name, text);
-  return at - 1;
+  for (label = 1; label < labels.count; ++label) text[labels.offsets[label] - 1] = '.';
+  return text_bytes;
 }
 
 }  // namespace pharos::dataplane

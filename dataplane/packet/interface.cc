@@ -3,6 +3,7 @@
 #include "pharos/wire/frame.hh"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 
 namespace pharos::dataplane {
@@ -67,6 +68,27 @@ namespace {
   return {};
 }
 
+// To our MAC from no group, untagged IPv4 without options or fragments, UDP. Where every frame has to be looked at, what no
+// frame is.
+void set_plain_frame(Interface& interface) {
+  const auto want = [&](std::size_t at, unsigned octet, unsigned bits = 0xff) {
+    interface.plain_head[at] = static_cast<std::uint8_t>(octet);
+    interface.plain_mask[at] = static_cast<std::uint8_t>(bits);
+  };
+  constexpr std::size_t ip_at = sizeof(frame::Ethernet);
+  if (!interface.any_mac) {
+    for (std::size_t i = 0; i < interface.mac.bytes.size(); ++i) want(i, interface.mac.bytes[i]);
+  }
+  want(offsetof(frame::Ethernet, source), 0, 1);
+  want(offsetof(frame::Ethernet, type), frame::ether_ipv4 >> 8);
+  want(offsetof(frame::Ethernet, type) + 1, frame::ether_ipv4 & 0xff);
+  want(ip_at, 4U << 4 | sizeof(frame::Ipv4) / 4);
+  want(ip_at + offsetof(frame::Ipv4, fragment), 0, frame::ipv4_fragment_mask >> 8);
+  want(ip_at + offsetof(frame::Ipv4, fragment) + 1, 0, frame::ipv4_fragment_mask & 0xff);
+  want(ip_at + offsetof(frame::Ipv4, protocol), frame::protocol_udp);
+  if (interface.vlan_only) interface.plain_head[ip_at] = 0;  // no tag: not for us
+}
+
 }  // namespace
 
 Result<Interface> make_interface(const InterfaceSettings& settings) {
@@ -100,6 +122,7 @@ Result<Interface> make_interface(const InterfaceSettings& settings) {
   if (auto added = add_address(interface, link_local_of(settings.mac)); !added) {
     return std::unexpected(added.error());
   }
+  set_plain_frame(interface);
   return interface;
 }
 

@@ -313,7 +313,9 @@ std::uint32_t scanned(const TableRoot& root, ConstBytes name) {
   dns::FoldedName folded;
   dns::fold_name(name.data(), static_cast<unsigned>(name.size()), folded);
   std::array<char, policy_text_bytes_max> text{};
-  const unsigned bytes = write_policy_text(folded.bytes.data(), text.data());
+  LabelMap labels;
+  map_labels(folded.bytes.data(), labels);
+  const unsigned bytes = write_policy_text(folded.bytes.data(), folded.length, labels, text.data());
   EXPECT_EQ(std::string_view(text.data(), bytes), config::policy_text(name));
   return catalog::first_verdict(root.catalog.policies().plain_verdict(
                                     folded.bytes.data(), folded.length, dns::label_count(name)),

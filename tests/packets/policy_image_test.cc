@@ -123,7 +123,10 @@ TEST(PolicyTextTest, AgreesWithItsScalarTwinForEveryOctet) {
         for (unsigned i = 0; i < length; ++i) name.bytes[1 + i] = std::byte{'a'};
         name.bytes[1 + at] = dns::fold_byte(static_cast<std::byte>(octet));
         name.length = length + 2;
-        const auto fast_bytes = write_policy_text(name.bytes.data(), fast.data());
+        LabelMap labels;
+        map_labels(name.bytes.data(), labels);
+        const auto fast_bytes =
+            write_policy_text(name.bytes.data(), name.length, labels, fast.data());
         const auto slow_bytes = scalar::write_policy_text(name.bytes.data(), slow.data());
         ASSERT_EQ(std::string_view(fast.data(), fast_bytes),
                   std::string_view(slow.data(), slow_bytes));
@@ -144,7 +147,9 @@ TEST(PolicyTextTest, HoldsTheLongestName) {
   name.length = at + 1;
   ASSERT_EQ(name.length, 255U);
   std::vector<char> text(policy_text_bytes_max);
-  EXPECT_EQ(write_policy_text(name.bytes.data(), text.data()), 4U * 250 + 3);
+  LabelMap labels;
+  map_labels(name.bytes.data(), labels);
+  EXPECT_EQ(write_policy_text(name.bytes.data(), name.length, labels, text.data()), 4U * 250 + 3);
 }
 
 }  // namespace

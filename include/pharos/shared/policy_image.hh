@@ -75,13 +75,19 @@ struct PolicyName {
 };
 static_assert(sizeof(PolicyName) == 24 && std::has_unique_object_representations_v<PolicyName>);
 
+namespace policy_database_flag {
+// Every expression takes a line of a text, or may take more, where it takes the same text alone: `^` and `$` match at line
+// ends, and none asks for the ends of the whole text. No name's text holds a line end, so many can be scanned at once.
+inline constexpr std::uint32_t lines = 1U << 0;
+}  // namespace policy_database_flag
+
 // What hs_deserialize_database() is given, and for which library it was written.
 struct PolicyDatabase {
   std::uint64_t database_bytes;
   std::uint64_t checksum;        // XXH3-64 of these bytes, seeded with their number
   std::array<char, 40> library;  // hs_version(), zeros behind it
   std::uint32_t expression_count;
-  std::uint32_t reserved;
+  std::uint32_t flags;
 };
 static_assert(sizeof(PolicyDatabase) == 64 &&
               std::has_unique_object_representations_v<PolicyDatabase>);
@@ -115,13 +121,27 @@ class PolicyView {
   // policy_probes_max probes a label. Workers call it.
   [[nodiscard]] std::uint32_t plain_verdict(const std::byte* name, unsigned name_bytes,
                                             unsigned label_count) const noexcept {
+    const auto exact = exact_verdict(name, name_bytes, label_count);
+    if (label_count == 0) return exact;
+    const unsigned parent = 1U + std::to_integer<unsigned>(*name);
+    return first_verdict(exact, below_verdict(name + parent, name_bytes - parent, label_count - 1));
+  }
+  // Of those that are this name.
+  [[nodiscard]] std::uint32_t exact_verdict(const std::byte* name, unsigned name_bytes,
+                                            unsigned label_count) const noexcept {
+    if (!has_names_of(label_count)) return 0;
+    const auto* found = find(name, name_bytes);
+    return found == nullptr ? 0 : found->exact;
+  }
+  // Of those that take all names below this one.
+  [[nodiscard]] std::uint32_t below_verdict(const std::byte* name, unsigned name_bytes,
+                                            unsigned label_count) const noexcept {
     std::uint32_t verdict = 0;
     unsigned at = 0;
     for (unsigned labels = label_count;; --labels) {
-      if ((label_counts_[labels / 64] >> (labels % 64) & 1) != 0) {
-        if (const auto* found = find(name + at, name_bytes - at)) {
-          verdict = first_verdict(verdict, at == 0 ? found->exact : found->below);
-        }
+      if (has_names_of(labels)) {
+        if (const auto* found = find(name + at, name_bytes - at))
+          verdict = first_verdict(verdict, found->below);
       }
       if (labels == 0) return verdict;
       at += 1U + std::to_integer<unsigned>(name[at]);
@@ -131,6 +151,9 @@ class PolicyView {
  private:
   friend class PolicyProver;
 
+  [[nodiscard]] bool has_names_of(unsigned label_count) const noexcept {
+    return (label_counts_[label_count / 64] >> (label_count % 64) & 1) != 0;
+  }
   [[nodiscard]] const PolicyName* find(const std::byte* name, unsigned name_bytes) const noexcept {
     const auto hash = dns::hash_name(name, name_bytes, key_);
     for (std::uint64_t at = hash;; ++at) {

@@ -9,6 +9,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cstdint>
 
 namespace pharos::checksum {
@@ -16,13 +17,11 @@ namespace pharos::checksum {
 // Bytes behind the data that `sum` may read, and does not use.
 inline constexpr unsigned slack_bytes = 32;
 
-// Ones' complement sum, folded to 16 bits. 0 and 0xffff are both zero.
+// Ones' complement sum, folded to 16 bits. 0 and 0xffff are both zero. A number and itself with its halves swapped add up
+// to the sum of the halves in the upper one, the carry of the lower one included.
 [[nodiscard]] constexpr std::uint16_t fold(std::uint64_t sum) noexcept {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint16_t>(sum);
+  const auto half = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+  return static_cast<std::uint16_t>((half + std::rotl(half, 16)) >> 16);
 }
 
 // The field that goes on the wire, for UDP never 0 (RFC 768: 0 says "none").
@@ -91,6 +90,11 @@ namespace scalar {
   for (; at + 2 <= length; at += 2) total += load<std::uint16_t>(bytes + at);
   if (at < length) total += static_cast<std::uint8_t>(bytes[at]);
   return total;
+}
+// Carry by carry, as RFC 1071 writes it.
+[[nodiscard]] constexpr std::uint16_t fold(std::uint64_t sum) noexcept {
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<std::uint16_t>(sum);
 }
 }  // namespace scalar
 

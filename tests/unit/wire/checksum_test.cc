@@ -45,6 +45,18 @@ TEST(ChecksumTest, SumsOfPartsMakeTheSumOfTheWhole) {
   }
 }
 
+TEST(ChecksumTest, FoldsAsCarryByCarry) {
+  std::mt19937_64 random(13);
+  for (unsigned i = 0; i < 100'000; ++i) {
+    const std::uint64_t sum = random() >> (i % 64);
+    ASSERT_EQ(fold(sum), scalar::fold(sum)) << sum;
+  }
+  for (const std::uint64_t sum : {0ULL, 1ULL, 0xffffULL, 0x10000ULL, 0xffffffffULL, 0x1fffeULL,
+                                  0xffff0000ffffULL, 0xffffffff00000000ULL, ~0ULL}) {
+    EXPECT_EQ(fold(sum), scalar::fold(sum)) << sum;
+  }
+}
+
 TEST(ChecksumTest, UdpFieldIsNeverZero) {
   EXPECT_EQ(field_of(0xffff), 0);
   EXPECT_EQ(udp_field_of(0xffff), 0xffff);

@@ -39,6 +39,9 @@ struct Work {
   Steering steering;
 };
 
+// Texts of names that are scanned together: a burst of ordinary names. The last may be as long as a name can be.
+inline constexpr unsigned policy_lines_bytes = 4096 + policy_text_bytes_max;
+
 // Queries for the log, taken by policies.
 struct PolicySamples {
   std::array<PolicySample, 8> records;
@@ -81,7 +84,8 @@ struct ServeState::Impl {
   std::array<EdnsOptions, burst_queries_max> options;
   std::array<LabelMap, burst_queries_max>
       labels;  // of names that were walked: careful, or not found
-  std::array<char, policy_text_bytes_max> policy_text;
+  std::array<char, policy_lines_bytes> policy_lines;
+  unsigned policy_texts_alone = 0;  // bursts left of which texts are scanned one by one
   PolicySamples samples;
   EncloserHint encloser_hint;
 };

@@ -6,11 +6,13 @@
 #pragma once
 
 #include "pharos/base/error.hh"
+#include "pharos/dataplane/match/name_lookup.hh"
 #include "pharos/shared/policy_image.hh"
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,14 @@ class PolicySet {
   // The first rule whose expressions match the text, as a verdict; 0: none.
   [[nodiscard]] std::uint32_t scan(unsigned seat, const char* text, unsigned text_bytes) noexcept;
 
+  // Whether texts may be scanned together. They may not where an expression asks for the ends of its whole text.
+  [[nodiscard]] bool scans_lines() const noexcept { return scans_lines_; }
+  // At most 64 texts, each with a line end behind it; text i begins at `begins[i]`, the last entry is behind the last line
+  // end. Bit i: an expression may take text i, and it has to be scanned alone. No bit: none does. One call for many names,
+  // since most of what a scan of a short text takes is its beginning and end.
+  [[nodiscard]] std::uint64_t scan_lines(unsigned seat, const char* text,
+                                         std::span<const std::uint32_t> begins) noexcept;
+
   // One query that a rule decided. `verdict` is not 0.
   void count(unsigned seat, std::uint32_t verdict) noexcept {
     auto& hits = seats_[seat].hits[verdict - 1];
@@ -60,13 +70,15 @@ class PolicySet {
 
   std::uint64_t content_id_;
   hs_database* database_ = nullptr;
+  bool scans_lines_ = false;
   std::vector<Seat> seats_;
 };
 
-// Writes the text of a folded sound name that patterns match (config/name_pattern.hh): labels and dots without the last
-// one, "." for the root, other octets escaped. Returns its length; at most policy_text_bytes_max are written. Reads up to
-// 31 bytes behind the name.
-[[nodiscard]] unsigned write_policy_text(const std::byte* name, char* text) noexcept;
+// Writes the text of a folded sound name of `name_bytes` bytes and these labels that patterns match
+// (config/name_pattern.hh): labels and dots without the last one, "." for the root, other octets escaped. Returns its
+// length; at most policy_text_bytes_max are written. Reads up to 31 bytes behind the name.
+[[nodiscard]] unsigned write_policy_text(const std::byte* name, unsigned name_bytes,
+                                         const LabelMap& labels, char* text) noexcept;
 
 namespace scalar {
 [[nodiscard]] unsigned write_policy_text(const std::byte* name, char* text) noexcept;

@@ -52,6 +52,10 @@ struct Interface {
   std::uint16_t dns_port = 53;
   std::uint16_t beacon_port = 0;
 
+  // How plain frames to us begin (classify.cc): 32 bytes of a frame, and which of their bits count.
+  alignas(32) std::array<std::uint8_t, 32> plain_head{};
+  alignas(32) std::array<std::uint8_t, 32> plain_mask{};
+
   // In network order as loaded from a header.
   unsigned ipv4_count = 0;
   unsigned ipv6_count = 0;
