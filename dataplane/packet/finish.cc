@@ -9,7 +9,12 @@
 #include "pharos/wire/checksum.hh"
 #include "pharos/wire/frame.hh"
 
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -24,24 +29,31 @@ constexpr std::uint8_t reply_hop_limit = 64;
               header_bytes - sizeof(frame::Ipv4));
 }
 
-// Don't Fragment with id 0: an atomic datagram (RFC 6864, 4.1), and no answer of ours is worth a
-// fragment.
-void write_ipv4(frame::Ipv4& ip, unsigned header_bytes, unsigned udp_bytes,
-                bool port_sums) noexcept {
-  ip.traffic_class = 0;
-  ip.total_bytes = static_cast<std::uint16_t>(header_bytes + udp_bytes);
-  ip.id = 0;
-  ip.fragment = frame::ipv4_dont_fragment;
-  ip.ttl = reply_hop_limit;
-  std::swap(ip.source, ip.destination);
+// Don't Fragment with id 0: an atomic datagram (RFC 6864, 4.1), and no answer of ours is worth a fragment. In three
+// stores; returns the sum of both addresses.
+std::uint64_t write_ipv4(frame::Ipv4& ip, unsigned header_bytes, unsigned udp_bytes,
+                         bool port_sums) noexcept {
+  static_assert(offsetof(frame::Ipv4, ttl) == 8 && offsetof(frame::Ipv4, source) == 12);
+  // As they stand in memory: version and words, traffic class 0 | length (2) | id 0 (2) | fragment (2); hop limit,
+  // protocol, checksum (2); source and destination, which change places.
+  const auto length = byte_swap(static_cast<std::uint16_t>(header_bytes + udp_bytes));
+  constexpr std::uint64_t fragment = byte_swap(frame::ipv4_dont_fragment);
+  constexpr std::uint32_t limit_protocol = reply_hop_limit | frame::protocol_udp << 8;
+  const auto addresses = std::rotl(load<std::uint64_t>(ip.source.data()), 32);
+  const std::uint64_t address_sum = (addresses & 0xffffffff) + (addresses >> 32);
+  const std::uint64_t sum = address_sum + ip.version_and_words + length + fragment + limit_protocol;
+  const std::uint32_t field = port_sums ? 0U : checksum::field_of(sum);
+  store(&ip, ip.version_and_words | std::uint64_t{length} << 16 | fragment << 48);
+  store(&ip.ttl, limit_protocol | field << 16);
+  store(ip.source.data(), addresses);
   if (header_bytes != sizeof(frame::Ipv4)) clear_options(ip, header_bytes);
-  const std::uint64_t sum = std::uint64_t{ip.version_and_words} +
-                            byte_swap(static_cast<std::uint16_t>(header_bytes + udp_bytes)) +
-                            byte_swap(frame::ipv4_dont_fragment) +
-                            byte_swap(std::uint16_t{reply_hop_limit << 8 | frame::protocol_udp}) +
-                            load<std::uint32_t>(ip.source.data()) +
-                            load<std::uint32_t>(ip.destination.data());
-  store(&ip.checksum, port_sums ? std::uint16_t{0} : checksum::field_of(sum));
+  return address_sum;
+}
+
+// The pseudo header of IPv4 (RFC 768) without the addresses.
+[[nodiscard]] std::uint64_t pseudo_rest(unsigned udp_bytes) noexcept {
+  return std::uint64_t{byte_swap(std::uint16_t{frame::protocol_udp})} +
+         byte_swap(static_cast<std::uint16_t>(udp_bytes));
 }
 
 void write_ipv6(frame::Ipv6& ip, unsigned udp_bytes) noexcept {
@@ -64,10 +76,24 @@ void write_udp(frame::Udp& udp, unsigned udp_bytes, std::uint64_t pseudo, std::u
                   : checksum::udp_field_of(pseudo + std::uint64_t{ports} + length + message_sum));
 }
 
-void finish_reply(const Interface& interface, Frame& frame, const Query& query) noexcept {
-  auto& ethernet = *frame::at<frame::Ethernet>(frame.data);
-  ethernet.destination = ethernet.source;
-  ethernet.source = interface.mac.bytes;
+// The source becomes the destination, `from_us` with our MAC at its place the source. All 16 bytes in one load and store:
+// what follows the addresses stays.
+void turn_ethernet(std::byte* data, __m128i from_us) noexcept {
+  static_assert(offsetof(frame::Ethernet, source) == 6);
+  const auto swap = _mm_setr_epi8(6, 7, 8, 9, 10, 11, -1, -1, -1, -1, -1, -1, 12, 13, 14, 15);
+  auto* header = reinterpret_cast<__m128i*>(data);
+  _mm_storeu_si128(header, _mm_or_si128(_mm_shuffle_epi8(_mm_loadu_si128(header), swap), from_us));
+}
+
+[[nodiscard]] __m128i source_of(const MacAddress& mac) noexcept {
+  alignas(16) std::array<std::uint8_t, 16> bytes{};
+  std::ranges::copy(mac.bytes, bytes.begin() + offsetof(frame::Ethernet, source));
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes.data()));
+}
+
+[[gnu::always_inline]] inline void finish_reply(const Interface& interface, __m128i from_us,
+                                                Frame& frame, const Query& query) noexcept {
+  turn_ethernet(frame.data, from_us);
 
   const unsigned udp_bytes = unsigned{sizeof(frame::Udp)} + query.reply_bytes;
   auto* ip = frame.data + frame.ip_offset;
@@ -77,8 +103,8 @@ void finish_reply(const Interface& interface, Frame& frame, const Query& query) 
   std::uint64_t pseudo = 0;
   if ((frame.transmit_flags & transmit_flag::ipv6) == 0) {
     auto& ipv4 = *frame::at<frame::Ipv4>(ip);
-    write_ipv4(ipv4, frame.ip_header_bytes, udp_bytes, interface.transmit_ipv4_checksum);
-    pseudo = pseudo_sum(ipv4, frame::protocol_udp, udp_bytes);
+    pseudo = write_ipv4(ipv4, frame.ip_header_bytes, udp_bytes, interface.transmit_ipv4_checksum) +
+             pseudo_rest(udp_bytes);
     if (interface.transmit_ipv4_checksum) flags |= transmit_flag::ipv4_checksum;
   } else {
     auto& ipv6 = *frame::at<frame::Ipv6>(ip);
@@ -96,13 +122,14 @@ void finish_reply(const Interface& interface, Frame& frame, const Query& query) 
 
 void finish_burst(const Interface& interface, FrameBurst& burst) noexcept {
   burst.send_count = burst.release_count = 0;
+  const __m128i from_us = source_of(interface.mac);
   for (unsigned i = 0; i < burst.query_count; ++i) {
     const std::uint8_t index = burst.query_frames[i];
     const Query& query = burst.query_slots[i];
     Frame& frame = burst.frames[index];
     frame.verdict = query.verdict;
     if (query.verdict != Verdict::answered) continue;
-    finish_reply(interface, frame, query);
+    finish_reply(interface, from_us, frame, query);
     burst.send_frames[burst.send_count++] = index;
   }
   burst.answer_count = burst.send_count;
