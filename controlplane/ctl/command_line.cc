@@ -2,6 +2,7 @@
 
 #include "pharos/config/model.hh"
 #include "pharos/config/scalars.hh"
+#include "pharos/controlplane/ctl/live.hh"
 #include "pharos/controlplane/ctl/local.hh"
 #include "pharos/controlplane/ctl/view.hh"
 #include "pharos/shared/control_protocol.hh"
@@ -58,6 +59,7 @@ class CommandLine {
     add_weights();
     add_factors();
     add_explain();
+    add_live();
     add_changes();
     add_zones();
     add_policies();
@@ -330,6 +332,55 @@ class CommandLine {
         ->capture_default_str();
   }
 
+  [[nodiscard]] LiveSource live_source() const {
+    return by_the_clock([this](const char* daemon, const char* command) {
+      return ask(daemon, Access::read, command, json::object());
+    });
+  }
+
+  [[nodiscard]] LiveOptions live_options() const {
+    return {.interval = nanoseconds(static_cast<std::int64_t>(interval_s_ * 1e9)),
+            .rounds = rounds_,
+            .rows = rows_,
+            .as_json = options_.as_json,
+            .screen = terminal_.screen};
+  }
+
+  void add_live() {
+    auto* watch =
+        add(&app_, "watch", "tell what happens, until Ctrl-C: sites, endpoints, tables, alarms",
+            [this] { return ctl::watch(live_source(), live_options(), terminal_); });
+    auto* top = add(&app_, "top", "a live view: rates, sites, endpoints by rank, tables", [this] {
+      if (options_.as_json)
+        return Status(
+            fail(ErrorCode::invalid, "top is for people", "--json", "use stats or watch"));
+      return ctl::top(live_source(), live_options(), terminal_);
+    });
+    top->add_option("--rows", rows_, "rows of each table")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    for (auto* command : {watch, top}) {
+      command->add_option("--interval", interval_s_, "seconds between two looks")
+          ->check(CLI::Range(0.01, 3600.0))
+          ->capture_default_str();
+      command->add_option("--rounds", rounds_, "end after this many looks; 0: never")
+          ->capture_default_str();
+    }
+    auto* failover = add(&app_, "failover-time",
+                         "how long clients may be sent to what is gone, at worst", [this] {
+                           json arguments = {{"name", name_}};
+                           if (resolver_ttl_min_s_ > 0)
+                             arguments["resolver_ttl_min_s"] = resolver_ttl_min_s_;
+                           return to_controlplane(Access::read, "failover-time", arguments);
+                         });
+    failover->add_option("name", name_, "a service, or one of its names")->required();
+    failover
+        ->add_option("--resolver-minimum", resolver_ttl_min_s_,
+                     "seconds that resolvers keep shorter answers all the same")
+        ->check(CLI::Range(0.0, 604800.0))
+        ->capture_default_str();
+  }
+
   void add_changes() {
     auto* reload =
         add(&app_, "reload", "read the configuration again; a mistake changes nothing", [this] {
@@ -456,7 +507,8 @@ class CommandLine {
   std::unique_ptr<HistoryLine> history_;
   std::string name_, target_, weight_, client_, at_, type_ = "A";
   std::vector<std::string> files_, words_;
-  double exponent_ = 1;
+  double exponent_ = 1, interval_s_ = 1, resolver_ttl_min_s_ = 0;
+  unsigned rounds_ = 0, rows_ = 12;
   unsigned key_id_ = 1, key_bytes_ = 32;
   bool force_ = false, bare_ = false;
 };

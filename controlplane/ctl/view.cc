@@ -1,119 +1,20 @@
 #include "pharos/controlplane/ctl/view.hh"
 
-#include "pharos/config/scalars.hh"
 #include "pharos/controlplane/ctl/terminal.hh"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
-#include <functional>
-#include <map>
 
 #include "history_view.hh"
+#include "view_parts.hh"
 
 namespace pharos::controlplane::ctl {
 
 namespace {
 
-using nlohmann::json;
-
-// ---- reading results of which nothing is certain ----
-
-const json& at(const json& object, const char* name) {
-  static const json nothing;
-  if (!object.is_object()) return nothing;
-  const auto found = object.find(name);
-  return found == object.end() ? nothing : *found;
-}
-
-// A value as a word: text as it is, numbers and the rest as in JSON, '-' for nothing.
-std::string word(const json& value) {
-  if (value.is_null()) return "-";
-  if (value.is_string()) return value.get<std::string>().empty() ? "-" : value.get<std::string>();
-  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-  if (value.is_number_float()) return config::number_text(value.get<double>());
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-std::string word(const json& object, const char* name) {
-  return word(at(object, name));
-}
-
-// A number through `format`, or '-'.
-template <typename Format>
-std::string with(const json& object, const char* name, Format format) {
-  const auto& value = at(object, name);
-  return value.is_number() ? format(value.get<double>()) : "-";
-}
-
-std::string joined(const json& list) {
-  if (!list.is_array()) return word(list);
-  std::string all;
-  for (const auto& item : list) all += (all.empty() ? "" : ", ") + word(item);
-  return all.empty() ? "-" : all;
-}
-
-std::string version_text(const json& version) {
-  return version.is_object() ? word(version, "epoch") + "." + word(version, "generation") : "none";
-}
-
-std::string seconds_text(const json& object, const char* name) {
-  return with(object, name, age_text);
-}
-std::string ms_text(const json& object, const char* name) {
-  return with(object, name, [](double ms) { return age_text(ms / 1e3); });
-}
-std::string score_text(const json& object, const char* name) {
-  return with(object, name, [](double value) { return decimal_text(value, 3); });
-}
-std::string ttl_text(const json& object, const char* name) {
-  const auto text = word(object, name);
-  return text == "-" ? text : text + "s";
-}
-
-Cell state_cell(const json& object, const char* name) {
-  static const std::map<std::string, Colour> colours = {
-      {"up", Colour::good},          {"running", Colour::good},    {"adopted", Colour::good},
-      {"loaded", Colour::good},      {"suspect", Colour::warning}, {"degraded", Colour::warning},
-      {"draining", Colour::warning}, {"drain", Colour::warning},   {"leaving", Colour::warning},
-      {"waiting", Colour::warning},  {"pending", Colour::warning}, {"unknown", Colour::warning},
-      {"stale", Colour::warning},    {"down", Colour::bad},        {"refused", Colour::bad}};
-  auto text = word(object, name);
-  const auto found = colours.find(text);
-  return {std::move(text), found == colours.end() ? Colour::none : found->second};
-}
-
-using Row = std::function<std::vector<Cell>(const json&)>;
-
-// One row for each object of a list; `nothing` where there is none.
-std::string table(const json& list, std::vector<std::string> titles, const Row& row, bool colours,
-                  const char* nothing) {
-  TextTable result(std::move(titles));
-  if (list.is_array()) {
-    for (const auto& item : list) result.add(row(item));
-  }
-  return result.empty() ? std::string(nothing) + "\n" : result.text(colours);
-}
-
 // ---- status and stats ----
-
-class Facts {
- public:
-  explicit Facts(bool colours) : colours_(colours) {}
-  void add(std::string_view name, const Cell& value) {
-    constexpr std::size_t name_width = 16;
-    if (value.text == "-") return;
-    std::string title(name);
-    title.resize(std::max(name_width, title.size() + 1), ' ');
-    text_ += coloured(title, Colour::faint, colours_) +
-             coloured(harmless(value.text), value.colour, colours_) + "\n";
-  }
-  [[nodiscard]] std::string take() { return std::move(text_); }
-
- private:
-  bool colours_;
-  std::string text_;
-};
 
 Cell yes_or_no(const json& object, const char* name) {
   const auto& value = at(object, name);
@@ -200,10 +101,6 @@ std::string status_view(const json& status, bool colours) {
                       colours, "no workers");
   }
   return out;
-}
-
-std::string counter_text(const json& value) {
-  return value.is_number_unsigned() ? grouped_text(value.get<std::uint64_t>()) : word(value);
 }
 
 std::string stats_view(const json& stats, bool colours) {
@@ -432,66 +329,7 @@ std::string policy_test_view(const json& told, bool colours) {
              colours, "no policy takes it");
 }
 
-// ---- explain and the answers to changes ----
-
-// Addresses, or the records of SRV, SVCB and HTTPS.
-std::string answers_view(const json& answers, bool colours) {
-  const bool records = answers.is_array() && !answers.empty() && answers[0].contains("target");
-  if (!records) {
-    return table(
-        answers, {">RANK", "ADDRESS", "ENDPOINT", ">TTL"},
-        [](const json& answer) -> std::vector<Cell> {
-          return {word(answer, "rank"), word(answer, "address"), word(answer, "endpoint"),
-                  ttl_text(answer, "ttl_s")};
-        },
-        colours, "no answers");
-  }
-  return table(
-      answers, {">RANK", ">PRIORITY", ">WEIGHT", "TARGET", ">PORT", "ADDRESS", "ENDPOINT", ">TTL"},
-      [](const json& answer) -> std::vector<Cell> {
-        return {word(answer, "rank"),     word(answer, "priority"), word(answer, "weight"),
-                word(answer, "target"),   word(answer, "port"),     word(answer, "address"),
-                word(answer, "endpoint"), ttl_text(answer, "ttl_s")};
-      },
-      colours, "no answers");
-}
-
-std::string explain_view(const json& told, bool colours) {
-  Facts facts(colours);
-  facts.add("name", word(told, "name") + " " + word(told, "type"));
-  facts.add("client", word(told, "client"));
-  facts.add("locale", word(told, "locale") + ", alike for /" + word(told, "scope"));
-  facts.add("pool", word(told, "pool") + " (" + word(told, "policy") + ")");
-  facts.add("tables", version_text(at(told, "version")));
-  facts.add("decided", word(told, "decided_at"));
-  facts.add("because", word(told, "cause"));
-  facts.add("slot", word(told, "slot"));
-  facts.add("TTL", ttl_text(told, "ttl_s"));
-  if (const auto& panic = at(told, "panic"); panic.is_boolean() && panic.get<bool>()) {
-    facts.add("panic", {"too little is healthy: see 'fail' of the service", Colour::bad});
-  }
-  auto out = facts.take();
-  out += "\n" + answers_view(at(told, "answers"), colours);
-  out += "\n" + table(
-                    at(told, "factors"),
-                    {"ENDPOINT", "SITE", "STATE", ">SCORE", ">PROXIMITY", ">HEALTH", ">HEADROOM",
-                     ">CONDITION", ">PREFERENCE", ">RISK", "REASON"},
-                    [](const json& row) -> std::vector<Cell> {
-                      return {word(row, "endpoint"),
-                              word(row, "site"),
-                              state_cell(row, "state"),
-                              score_text(row, "score"),
-                              score_text(row, "proximity"),
-                              score_text(row, "health"),
-                              score_text(row, "headroom"),
-                              score_text(row, "condition"),
-                              score_text(row, "preference"),
-                              score_text(row, "risk"),
-                              word(row, "reason")};
-                    },
-                    colours, "no endpoints");
-  return out;
-}
+// ---- the answers to changes ----
 
 std::string reload_view(const json& result, bool colours) {
   std::string out;
@@ -515,7 +353,7 @@ std::string log_level_view(const json& result, bool) {
 }
 
 using View = std::string (*)(const json&, bool);
-constexpr std::array<std::pair<std::string_view, View>, 22> views = {
+constexpr std::array<std::pair<std::string_view, View>, 23> views = {
     {{"status", status_view},
      {"stats", stats_view},
      {"sites", sites_view},
@@ -528,6 +366,7 @@ constexpr std::array<std::pair<std::string_view, View>, 22> views = {
      {"weights", weights_view},
      {"weight-set", weights_view},
      {"explain", explain_view},
+     {"failover-time", failover_view},
      {"policies", policies_view},
      {"policy-test", policy_test_view},
      {"generations", generations_view},

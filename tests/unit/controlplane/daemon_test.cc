@@ -179,6 +179,51 @@ TEST_F(DaemonTest, PublishesToADataPlaneThatComesLaterAndFollowsTheOperator) {
   EXPECT_EQ((*told)["factors"].size(), 2U);
 }
 
+TEST_F(DaemonTest, ComputesTheWorstCaseOfAFailover) {
+  // Two sites that beacon, with their rhythm as configured, beside those of the fixture, which do not.
+  const auto key = directory_ + "/tok.key";
+  std::ofstream(key) << std::string(64, '7') << "\n";
+  std::filesystem::permissions(key, std::filesystem::perms::owner_read);
+  std::ofstream more(directory_ + "/more.yaml");
+  for (const char* id : {"tok", "osa"}) {
+    more << (std::string(id) == "tok" ? "sites:\n" : "") << "  - {id: " << id
+         << ", location: [35, 139], beacon_interval: 2s, keys: [{id: 1, file: tok.key}]}\n";
+  }
+  more.close();
+  write_config("include: [more.yaml]\n" +
+               services("www",
+                        "[{id: fra, site: fra, addresses: [203.0.113.1]}, "
+                        "{id: tok, site: tok, addresses: [203.0.113.2], ttl_max: 5s}, "
+                        "{id: osa, site: osa, addresses: [203.0.113.3]}]"));
+  const auto daemon = start();
+  const auto told = call("failover-time", {{"name", "WWW.example.org"}, {"resolver_ttl_min_s", 30}},
+                         control::Access::read);
+  ASSERT_TRUE(told) << told.error().text();
+  EXPECT_EQ((*told)["service"], "www");
+  const auto& causes = (*told)["causes"];
+  ASSERT_EQ(causes.size(), 6U) << told->dump();
+  EXPECT_EQ((*told)["worst_s"], causes[0]["total_s"]);
+  double before = causes[0]["total_s"];
+  for (const auto& row : causes) {
+    double sum = 0;
+    for (const char* part :
+         {"beacon_s", "detection_s", "hold_s", "publish_s", "ttl_s", "stretch_s"})
+      sum += row[part].get<double>();
+    EXPECT_NEAR(sum, row["total_s"], 1e-6);
+    EXPECT_LE(row["total_s"].get<double>(), before) << "longest first";
+    before = row["total_s"];
+    const bool limited = row["endpoint"] == "tok";
+    EXPECT_DOUBLE_EQ(row["ttl_s"].get<double>(), limited ? 5.0 : 60.0);
+    EXPECT_DOUBLE_EQ(row["stretch_s"].get<double>(), limited ? 25.0 : 0.0);
+    EXPECT_DOUBLE_EQ(row["beacon_s"].get<double>(), 2.0);
+    // Three intervals of silence, one of them the beacon's own, and the margin.
+    const double silent_s = row["cause"] == "silence" ? 4.0 : 0.0;
+    EXPECT_NEAR(row["detection_s"].get<double>(), silent_s, silent_s == 0 ? 0 : 0.051);
+    EXPECT_DOUBLE_EQ(row["hold_s"].get<double>(), row["cause"] == "overload" ? 4.0 : 0.0);
+  }
+  EXPECT_NE((*told)["notes"].dump().find("takes them out: fra"), std::string::npos);
+}
+
 TEST_F(DaemonTest, TellsWhatPoliciesSayOfANameAndReloadsThem) {
   const auto world = services("www", "[{id: fra, site: fra, addresses: [203.0.113.1]}]");
   write_config(
@@ -323,6 +368,8 @@ TEST_F(DaemonTest, EveryListIsThereAndUnknownThingsAreNamed) {
       {"explain", {{"name", "www.example.org"}, {"client", "here"}}, "here"},
       {"explain", {{"name", "www.example.org"}, {"client", "192.0.2.1"}, {"type", "AAAA"}}, "AAAA"},
       {"zone-show", {{"zone", "nope"}}, "nope"},
+      {"failover-time", {{"name", "nope"}}, "there are: www"},
+      {"failover-time", {{"name", "www"}, {"resolver_ttl_min_s", "x"}}, "seconds"},
       {"sites", {{"site", "moon"}}, "moon"},
       {"log-level", {{"level", "loud"}}, "loud"},
   };

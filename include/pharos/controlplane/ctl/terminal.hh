@@ -16,6 +16,7 @@ struct Terminal {
   std::ostream& out;
   std::ostream& error;
   bool colours = false;  // of a terminal; never in pipes and files
+  bool screen = false;   // a terminal, whose screen may be cleared
 };
 
 enum class Colour : std::uint8_t { none, good, warning, bad, faint };

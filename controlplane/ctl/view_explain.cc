@@ -1,0 +1,100 @@
+// Why a client gets its answer, and how long it could get a wrong one.
+#include "view_parts.hh"
+
+namespace pharos::controlplane::ctl {
+
+namespace {
+
+// Addresses, or the records of SRV, SVCB and HTTPS.
+std::string answers_view(const json& answers, bool colours) {
+  const bool records = answers.is_array() && !answers.empty() && answers[0].contains("target");
+  if (!records) {
+    return table(
+        answers, {">RANK", "ADDRESS", "ENDPOINT", ">TTL"},
+        [](const json& answer) -> std::vector<Cell> {
+          return {word(answer, "rank"), word(answer, "address"), word(answer, "endpoint"),
+                  ttl_text(answer, "ttl_s")};
+        },
+        colours, "no answers");
+  }
+  return table(
+      answers, {">RANK", ">PRIORITY", ">WEIGHT", "TARGET", ">PORT", "ADDRESS", "ENDPOINT", ">TTL"},
+      [](const json& answer) -> std::vector<Cell> {
+        return {word(answer, "rank"),     word(answer, "priority"), word(answer, "weight"),
+                word(answer, "target"),   word(answer, "port"),     word(answer, "address"),
+                word(answer, "endpoint"), ttl_text(answer, "ttl_s")};
+      },
+      colours, "no answers");
+}
+
+}  // namespace
+
+std::string explain_view(const json& told, bool colours) {
+  Facts facts(colours);
+  facts.add("name", word(told, "name") + " " + word(told, "type"));
+  facts.add("client", word(told, "client"));
+  facts.add("locale", word(told, "locale") + ", alike for /" + word(told, "scope"));
+  facts.add("pool", word(told, "pool") + " (" + word(told, "policy") + ")");
+  facts.add("tables", version_text(at(told, "version")));
+  facts.add("decided", word(told, "decided_at"));
+  facts.add("because", word(told, "cause"));
+  facts.add("slot", word(told, "slot"));
+  facts.add("TTL", ttl_text(told, "ttl_s"));
+  if (const auto& panic = at(told, "panic"); panic.is_boolean() && panic.get<bool>()) {
+    facts.add("panic", {"too little is healthy: see 'fail' of the service", Colour::bad});
+  }
+  auto out = facts.take();
+  out += "\n" + answers_view(at(told, "answers"), colours);
+  out += "\n" + table(
+                    at(told, "factors"),
+                    {"ENDPOINT", "SITE", "STATE", ">SCORE", ">PROXIMITY", ">HEALTH", ">HEADROOM",
+                     ">CONDITION", ">PREFERENCE", ">RISK", "REASON"},
+                    [](const json& row) -> std::vector<Cell> {
+                      return {word(row, "endpoint"),
+                              word(row, "site"),
+                              state_cell(row, "state"),
+                              score_text(row, "score"),
+                              score_text(row, "proximity"),
+                              score_text(row, "health"),
+                              score_text(row, "headroom"),
+                              score_text(row, "condition"),
+                              score_text(row, "preference"),
+                              score_text(row, "risk"),
+                              word(row, "reason")};
+                    },
+                    colours, "no endpoints");
+  return out;
+}
+
+std::string failover_view(const json& told, bool colours) {
+  Facts facts(colours);
+  facts.add("name", word(told, "name"));
+  facts.add("service", word(told, "service") + " (" + word(told, "policy") + ")");
+  facts.add("TTL", ttl_text(told, "ttl_now_s") + " now, at most " + ttl_text(told, "ttl_max_s"));
+  facts.add("worst case", seconds_text(told, "worst_s"));
+  auto out = facts.take() + "\n" +
+             table(
+                 at(told, "causes"),
+                 {"ENDPOINT", "SITE", "CAUSE", ">BEACON", ">DETECTION", ">HOLD", ">PUBLISH", ">TTL",
+                  ">STRETCH", ">TOTAL"},
+                 [](const json& row) -> std::vector<Cell> {
+                   return {word(row, "endpoint"),
+                           word(row, "site"),
+                           word(row, "cause"),
+                           seconds_text(row, "beacon_s"),
+                           seconds_text(row, "detection_s"),
+                           seconds_text(row, "hold_s"),
+                           seconds_text(row, "publish_s"),
+                           seconds_text(row, "ttl_s"),
+                           seconds_text(row, "stretch_s"),
+                           seconds_text(row, "total_s")};
+                 },
+                 colours, "nothing of this service is watched by beacons");
+  if (const auto& notes = at(told, "notes"); notes.is_array() && !notes.empty()) {
+    out += "\n";
+    for (const auto& note : notes) out += harmless(word(note)) + "\n";
+  }
+  return out;
+}
+
+}  // namespace pharos::controlplane::ctl
