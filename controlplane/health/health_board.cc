@@ -187,7 +187,8 @@ void HealthBoard::heard(std::uint32_t index, const SiteReport& report, Instant r
   if (first) {  // we can hear after all: those that were not heard yet get their grace from now on
     deaf_ = false;
     for (auto& other : sites_) {
-      if (other.state == SiteState::unknown) other.silence_base = received;
+      if (other.state == SiteState::unknown)
+        other.silence_base = std::max(other.silence_base, received);
     }
   }
   if (mass_silence_) lift_mass_silence(received);

@@ -191,6 +191,7 @@ void ControlPlane::drain() {
     queue_.pop_front();
     if (beacon.site_set != site_set_) continue;
     last_accepted_[beacon.site] = std::max(last_accepted_[beacon.site], beacon.received);
+    if (beacon.report.leaving) left_.insert(beacon.site);
     engine_.heard(beacon.site, beacon.report, beacon.boot_epoch, beacon.sequence, beacon.received);
   }
 }
@@ -216,7 +217,8 @@ void ControlPlane::check_falls(const controlplane::Round& round, Instant now) {
   std::vector<std::uint32_t> fallen;
   for (const auto s : round.site_changes) {
     const auto& site = health.site(s);
-    if (site.state != SiteState::down || site.leaving) continue;
+    // One that said goodbye and came back before this turn is down without silence.
+    if (site.state != SiteState::down || site.leaving || left_.contains(s)) continue;
     fallen.push_back(s);
     const auto heard = std::max(last_accepted_[s], began_);
     ++parts_.witness.figures.falls;
@@ -302,6 +304,7 @@ void ControlPlane::turn(Instant now, Step until) {
   if (until == Step::rank) return;
   const auto round = engine_.step(now);
   check_falls(round, now);
+  left_.clear();
   keep_cells(round, now);
   if (until == Step::apply) return;
   if (auto applied = publication_.apply(round); !applied)

@@ -108,7 +108,8 @@ class ControlPlane {
   std::shared_ptr<Expected> cells_;
   AnswerChecks checks_;
   std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> accepted_;  // newest, by site id
-  std::vector<Instant> last_accepted_;                      // by site; before the start: none
+  std::vector<Instant> last_accepted_;  // by site; before the start: none
+  std::set<std::uint32_t> left_;        // sites that said goodbye since the last turn
   std::vector<controlplane::BeaconVerdict> last_verdicts_;  // by site
   std::map<std::string, std::uint64_t> accepted_epoch_;     // by this life of the process
   Instant began_;

@@ -70,9 +70,9 @@ void Simulation::wake_control(Instant at) {
   if (at >= next_turn_) return;
   next_turn_ = at;
   events_.at(at, [this, number = ++turn_number_] {
-    if (number != turn_number_ || !control_) return;
+    if (number != turn_number_) return;
     next_turn_ = controlplane::never;
-    turn_control();
+    if (control_) turn_control();
   });
 }
 

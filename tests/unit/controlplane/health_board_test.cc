@@ -236,6 +236,20 @@ TEST(HealthBoardTest, UnknownSitesCountAsUpUntilTheirGraceIsOver) {
   EXPECT_EQ(world.state(0), SiteState::up);
 }
 
+// A datagram may have waited in the kernel while nobody read it: when it came is earlier than when we began.
+TEST(HealthBoardTest, ABeaconOlderThanTheBoardTakesNobodysGrace) {
+  World world(3);
+  std::vector<std::uint32_t> changed;
+  const Instant before = start - seconds(2);
+  for (const std::uint32_t site : {0U, 1U}) world.board.heard(site, world.report, before, changed);
+  changed.clear();
+  world.board.tick(start + interval, changed);
+  EXPECT_TRUE(changed.empty());
+  for (std::uint32_t site = 0; site < 3; ++site) {
+    EXPECT_NE(world.state(site), SiteState::down) << site;
+  }
+}
+
 TEST(HealthBoardTest, AReceiverThatHearsNobodyTakesNobodyDown) {
   World world(3);
   for (unsigned s = 0; s < 3; ++s) world.kill(s);
