@@ -1,7 +1,10 @@
 #include "pharos/controlplane/history/history.hh"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <sstream>
 
 namespace pharos::controlplane {
 
@@ -46,6 +49,26 @@ std::vector<std::string> files_of(const config::Config& config) {
   std::ranges::sort(files);
   const auto repeated = std::ranges::unique(files);
   files.erase(repeated.begin(), repeated.end());
+  return files;
+}
+
+std::vector<PastFile> read_files(const config::Config& config) {
+  std::vector<PastFile> files;
+  for (auto& path : files_of(config)) {
+    PastFile file;
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(path, error);
+    if (!error && bytes <= history_file_bytes_max) {
+      const std::ifstream in(path, std::ios::binary);
+      std::ostringstream text;
+      text << in.rdbuf();
+      file.content = std::move(text).str();
+      file.bytes = file.content->size();
+    }
+    file.hash = hash_of_content(file.content.value_or(""));
+    file.path = std::move(path);
+    files.push_back(std::move(file));
+  }
   return files;
 }
 

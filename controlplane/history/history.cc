@@ -157,7 +157,10 @@ void History::offer(DecisionRound round) {
 
 void History::offer_tables(std::shared_ptr<const Tables> tables, Version version,
                            std::string changes) {
-  state_->add(OfferedTables{std::move(tables), version, std::move(changes), wall_now()}, 1);
+  auto files = read_files(*tables->world->config);
+  state_->add(
+      OfferedTables{std::move(tables), version, std::move(changes), wall_now(), std::move(files)},
+      1);
 }
 
 void History::audit(AuditEntry entry) {

@@ -7,9 +7,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "state.hh"
 
@@ -136,13 +133,6 @@ std::string cause_of(const json& former, const json& next) {
   return cause.empty() ? "scores moved, or the TTL with the calm" : cause;
 }
 
-std::string read_file(const std::string& path) {
-  const std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
-}
-
 std::int64_t ms_of(WallTime time) {
   return time.ns / 1'000'000;
 }
@@ -242,20 +232,14 @@ bool History::State::write(const OfferedTables& offered_tables) {
   if (!added.row()) return false;
   tables_id = added.integer(0);
   last_members.clear();  // pools are others now
-  for (const auto& path : pharos::controlplane::files_of(*world.config)) {
-    std::error_code error;
-    const auto bytes = std::filesystem::file_size(path, error);
-    const bool keep = !error && bytes <= history_file_bytes_max;
-    const auto content = keep ? read_file(path) : std::string();
-    const auto hash = hash_of_content(content);
-    const auto blob = keep ? blob_of(content) : 0;
-    auto file = writing.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5)");
-    file.bind(1, tables_id)
-        .bind(2, path)
-        .bind(3, static_cast<std::int64_t>(keep ? content.size() : 0))
-        .bind(4, object_bytes(hash))
-        .bind(5, blob);
-    if (!file.run()) return false;
+  for (const auto& file : offered_tables.files) {
+    auto added_file = writing.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5)");
+    added_file.bind(1, tables_id)
+        .bind(2, file.path)
+        .bind(3, static_cast<std::int64_t>(file.bytes))
+        .bind(4, object_bytes(file.hash))
+        .bind(5, file.content ? blob_of(*file.content) : 0);
+    if (!added_file.run()) return false;
   }
   return true;
 }

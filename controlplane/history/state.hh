@@ -19,6 +19,7 @@ struct OfferedTables {
   Version version;
   std::string changes;
   WallTime at;
+  std::vector<PastFile> files;
 };
 struct PruneOrder {
   WallTime now;

@@ -438,6 +438,7 @@ TEST_F(ApiTest, ADraftIsPlannedCommittedAndTakenBack) {
   ASSERT_EQ(configurations.size(), 2U);
   const auto first = configurations[1]["id"];
   const auto dry = post("/v1/rollback", {{"id", first}, {"dry_run", true}}).second;
+  ASSERT_EQ(dry.value("files", json::array()).size(), 1U) << dry;
   EXPECT_EQ(dry["files"][0]["path"], file);
   EXPECT_EQ(text_of(file), text);
   const auto back = post("/v1/rollback", {{"id", first}}).second;
