@@ -40,10 +40,11 @@ void Simulation::start_control() {
   check_operator_is_remembered();
   wake_control(events_.now());
   connect(++connect_attempt_);
-  const auto keep = [this, life = control_.get()](auto self) -> void {
+  // By number: the next process may lie at the same address.
+  const auto keep = [this, life = witness_.figures.restarts](auto self) -> void {
     events_.in(keeper_turn, [this, life, self] {
       disk_.settle(events_.now());
-      if (control_.get() != life) return;
+      if (!control_ || witness_.figures.restarts != life) return;
       control_->keep(events_.now());
       self(self);
     });
