@@ -1,54 +1,27 @@
 #include "history_view.hh"
 
-#include "pharos/controlplane/ctl/terminal.hh"
-
-#include <nlohmann/json.hpp>
+#include "view_parts.hh"
 
 namespace pharos::controlplane::ctl {
 namespace {
 
-using nlohmann::json;
-
-// A daemon of another version may say less, or something else: what is absent shows as '-'.
-const json& at(const json& object, const char* name) {
-  static const json nothing;
-  if (!object.is_object()) return nothing;
-  const auto found = object.find(name);
-  return found == object.end() ? nothing : *found;
-}
-std::string word(const json& value) {
-  if (value.is_null()) return "-";
-  if (value.is_string()) return value.get<std::string>().empty() ? "-" : value.get<std::string>();
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-std::string words(const json& list) {
-  if (!list.is_array()) return word(list);
-  std::string all;
-  for (const auto& item : list) all += (all.empty() ? "" : " ") + word(item);
-  return all.empty() ? "-" : all;
-}
-template <typename Format>
-std::string number(const json& object, const char* name, Format format) {
-  const auto& value = at(object, name);
-  return value.is_number() ? format(value.get<double>()) : "-";
-}
 std::string version(const json& row) {
   const auto& from = at(row, "version").is_object() ? at(row, "version") : row;
-  return word(at(from, "epoch")) + "." + word(at(from, "generation"));
+  return version_text(from);
 }
 
 std::string history_table(const json& rows, bool colours) {
   TextTable table({"AT", "VERSION", "POOL", "LOCALE", "ANSWERS", ">TTL", "WHY"});
   if (!rows.is_array()) return {};
   for (const auto& row : rows) {
-    const auto slots = number(row, "slots", [](double n) { return count_text(n); });
+    const auto slots = with(row, "slots", [](double n) { return count_text(n); });
     const bool dealt = at(row, "slots").is_number() && at(row, "slots").get<double>() > 1;
     table.add(
         {word(at(row, "at")),
          version(row),
          word(at(row, "pool")),
          word(at(row, "locale")),
-         dealt ? slots + " slots" : words(at(row, "answers")),
+         dealt ? slots + " slots" : joined(at(row, "answers")),
          word(at(row, "ttl_s")) + "s",
          {word(at(row, "cause")), at(row, "panic") == json(true) ? Colour::bad : Colour::none}});
   }
@@ -109,19 +82,19 @@ std::string plan_text(const json& result, bool colours) {
     for (const auto& site : sites) {
       const auto colour = at(site, "overloaded") == json(true) ? Colour::bad : Colour::none;
       table.add({word(at(site, "site")),
-                 number(site, "share", share_text),
-                 number(site, "planned_share", share_text),
-                 number(site, "load_rps", count_text),
-                 {number(site, "planned_rps", count_text), colour},
-                 number(site, "capacity_rps", count_text)});
+                 with(site, "share", share_text),
+                 with(site, "planned_share", share_text),
+                 with(site, "load_rps", count_text),
+                 {with(site, "planned_rps", count_text), colour},
+                 with(site, "capacity_rps", count_text)});
     }
   }
   if (!table.empty()) out += table.text(colours);
-  out += "clients moved   " + number(result, "moved_share", share_text) + "\n";
+  out += "clients moved   " + with(result, "moved_share", share_text) + "\n";
   if (const auto& services = at(result, "services"); services.is_array()) {
     for (const auto& row : services)
       out += "  " + harmless(word(at(row, "service"))) + " " +
-             number(row, "moved_share", share_text) + "\n";
+             with(row, "moved_share", share_text) + "\n";
   }
   out += "TTL exposure    " + word(at(result, "ttl_exposure_s")) + "s " +
          harmless(word(at(result, "exposed_pool"))) + "\n";

@@ -473,7 +473,8 @@ TEST_F(ApiTest, MetricsAreWellFormedAndBounded) {
         "pharos_api_requests_total{outcome=\"done\"}"}) {
     EXPECT_NE(answer->body.find(line), std::string::npos) << line << "\n" << answer->body;
   }
-  if (std::system("command -v promtool >/dev/null 2>&1") != 0) GTEST_SKIP() << "no promtool here";
+  if (std::system("command -v promtool >/dev/null 2>&1") != 0)
+    GTEST_SKIP() << "promtool is missing: apt-get install prometheus";
   const auto file = directory_ + "/metrics";
   std::ofstream(file) << answer->body;
   EXPECT_EQ(std::system(("promtool check metrics <" + file + " >&2").c_str()), 0);
