@@ -134,11 +134,11 @@ std::vector<QueryRow> refused_rows() {
   error("id.server, not configured", ask("id.server", type_txt, 3), "1234 REFUSED qr rd | 1 0 0 0",
         "id.server. TXT CH", with("type_other", "rcode_refused"));
   rows.back().options.server_id.clear();
-  rows.push_back({"a type that is not implemented, with the reason (RFC 8914, 4.22)",
-                  ask("www.example", 250, Edns{}),
-                  {"1234 NOTIMP qr rd | 1 0 0 1", "? www.example. TYPE250 IN",
-                   "opt 1232 | 15:0015"},
-                  with("type_other", "rcode_notimp", {{"queries_edns", 1}})});
+  rows.push_back(
+      {"a type that is not implemented, with the reason (RFC 8914, 4.22)",
+       ask("www.example", 250, Edns{}),
+       {"1234 NOTIMP qr rd | 1 0 0 1", "? www.example. TYPE250 IN", "opt 1232 | 15:0015"},
+       with("type_other", "rcode_notimp", {{"queries_edns", 1}})});
   error("class CH, another name", ask("www.example", type_txt, 3), "1234 REFUSED qr rd | 1 0 0 0",
         "www.example. TXT CH", with("type_other", "rcode_refused"));
   error("class CH, another type", ask("version.bind", type_a, 3), "1234 REFUSED qr rd | 1 0 0 0",

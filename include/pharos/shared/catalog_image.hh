@@ -105,8 +105,8 @@ static_assert(sizeof(Node) == 32 && alignof(Node) == 4 &&
 enum class SlotKind : std::uint8_t { fixed = 0, pool = 1 };
 
 // One RRset of a node, sorted by type. `fixed`: value is the Ref of an Answer. `pool`: value is the
-// pool index of the ranking image, `ecs` says by whose client subnets it is answered. A CNAME or DNAME Answer starts with that one record, target
-// uncompressed. A fixed Answer may hold no answer record but the SOA in the authority section: no
+// pool index of the ranking image, `ecs` says by whose client subnets it is answered. A CNAME or
+// DNAME Answer starts with that one record, target uncompressed. A fixed Answer may hold no answer record but the SOA in the authority section: no
 // data, said by another zone than the node's own (DS at an apex whose parent zone is served here as
 // well: RFC 4035, 3.1.4.1).
 struct RrsetSlot {

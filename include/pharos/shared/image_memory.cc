@@ -18,6 +18,7 @@
 namespace pharos {
 namespace {
 
+constexpr std::uint64_t page_bytes = 4096;
 constexpr std::uint64_t huge_page_bytes = std::uint64_t{2} << 20;
 // Below this, rounding up to huge pages would waste more than they save in TLB misses.
 constexpr std::uint64_t huge_image_bytes_min = 4 * huge_page_bytes;
@@ -35,7 +36,8 @@ void* map_file(int fd, std::uint64_t bytes, int protection) {
   auto* first = static_cast<std::byte*>(reserved);
   const auto place = reinterpret_cast<std::uintptr_t>(reserved);
   auto* aligned = first + (round_up(place, std::uintptr_t{huge_page_bytes}) - place);
-  auto* behind = aligned + round_up(bytes, huge_page_bytes);
+  // The mapping is all that stays of the reservation: who unmaps it knows of nothing else.
+  auto* behind = aligned + round_up(bytes, page_bytes);
   if (aligned != first) ::munmap(first, static_cast<std::size_t>(aligned - first));
   ::munmap(behind, static_cast<std::size_t>(first + reserved_bytes - behind));
   void* at = ::mmap(aligned, bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0);
@@ -89,13 +91,13 @@ bool is_on_huge_pages(int fd) {
 }
 
 // The image's own size, from its header; the file may only be larger by less than one of its pages.
-Result<std::uint64_t> image_bytes_in(int fd, std::uint64_t file_bytes, std::uint64_t page_bytes) {
+Result<std::uint64_t> image_bytes_in(int fd, std::uint64_t file_bytes, std::uint64_t unit_bytes) {
   std::array<std::byte, sizeof(ImageHeader) + image_tail_bytes> start;
   const auto got = ::pread(fd, start.data(), start.size(), 0);
   if (got < 0) return fail_errno("pread", "image");
   auto header = read_image_header(ConstBytes(start).first(static_cast<std::size_t>(got)));
   if (!header) return std::unexpected(std::move(header).error());
-  if (header->image_bytes > file_bytes || file_bytes - header->image_bytes >= page_bytes) {
+  if (header->image_bytes > file_bytes || file_bytes - header->image_bytes >= unit_bytes) {
     return fail(ErrorCode::invalid,
                 fmt::format("claims {} bytes, yet {} are there", header->image_bytes, file_bytes),
                 "image header");

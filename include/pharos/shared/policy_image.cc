@@ -137,8 +137,9 @@ class PolicyProver {
     if (database_.size() < sizeof(PolicyDatabase)) return "the expression database is cut short";
     const auto* head = reinterpret_cast<const PolicyDatabase*>(database_.data());
     const auto bytes = database_.subspan(sizeof(PolicyDatabase));
-    if (head->database_bytes != bytes.size() || bytes.empty() || (head->flags & ~policy_database_flag::lines) != 0 ||
-        head->expression_count == 0 || head->library.back() != '\0') {
+    if (head->database_bytes != bytes.size() || bytes.empty() ||
+        (head->flags & ~policy_database_flag::lines) != 0 || head->expression_count == 0 ||
+        head->library.back() != '\0') {
       return "the head of the expression database is not sound";
     }
     if (head->checksum != policy_checksum(bytes)) return "the expression database is damaged";

@@ -286,7 +286,7 @@ TEST_F(ZoneTest, CommonTypesReadAlikeByTheShortAndTheLongWay) {
   for (const auto& [plain, escaped] : names) {
     for (const std::string type : {"NS", "cname", "PTR", "MX 10", "mx 65535"}) {
       const auto& zone_ = zone("example.org.", with_apex("a " + type + " " + plain + "\nb " + type +
-                                                        " " + escaped + "\n"));
+                                                         " " + escaped + "\n"));
       const auto records = zone_.records();
       ASSERT_EQ(records.size(), 4U) << type << " " << plain;
       EXPECT_EQ(records[2].type, records[3].type);

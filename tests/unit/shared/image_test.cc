@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -170,6 +171,29 @@ TEST(ImageTest, SealsLargeImagesWithOrWithoutHugePages) {
   ASSERT_TRUE(mapping) << mapping.error().text();
   const SectionRule rule[] = {{1, "large", 1, image_bytes_max}};
   EXPECT_TRUE(check_sections(mapping->bytes(), ImageKind::catalog, rule));
+}
+
+std::uint64_t address_space_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t pages = 0;
+  statm >> pages;
+  return pages * static_cast<std::uint64_t>(::getpagesize());
+}
+
+// Tables come and go for years: what one of them leaves behind adds up.
+TEST(ImageTest, AnImageThatIsGoneLeavesNoAddressesBehind) {
+  const std::vector<std::byte> large(12'345'678, std::byte{7});
+  const SectionContent sections[] = {{1, 1, large}};
+  const auto image = assemble_image(ImageKind::catalog, {1, 1}, 0, sections);
+  const auto come_and_go = [&] {
+    const auto fd = seal_in_memfd(image, "image_test");
+    ASSERT_TRUE(fd) << fd.error().text();
+    ASSERT_TRUE(map_sealed(fd->get()));
+  };
+  come_and_go();
+  const auto before = address_space_bytes();
+  for (int i = 0; i < 32; ++i) come_and_go();
+  EXPECT_LT(address_space_bytes(), before + (1U << 20));
 }
 
 TEST(ImageTest, MapsNothingThatCouldStillChange) {
