@@ -70,6 +70,8 @@ constexpr std::array counter_groups = {
     CounterGroup{"limited_", "pharos_dns_rate_limited_total", "class",
                  "responses above a limit, by class of answer"},
     CounterGroup{"tcp_", "pharos_dns_tcp_connections_total", "outcome", "TCP connections"},
+    CounterGroup{"dnstap_", "pharos_dnstap_total", "outcome",
+                 "messages for dnstap, by what became of them"},
     CounterGroup{"received_", "pharos_network_received_total", "unit", "frames and bytes received"},
     CounterGroup{"sent_", "pharos_network_sent_total", "unit", "frames and bytes sent"},
     CounterGroup{"", "pharos_dataplane_events_total", "event", "everything else that is counted"},

@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "history_line.hh"
+#include "observe_line.hh"
 
 namespace pharos::controlplane::ctl {
 
@@ -471,6 +472,14 @@ class CommandLine {
         .print = [this](const std::string& command, const json& result) { print(command, result); },
         .run_directory = [this] { return options_.run_directory; }};
     history_ = std::make_unique<HistoryLine>(app_, config, hooks);
+    observe_ = std::make_unique<ObserveLine>(
+        app_, ObserveHooks{.add = hooks.add,
+                           .ask =
+                               [this](const char* daemon, Access access, const std::string& command,
+                                      const json& arguments) {
+                                 return ask(daemon, access, command, arguments);
+                               },
+                           .print = hooks.print});
     auto* key = add_group("key", "keys of beacons and cookies");
     auto* generate = add(
         key, "generate", "print a fresh key as a line of the configuration",
@@ -505,6 +514,7 @@ class CommandLine {
   Options options_;
   Action action_;
   std::unique_ptr<HistoryLine> history_;
+  std::unique_ptr<ObserveLine> observe_;
   std::string name_, target_, weight_, client_, at_, type_ = "A";
   std::vector<std::string> files_, words_;
   double exponent_ = 1, interval_s_ = 1, resolver_ttl_min_s_ = 0;

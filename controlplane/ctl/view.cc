@@ -353,7 +353,7 @@ std::string log_level_view(const json& result, bool) {
 }
 
 using View = std::string (*)(const json&, bool);
-constexpr std::array<std::pair<std::string_view, View>, 23> views = {
+constexpr std::array<std::pair<std::string_view, View>, 24> views = {
     {{"status", status_view},
      {"stats", stats_view},
      {"sites", sites_view},
@@ -367,6 +367,7 @@ constexpr std::array<std::pair<std::string_view, View>, 23> views = {
      {"weight-set", weights_view},
      {"explain", explain_view},
      {"failover-time", failover_view},
+     {"dnstap", dnstap_view},
      {"policies", policies_view},
      {"policy-test", policy_test_view},
      {"generations", generations_view},

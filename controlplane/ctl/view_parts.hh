@@ -57,5 +57,6 @@ class Facts {
 // Views in files of their own.
 [[nodiscard]] std::string explain_view(const json& told, bool colours);
 [[nodiscard]] std::string failover_view(const json& told, bool colours);
+[[nodiscard]] std::string dnstap_view(const json& told, bool colours);
 
 }  // namespace pharos::controlplane::ctl

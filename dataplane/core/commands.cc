@@ -188,7 +188,9 @@ void add(CoreCounters& total, const CoreCounters& counters) {
   for (const auto& port : daemon.ports()) port_list.push_back(port_stats_json(port));
   return {{"daemon", "dataplane"},
           {"counters", counters_json(total)},
-          {"gauges", {{"tcp_open", daemon.lane().open_connections()}}},
+          {"gauges",
+           {{"tcp_open", daemon.lane().open_connections()},
+            {"dnstap_connected", daemon.watching().dnstap().connected ? 1 : 0}}},
           {"cores", std::move(cores)},
           {"ports", std::move(port_list)}};
 }
@@ -229,6 +231,37 @@ void add(CoreCounters& total, const CoreCounters& counters) {
   return list;
 }
 
+[[nodiscard]] json dnstap(const Daemon& daemon) {
+  const auto report = daemon.watching().dnstap();
+  const auto& config = daemon.config().dataplane.dnstap;
+  const auto total = [&](Counter counter) {
+    std::uint64_t sum = daemon.lane().counters().read(counter);
+    for (const auto& worker : daemon.workers()) sum += worker->counters().read(counter);
+    return sum;
+  };
+  json result = {{"state", !report.on         ? "off"
+                           : report.connected ? "connected"
+                                              : "no reader"},
+                 {"copied", total(Counter::dnstap_messages)},
+                 {"unreadable", total(Counter::dnstap_unreadable)},
+                 {"dropped", total(Counter::dnstap_dropped)},
+                 {"lost", report.lost},
+                 {"sent_frames", report.frames},
+                 {"sent_bytes", report.bytes},
+                 {"connections", report.connections}};
+  if (report.on) {
+    const bool keyed = config.clients == config::DnstapClients::keyed;
+    result.update({{"reader", report.target},
+                   {"since_s", (monotonic_now() - report.since).seconds()},
+                   {"sample", config.sample},
+                   {"clients", keyed ? "keyed" : "truncated"},
+                   {"ipv4_prefix", config.ipv4_prefix},
+                   {"ipv6_prefix", config.ipv6_prefix}});
+  }
+  if (!report.last_error.empty()) result["last_error"] = report.last_error;
+  return result;
+}
+
 [[nodiscard]] Result<json> log_level(Daemon& daemon, const json& arguments) {
   const auto level = arguments.find("level");
   if (level == arguments.end() || !level->is_string()) {
@@ -259,6 +292,7 @@ void add_commands(control::Server& server, Daemon& daemon) {
   look("stats", "counters in total, of each core and of each port", stats);
   look("ports", "the ports with their devices, offloads, links and statistics", ports);
   look("generations", "the last 64 table versions that came, and what became of them", generations);
+  look("dnstap", "copies of messages for the dnstap reader, and how it stands with it", dnstap);
   look("policies", "name policies in order, and the queries that each has decided", policies);
   server.add({"version", Access::read, "version of the program",
               [](const json&) -> Result<json> { return json{{"version", PHAROS_VERSION}}; }});

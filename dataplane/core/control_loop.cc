@@ -157,6 +157,7 @@ std::vector<std::string> Daemon::alarms() const {
   }
   for (const auto& thread : unconfined_)
     alarms.push_back("outside of the sandbox: thread " + thread);
+  for (auto& alarm : watching_->alarms()) alarms.push_back(std::move(alarm));
   if (!reload_error_.empty()) alarms.push_back("the last reload failed: " + reload_error_);
   return alarms;
 }
@@ -185,6 +186,7 @@ Result<Daemon::Reloaded> Daemon::reload() {
   for (auto& worker : workers_) former.push_back(worker->exchange_options(options));
   former.push_back(lane_->exchange_options(options));
   synchronize_rcu();  // then no worker uses the former states, which end here
+  watching_->apply(config_);
   spdlog::info("reload: changed {}; needs a restart: {}", join(changes.live),
                join(changes.restart));
   return Reloaded{.changed = changes.live, .needs_restart = changes.restart};

@@ -279,6 +279,10 @@ Status Daemon::make_workers() {
     workers_.push_back(std::make_unique<Worker>(std::move(settings[index]), published_, options));
   }
   pulses_.resize(workers_.size());
+  const auto lane_seat = static_cast<unsigned>(workers_.size());
+  watching_ = std::make_unique<Watching>(published_.watch, lane_seat + 1);
+  watching_->apply(config_);
+  lane_->set_watch(published_.watch, lane_seat);
   return {};
 }
 
@@ -399,6 +403,11 @@ Status Daemon::launch_workers() {
         !ok)
       return ok;
   }
+  if (auto ok = watching_->start([this] {
+        if (sandboxed_) confine_this_thread(ThreadKind::dnstap);
+      });
+      !ok)
+    return ok;
   return lane_->start([this] {
     if (sandboxed_) confine_this_thread(ThreadKind::lane);
   });
@@ -416,6 +425,7 @@ void Daemon::stop() noexcept {
   published_.stop.store(true, std::memory_order_relaxed);
   if (eal_) eal_->join();
   if (lane_) lane_->stop();
+  watching_.reset();
   raise_closing_capabilities();
   control_.reset();
   store_.reset();  // frees the tables: no worker is left

@@ -72,6 +72,7 @@ ConfigChanges compare(const config::Config& running, const config::Config& next)
   live("dataplane.cookies", was.cookies == is.cookies);
   live("dataplane.listen", was.listen == is.listen);
   live("dataplane.tcp", was.tcp == is.tcp);
+  live("dataplane.dnstap", was.dnstap == is.dnstap);
 
   restart("run_directory", running.run_directory == next.run_directory);
   restart("state_directory", running.state_directory == next.state_directory);
@@ -88,6 +89,7 @@ ConfigChanges compare(const config::Config& running, const config::Config& next)
   restart("dataplane.allowed_uid", was.allowed_uid == is.allowed_uid);
   restart("dataplane.user", was.user == is.user);
   restart("dataplane.sandbox", was.sandbox == is.sandbox);
+  restart("dataplane.name_samples", was.name_samples_per_second == is.name_samples_per_second);
   return changes;
 }
 
@@ -103,6 +105,7 @@ void apply_live(config::Config& running, const config::Config& next) {
   running.dataplane.cookies = next.dataplane.cookies;
   running.dataplane.listen = next.dataplane.listen;
   running.dataplane.tcp = next.dataplane.tcp;
+  running.dataplane.dnstap = next.dataplane.dnstap;
 }
 
 ServeOptions serve_options(const config::Config& config) {

@@ -147,7 +147,7 @@ using Context = std::unique_ptr<void, decltype(&seccomp_release)>;
 
 std::string_view name_of(ThreadKind kind) noexcept {
   constexpr std::array<std::string_view, thread_kind_count> names = {"worker", "control", "lane",
-                                                                     "saver", "helper"};
+                                                                     "saver",  "helper",  "dnstap"};
   return names[std::to_underlying(kind)];
 }
 

@@ -207,6 +207,18 @@ constexpr std::array deadly = {
     SCMP_SYS(finit_module),     SCMP_SYS(kexec_load),        SCMP_SYS(kexec_file_load),
 };
 
+// To the dnstap reader, and away again.
+constexpr std::array connecting = {
+    socket_of(AF_UNIX),
+    socket_of(AF_INET),
+    socket_of(AF_INET6),
+    AllowedCall{SCMP_SYS(connect)},
+    AllowedCall{SCMP_SYS(close)},
+    AllowedCall{SCMP_SYS(sendto)},
+    AllowedCall{SCMP_SYS(recvfrom)},
+    AllowedCall{SCMP_SYS(getsockopt)},
+};
+
 using List = std::span<const AllowedCall>;
 constexpr std::array worker_lists = {List(basic), List(packets)};
 constexpr std::array control_lists = {List(basic),   List(packets), List(descriptors), List(files),
@@ -216,6 +228,7 @@ constexpr std::array saver_lists = {List(basic), List(files), List(saving)};
 // More than any kind whose threads may have been helpers before: workers and lanes.
 constexpr std::array helper_lists = {List(basic),   List(packets), List(descriptors), List(files),
                                      List(devices), List(threads), List(sockets)};
+constexpr std::array dnstap_lists = {List(basic), List(connecting)};
 
 }  // namespace
 
@@ -231,6 +244,8 @@ std::span<const std::span<const AllowedCall>> allowed_calls(ThreadKind kind) noe
       return saver_lists;
     case ThreadKind::helper:
       return helper_lists;
+    case ThreadKind::dnstap:
+      return dnstap_lists;
   }
   return worker_lists;
 }

@@ -78,7 +78,8 @@ Worker::Worker(WorkerSettings settings, const Published& published, const ServeO
       may_sleep_(all_adaptive(settings_.queues)),
       doorbells_(doorbells_of(settings_.queues)),
       serve_state_(new ServeState(in_seat(options, settings_.index))),
-      idle_(limits_for(settings_.cycles_per_us, !doorbells_.empty())) {}
+      idle_(limits_for(settings_.cycles_per_us, !doorbells_.empty())),
+      observer_(settings_.index) {}
 
 Worker::~Worker() {
   delete serve_state_.load();
@@ -132,7 +133,12 @@ unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexce
     forward_exceptions(*queue.exceptions);
   if (frames_.query_count != 0) {
     if (const TableRoot* root = published_.root.load(); root != nullptr) [[likely]] {
+      const Watch* watch = published_.watch.load();
+      if (watch != nullptr) [[unlikely]]
+        observer_.before(*watch, frames_.queries(), counters_);
       serve_burst(state, *root, frames_.queries(), counters_);
+      if (watch != nullptr) [[unlikely]]
+        observer_.after(*watch, frames_.queries(), counters_);
       if (const auto samples = state.take_samples(); !samples.empty()) forward_samples(samples);
     } else {
       for (auto& query : frames_.queries()) {

@@ -16,19 +16,6 @@ constexpr unsigned pointer_bytes = 2;
   return load<Be16>(at);
 }
 
-// Steps over an owner name, compressed or not; 0 where it is broken or does not fit.
-[[nodiscard]] unsigned owner_bytes_at(const std::byte* name, unsigned available) noexcept {
-  unsigned at = 0;
-  while (at < available && at < dns::name_bytes_max) {
-    const auto octet = static_cast<unsigned>(name[at]);
-    if (octet == 0) return at + 1;
-    if ((octet & 0xc0) == 0xc0) return at + pointer_bytes <= available ? at + pointer_bytes : 0;
-    if (octet > dns::label_bytes_max) return 0;
-    at += 1 + octet;
-  }
-  return 0;
-}
-
 // RFC 7871, 6: family, source and scope length, and just the octets that the source length needs, zero behind it.
 // Family 0 is what some clients send with a source length of 0; it is taken for that.
 [[nodiscard]] bool parse_client_subnet(const std::byte* data, unsigned length,
@@ -121,6 +108,18 @@ constexpr unsigned pointer_bytes = 2;
 }
 
 }  // namespace
+
+unsigned owner_bytes_at(const std::byte* name, unsigned available) noexcept {
+  unsigned at = 0;
+  while (at < available && at < dns::name_bytes_max) {
+    const auto octet = static_cast<unsigned>(name[at]);
+    if (octet == 0) return at + 1;
+    if ((octet & 0xc0) == 0xc0) return at + pointer_bytes <= available ? at + pointer_bytes : 0;
+    if (octet > dns::label_bytes_max) return 0;
+    at += 1 + octet;
+  }
+  return 0;
+}
 
 unsigned name_bytes_at(const std::byte* name, unsigned available, LabelMap& labels) noexcept {
   const unsigned end = std::min(available, dns::name_bytes_max);

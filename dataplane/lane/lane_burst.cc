@@ -58,7 +58,10 @@ void LaneBurst::serve() noexcept {
   ServeState& state = *state_.load();
   // relaxed: a second late is as good
   state.set_time(wall_s_.load(std::memory_order_relaxed), monotonic_now());
+  const Watch* watch = watch_ == nullptr ? nullptr : watch_->load();
+  if (watch != nullptr) observer_.before(*watch, queries(), counters_);
   serve_burst(state, *root, queries(), counters_);
+  if (watch != nullptr) observer_.after(*watch, queries(), counters_);
 }
 
 }  // namespace pharos::dataplane

@@ -253,8 +253,8 @@ const Table* table_of<DataplaneConfig>() {
   static const Table table{
       "dataplane",
       "The packet process. `listen`, `tcp`, `nsid`, `udp_payload_max`, `ecs`, "
-      "`ecs_resolvers`, `rate_limit` and "
-      "`cookies` change "
+      "`ecs_resolvers`, `rate_limit`, "
+      "`cookies` and `dnstap` change "
       "with a "
       "reload (SIGHUP); all else at a restart of `pharos-dataplane`.",
       {
@@ -310,6 +310,11 @@ const Table* table_of<DataplaneConfig>() {
               "give up capabilities and all system calls that serving does not need; off where a "
               "driver does not bear it",
               "false"),
+          key("dnstap", &C::dnstap, object<DnstapConfig>(), "see below"),
+          key("name_samples", &C::name_samples_per_second, as<unsigned>(whole(0, 65536)),
+              "queries a second and worker whose names are looked at for `pharosctl names` and "
+              "`top`; 0: none",
+              "0"),
       },
       check_dataplane};
   return &table;

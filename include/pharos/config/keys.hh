@@ -89,6 +89,8 @@ const Table* table_of<CookieSecretConfig>();
 template <>
 const Table* table_of<TcpConfig>();
 template <>
+const Table* table_of<DnstapConfig>();
+template <>
 const Table* table_of<ControlplaneConfig>();
 template <>
 const Table* table_of<HealthConfig>();

@@ -109,6 +109,27 @@ struct TcpConfig {
   friend auto operator<=>(const TcpConfig&, const TcpConfig&) = default;
 };
 
+enum class DnstapMessages { both, queries, responses };
+enum class DnstapClients { truncated, keyed };
+
+// Copies of queries and responses for a dnstap reader (dataplane/observe/README.md). Without `socket` and `tcp` there are
+// none.
+struct DnstapConfig {
+  std::string socket;                // path of the reader's unix socket
+  std::optional<SocketAddress> tcp;  // or its address
+  unsigned sample = 1;               // one of so many queries, by chance
+  DnstapMessages messages = DnstapMessages::both;
+  DnstapClients clients = DnstapClients::truncated;
+  unsigned ipv4_prefix = 24;  // bits of a client that leave; 0: none
+  unsigned ipv6_prefix = 56;
+  std::optional<std::array<std::uint8_t, 16>> key;  // of DnstapClients::keyed; empty: random
+  std::string identity;                             // empty: server_name
+  std::uint64_t ring_bytes = 1U << 20;              // of each worker, a power of two
+
+  [[nodiscard]] bool on() const noexcept { return !socket.empty() || tcp.has_value(); }
+  friend bool operator==(const DnstapConfig&, const DnstapConfig&) = default;
+};
+
 struct DataplaneConfig {
   HugePages huge_pages = HugePages::automatic;
   std::uint64_t memory_bytes = 256U << 20;  // for DPDK: mbufs and ports
@@ -133,6 +154,8 @@ struct DataplaneConfig {
   std::optional<unsigned> allowed_uid;         // user of the control plane beside root and ours
   std::optional<unsigned> user;                // to become once ports are open; default: none
   bool sandbox = true;                         // give up rights and system calls after the start
+  DnstapConfig dnstap;
+  unsigned name_samples_per_second = 2048;  // of each worker, for the hottest names; 0: none
 };
 
 // ---- control plane ----

@@ -96,6 +96,9 @@
   C(tcp_accept_errors, "TCP connections that the system refused")         \
   C(exception_lost, "frames lost to or from the exception port")          \
   C(exception_sent, "frames sent for the exception port")                 \
+  C(dnstap_messages, "queries and responses copied for dnstap")           \
+  C(dnstap_unreadable, "of them, without their bytes: not to be masked")  \
+  C(dnstap_dropped, "queries and responses that dnstap had no room for")  \
   C(loops, "turns of the poll loop")                                      \
   C(loops_empty, "turns that received nothing")                           \
   C(sleeps, "times the core went to sleep on an idle port")

@@ -15,6 +15,7 @@
 #include "pharos/config/model.hh"
 #include "pharos/dataplane/core/privileges.hh"
 #include "pharos/dataplane/core/service_manager.hh"
+#include "pharos/dataplane/core/watching.hh"
 #include "pharos/dataplane/core/worker.hh"
 #include "pharos/dataplane/io/eal.hh"
 #include "pharos/dataplane/io/port.hh"
@@ -70,6 +71,7 @@ class Daemon {
   }
   [[nodiscard]] const Lane& lane() const noexcept { return *lane_; }
   [[nodiscard]] const TableStore* store() const noexcept { return store_.get(); }
+  [[nodiscard]] const Watching& watching() const noexcept { return *watching_; }
   [[nodiscard]] Instant started_at() const noexcept { return started_at_; }
   [[nodiscard]] const io::Port& port_of(const ServedQueue& queue) const;
   [[nodiscard]] std::vector<std::string> alarms() const;
@@ -128,6 +130,7 @@ class Daemon {
   std::vector<ExceptionInterface*> exceptions_;  // one per port, the lane's; nullptr: none
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Lane> lane_;
+  std::unique_ptr<Watching> watching_;
   std::unique_ptr<TableStore> store_;
   std::unique_ptr<control::Server> control_;
 

@@ -27,8 +27,9 @@ enum class ThreadKind : std::uint8_t {
   lane,     // serves sockets that were opened before it entered
   saver,    // writes tables to the state directory
   helper,   // EAL's own: interrupts, telemetry
+  dnstap,   // sends copies of messages to the dnstap reader
 };
-inline constexpr unsigned thread_kind_count = 5;
+inline constexpr unsigned thread_kind_count = 6;
 [[nodiscard]] std::string_view name_of(ThreadKind kind) noexcept;
 
 // What the ports of this configuration need beyond the lists.

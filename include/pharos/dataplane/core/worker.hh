@@ -16,6 +16,7 @@
 #include "pharos/dataplane/dns/serve.hh"
 #include "pharos/dataplane/io/burst.hh"
 #include "pharos/dataplane/lane/exception_queue.hh"
+#include "pharos/dataplane/observe/observer.hh"
 #include "pharos/dataplane/packet/frame_burst.hh"
 #include "pharos/dataplane/packet/interface.hh"
 #include "pharos/dataplane/table/root.hh"
@@ -34,6 +35,7 @@ namespace pharos::dataplane {
 // What the control thread tells all workers. One per process, RCU-published or atomic.
 struct Published {
   RcuPointer<const TableRoot> root;  // workers load it once a burst
+  RcuPointer<const Watch> watch;     // as well; null: nobody looks
   // Read by workers once a turn; relaxed: a stop or a second seen one turn later is as good.
   std::atomic<bool> stop{false};
   std::atomic<std::uint32_t> wall_s{0};
@@ -117,6 +119,7 @@ class Worker {
   io::MbufBurst mbufs_{};
   IdleGovernor idle_;
   std::uint64_t turn_started_cycles_ = 0;
+  Observer observer_;
 
   // Written by the worker, read by the control thread.
   CoreCounters counters_;

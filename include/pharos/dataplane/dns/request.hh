@@ -86,4 +86,8 @@ enum class Parsed : std::uint8_t {
 [[nodiscard]] unsigned name_bytes_at(const std::byte* name, unsigned available,
                                      LabelMap& labels) noexcept;
 
+// Bytes that an owner name takes where it stands, compressed or not; 0 where it is broken or does not end within
+// `available` bytes.
+[[nodiscard]] unsigned owner_bytes_at(const std::byte* name, unsigned available) noexcept;
+
 }  // namespace pharos::dataplane

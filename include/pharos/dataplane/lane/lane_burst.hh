@@ -9,6 +9,7 @@
 #include "pharos/dataplane/core/counters.hh"
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/dns/serve.hh"
+#include "pharos/dataplane/observe/observer.hh"
 #include "pharos/dataplane/table/root.hh"
 
 #include <array>
@@ -39,6 +40,11 @@ class LaneBurst {
   void add(ConstBytes request, const IpAddress& source, std::uint16_t source_port,
            Transport transport, unsigned capacity) noexcept;
 
+  // What is copied of the queries, and the lane's seat there. Before the lane starts.
+  void set_watch(const RcuPointer<const Watch>& watch, unsigned seat) noexcept {
+    watch_ = &watch;
+    observer_ = Observer(seat);
+  }
   // Answers all that were added; verdicts and replies stand in queries(), in the order of adding.
   void serve() noexcept;
   [[nodiscard]] std::span<Query> queries() noexcept { return {queries_.data(), count_}; }
@@ -50,6 +56,8 @@ class LaneBurst {
   const RcuPointer<ServeState>& state_;
   const std::atomic<std::uint32_t>& wall_s_;
   CoreCounters& counters_;
+  const RcuPointer<const Watch>* watch_ = nullptr;  // none: nobody looks
+  Observer observer_{0};
   unsigned count_ = 0;
   std::array<Query, burst_queries_max> queries_;
   std::unique_ptr<std::byte[]> slots_;

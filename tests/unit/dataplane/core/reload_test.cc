@@ -69,6 +69,19 @@ TEST(ReloadTest, AppliesTheLivePartOnlySoThatTheRestIsReportedAgain) {
   EXPECT_THAT(changes.restart, ElementsAre("dataplane.dns_port"));
 }
 
+TEST(ReloadTest, DnstapChangesLiveAndTheRateOfNameSamplesDoesNot) {
+  auto next = running();
+  next.dataplane.dnstap.socket = "/run/dnstap.sock";
+  next.dataplane.dnstap.sample = 100;
+  next.dataplane.name_samples_per_second = 0;
+  auto config = running();
+  EXPECT_THAT(compare(config, next).live, ElementsAre("dataplane.dnstap"));
+  EXPECT_THAT(compare(config, next).restart, ElementsAre("dataplane.name_samples"));
+  apply_live(config, next);
+  EXPECT_EQ(config.dataplane.dnstap, next.dataplane.dnstap);
+  EXPECT_THAT(compare(config, next).live, IsEmpty());
+}
+
 TEST(ReloadTest, RateLimitsAndCookieSecretsChangeLive) {
   auto next = running();
   next.dataplane.rate_limit.responses_per_second = 100;

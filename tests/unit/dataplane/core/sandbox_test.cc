@@ -27,7 +27,7 @@ namespace pharos::dataplane {
 namespace {
 
 constexpr std::array kinds = {ThreadKind::worker, ThreadKind::control, ThreadKind::lane,
-                              ThreadKind::saver, ThreadKind::helper};
+                              ThreadKind::saver,  ThreadKind::helper,  ThreadKind::dnstap};
 
 // What the call set errno to; 0 where it worked.
 int error_of(int result) {
@@ -137,8 +137,8 @@ TEST_F(SandboxTest, OnlyTheSaverOpensAFileForWriting) {
   const auto create = [&path] { return error_of(::open(path.c_str(), O_RDWR | O_CREAT, 0600)); };
   const auto truncate = [] { return error_of(::open("/dev/null", O_WRONLY | O_TRUNC)); };
   const auto anonymous = [] { return error_of(::open("/tmp", O_TMPFILE | O_RDWR, 0600)); };
-  for (const ThreadKind kind :
-       {ThreadKind::worker, ThreadKind::control, ThreadKind::lane, ThreadKind::helper}) {
+  for (const ThreadKind kind : {ThreadKind::worker, ThreadKind::control, ThreadKind::lane,
+                                ThreadKind::helper, ThreadKind::dnstap}) {
     expect_refused(kind, "create", create);
     expect_refused(kind, "truncate", truncate);
     expect_refused(kind, "an anonymous file", anonymous);
@@ -162,6 +162,20 @@ TEST_F(SandboxTest, WorkersAndLanesOpenNothingAtAll) {
   }
   expect_refused(ThreadKind::saver, "socket",
                  [] { return error_of(::socket(AF_UNIX, SOCK_STREAM, 0)); });
+}
+
+TEST_F(SandboxTest, TheDnstapThreadConnectsAndNothingElse) {
+  for (const int family : {AF_UNIX, AF_INET, AF_INET6}) {
+    expect_allowed(ThreadKind::dnstap, "socket", [family] {
+      return error_of(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    });
+  }
+  expect_refused(ThreadKind::dnstap, "packet socket",
+                 [] { return error_of(::socket(AF_PACKET, SOCK_RAW, 0)); });
+  expect_refused(ThreadKind::dnstap, "open",
+                 [] { return error_of(::open("/etc/passwd", O_RDONLY)); });
+  expect_refused(ThreadKind::dnstap, "bind", [] { return error_of(::bind(0, nullptr, 0)); });
+  expect_refused(ThreadKind::dnstap, "listen", [] { return error_of(::listen(0, 1)); });
 }
 
 TEST_F(SandboxTest, TheControlThreadHasNoPacketsAndNoTerminal) {

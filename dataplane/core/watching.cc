@@ -1,0 +1,100 @@
+#include "pharos/dataplane/core/watching.hh"
+
+#include "pharos/base/assert.hh"
+
+#include <sys/random.h>
+
+#include <bit>
+#include <utility>
+
+namespace pharos::dataplane {
+
+namespace {
+
+// A reader is away for this long before it is an alarm: it may just have been started anew.
+constexpr Duration reader_patience = seconds(5);
+
+[[nodiscard]] DnstapServer server_of(const config::Config& config) {
+  const auto& identity = config.dataplane.dnstap.identity;
+  return {.identity = identity.empty() ? config.server_name : identity,
+          .version = "pharos " PHAROS_VERSION};
+}
+
+}  // namespace
+
+Watching::Watching(RcuPointer<const Watch>& published, unsigned seat_count)
+    : published_(published), seat_count_(seat_count) {
+  REQUIRE(::getrandom(dnstap_key_.data(), dnstap_key_.size(), 0) ==
+          static_cast<ssize_t>(dnstap_key_.size()));
+}
+
+Watching::~Watching() {
+  stop();
+  published_.store(nullptr);
+}
+
+Status Watching::start(std::function<void()> on_start) {
+  return writer_.start(std::move(on_start));
+}
+
+void Watching::stop() noexcept {
+  writer_.stop();
+}
+
+std::shared_ptr<const RingSet> Watching::make_rings(std::uint64_t bytes) const {
+  auto rings = std::make_shared<RingSet>();
+  for (unsigned seat = 0; seat < seat_count_; ++seat)
+    rings->push_back(std::make_unique<RecordRing>(bytes));
+  return rings;
+}
+
+DnstapWatch Watching::watch_of(const config::DnstapConfig& dnstap) const {
+  DnstapWatch watch;
+  watch.every = dnstap.sample;
+  watch.queries = dnstap.messages != config::DnstapMessages::responses;
+  watch.responses = dnstap.messages != config::DnstapMessages::queries;
+  watch.mask.ipv4_prefix_bits = static_cast<std::uint8_t>(dnstap.ipv4_prefix);
+  watch.mask.ipv6_prefix_bits = static_cast<std::uint8_t>(dnstap.ipv6_prefix);
+  if (dnstap.clients == config::DnstapClients::keyed)
+    watch.mask.key = dnstap.key ? std::bit_cast<CookieSecret>(*dnstap.key) : dnstap_key_;
+  watch.rings = make_rings(dnstap.ring_bytes);
+  return watch;
+}
+
+// No serving thread holds the former one when this returns.
+void Watching::publish(std::unique_ptr<const Watch> next) {
+  published_.store(next.get());
+  synchronize_rcu();
+  watch_ = std::move(next);
+}
+
+void Watching::apply(const config::Config& config) {
+  const auto& dnstap = config.dataplane.dnstap;
+  auto server = server_of(config);
+  const bool same_server = server.identity == server_.identity && server.version == server_.version;
+  if (dnstap == dnstap_ && (same_server || !dnstap.on())) return;
+  dnstap_ = dnstap;
+  server_ = std::move(server);
+  if (!dnstap.on()) {
+    publish(nullptr);
+    writer_.change(std::nullopt);
+    return;
+  }
+  auto next = std::make_unique<Watch>();
+  next->dnstap = watch_of(dnstap);
+  DnstapJob job{
+      .target = {.path = dnstap.socket, .address = dnstap.tcp.value_or(config::SocketAddress{})},
+      .server = server_,
+      .rings = next->dnstap->rings};
+  publish(std::move(next));
+  writer_.change(std::move(job));
+}
+
+std::vector<std::string> Watching::alarms() const {
+  const auto report = writer_.report();
+  if (!report.on || report.connected || monotonic_now() - report.since < reader_patience) return {};
+  return {"dnstap has no reader: " +
+          (report.last_error.empty() ? report.target : report.last_error)};
+}
+
+}  // namespace pharos::dataplane

@@ -1,0 +1,51 @@
+// Watching: the control thread's side of what is copied of the packet path (observe/README.md). Owns the watch that serving
+// threads see, its rings, and the thread that sends dnstap.
+#pragma once
+
+#include "pharos/base/error.hh"
+#include "pharos/config/model.hh"
+#include "pharos/dataplane/core/rcu.hh"
+#include "pharos/dataplane/observe/dnstap_writer.hh"
+#include "pharos/dataplane/observe/watch.hh"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pharos::dataplane {
+
+class Watching {
+ public:
+  // `published` outlives it. `seat_count`: serving threads, the kernel lane included.
+  Watching(RcuPointer<const Watch>& published, unsigned seat_count);
+  ~Watching();  // no serving thread may be left
+  Watching(const Watching&) = delete;
+  Watching& operator=(const Watching&) = delete;
+
+  // Starts the dnstap thread, where `on_start` runs first. Errors: unavailable.
+  [[nodiscard]] Status start(std::function<void()> on_start);
+  // Puts `config` in force. What is as it was goes on undisturbed; otherwise waits for a grace period.
+  void apply(const config::Config& config);
+  // Behind the last serving thread: sends what waits, and ends.
+  void stop() noexcept;
+
+  [[nodiscard]] DnstapReport dnstap() const { return writer_.report(); }
+  [[nodiscard]] std::vector<std::string> alarms() const;
+
+ private:
+  [[nodiscard]] std::shared_ptr<const RingSet> make_rings(std::uint64_t bytes) const;
+  [[nodiscard]] DnstapWatch watch_of(const config::DnstapConfig& dnstap) const;
+  void publish(std::unique_ptr<const Watch> next);
+
+  RcuPointer<const Watch>& published_;
+  unsigned seat_count_;
+  CookieSecret dnstap_key_{};  // where none is configured
+  config::DnstapConfig dnstap_;
+  DnstapServer server_;
+  std::unique_ptr<const Watch> watch_;
+  DnstapWriter writer_;
+};
+
+}  // namespace pharos::dataplane
