@@ -117,7 +117,7 @@ Status Daemon::start_parts(bool force) {
       return checked;
     }
   }
-  store_->save_name_count((*tables)->name_count);
+  store_->save_name_count((*tables)->name_count());
   if (history_) history_->offer_tables(*tables, first, "start");
   if (auto started = start_ingest(); !started) return started;
   if (auto started = start_loop(std::move(*tables)); !started) return started;
@@ -401,7 +401,7 @@ Result<ReloadReport> Daemon::reload_locked(const ReloadRequest& request) {
   auto sites = BeaconSites::make((*config)->sites, site_set_ + 1);
   if (!sites) return std::unexpected(std::move(sites).error());
   ++site_set_;
-  const auto name_count = (*tables)->name_count;
+  const auto name_count = (*tables)->name_count();
   if (history_)
     history_->offer_tables(*tables, {version.epoch, version.generation + 1},
                            joined(report.changed));

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <optional>
 #include <thread>
+#include <unordered_map>
 
 namespace pharos::controlplane {
 namespace {
@@ -101,16 +102,25 @@ Status add_catalog(Tables& tables, const CatalogKeys& keys, Version version, con
   tables.policies = std::move(*policies);
   const auto made = made_rrsets_of(*tables.world->config);
   if (!made) return std::unexpected(made.error());
-  auto image = build_catalog(zones, bindings, static_cast<std::uint32_t>(pools.size()),
-                             pools_digest(pools), keys, version, *made, tables.policies.get());
-  if (!image) return std::unexpected(std::move(image).error());
-  auto sealed = SealedImage::seal(ImageKind::catalog, *image);
+  const CatalogInput input{zones,
+                           bindings,
+                           *made,
+                           static_cast<std::uint32_t>(pools.size()),
+                           pools_digest(pools),
+                           keys,
+                           tables.policies.get(),
+                           version};
+  const auto before =
+      former != nullptr ? FormerCatalog{&former->catalog, &former->catalog_parts} : FormerCatalog{};
+  auto built = build_catalog(input, before);
+  if (!built) return std::unexpected(std::move(built).error());
+  tables.catalog_parts = std::move(built->parts);
+  auto sealed = SealedImage::seal(ImageKind::catalog, built->image);
   if (!sealed) return std::unexpected(std::move(sealed).error());
   tables.catalog_image = std::move(*sealed);
   auto proven = catalog::View::prove(tables.catalog_image.mapping.bytes());
   if (!proven) return std::unexpected(std::move(proven).error().in("catalog that we built"));
   tables.catalog = *proven;
-  tables.name_count = name_count_of(tables.catalog);
   return {};
 }
 
@@ -126,19 +136,17 @@ Status add_locales(Tables& tables, const LocaleTable& locales, Version version) 
   return {};
 }
 
-bool counts_as_name(const catalog::Node& node) noexcept {
-  return node.rrset_count > 0 && (node.flags & catalog::node_flag::outside) == 0;
-}
-
-template <typename Visit>
-void each_name(const catalog::View& catalog, Visit visit) {
-  for (const auto& bucket : catalog.buckets()) {
-    for (unsigned slot = 0; slot < catalog::bucket_slots; ++slot) {
-      if (bucket.tags[slot] == 0) continue;
-      const auto* node = catalog.node(bucket.refs[slot]);
-      if (counts_as_name(*node)) visit(*node);
-    }
+std::uint64_t served_names_gone(const Tables& former, const ZonePart& part,
+                                const catalog::View& next) {
+  const auto& all = former.catalog_parts.entries;
+  std::uint64_t gone = 0;
+  for (const auto& entry : std::span(all).subspan(part.first_entry, part.entry_count)) {
+    const auto& node = *former.catalog.node(entry.ref);
+    if (node.rrset_count == 0) continue;
+    const auto* found = next.find(node.name(), node.name_bytes);
+    gone += found == nullptr || found->rrset_count == 0;
   }
+  return gone;
 }
 
 Status judge_shrink(std::uint64_t former, std::uint64_t removed, std::uint64_t left,
@@ -189,45 +197,22 @@ Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config:
   return tables;
 }
 
-std::uint64_t name_count_of(const catalog::View& catalog) {
-  std::uint64_t count = 0;
-  each_name(catalog, [&](const catalog::Node&) { ++count; });
-  return count;
-}
-
-namespace {
-
-// By index of the former catalog's zones: those whose names may have changed.
-std::vector<bool> zones_to_check(const Tables& former, const Tables& next) {
-  std::vector<bool> check(former.catalog.zones().size(), true);
-  if (former.world->config != next.world->config) return check;  // services may be gone anywhere
-  for (const auto& [id, state] : former.zones) {
-    const auto at = next.zones.find(id);
-    if (at == next.zones.end() || at->second.zone != state.zone) continue;
-    const auto origin = state.zone->data.origin();
-    std::vector<std::byte> folded(origin.size());
-    std::ranges::transform(origin, folded.begin(), dns::fold_byte);
-    const auto* apex = former.catalog.find(folded.data(), static_cast<unsigned>(folded.size()));
-    if (apex != nullptr && apex->zone != catalog::no_zone) check[apex->zone] = false;
-  }
-  return check;
-}
-
-}  // namespace
-
+// Only zones that were put together anew can have lost names: others have the same records and services.
 Status check_shrink(const Tables& former, const Tables& next, double shrink_limit) {
-  const auto check = zones_to_check(former, next);
+  std::unordered_map<const ZoneData*, const ZoneSources*> kept;
+  for (const ZonePart& part : next.catalog_parts.zones)
+    kept.emplace(part.sources.zone, &part.sources);
   std::uint64_t removed = 0;
-  each_name(former.catalog, [&](const catalog::Node& node) {
-    if (!check[node.zone]) return;
-    const auto* found = next.catalog.find(node.name(), node.name_bytes);
-    removed += found == nullptr || !counts_as_name(*found);
-  });
-  return judge_shrink(former.name_count, removed, next.name_count, shrink_limit);
+  for (const ZonePart& part : former.catalog_parts.zones) {
+    const auto at = kept.find(part.sources.zone);
+    if (at != kept.end() && at->second->surroundings == part.sources.surroundings) continue;
+    removed += served_names_gone(former, part, next.catalog);
+  }
+  return judge_shrink(former.name_count(), removed, next.name_count(), shrink_limit);
 }
 
 Status check_shrink(std::uint64_t former_name_count, const Tables& next, double shrink_limit) {
-  const auto left = next.name_count;
+  const auto left = next.name_count();
   return judge_shrink(former_name_count, former_name_count - std::min(former_name_count, left),
                       left, shrink_limit);
 }

@@ -53,14 +53,6 @@ constexpr std::size_t optional_body_bytes_max = 1232 - 12 - 4 - 40;
   return load<Be16>(rdata.data()) == 0 ? ConstBytes{} : owner;
 }
 
-// Whether a zone has delegated the name, or one above it.
-[[nodiscard]] bool is_delegated(const ZoneData& zone, ConstBytes name) {
-  for (; name.size() > zone.origin().size(); name = dns::parent_of(name)) {
-    if (zone.find(name, number(Type::ns)) != nullptr) return true;
-  }
-  return false;
-}
-
 [[nodiscard]] const ZoneRecord& soa_of(const ZoneData& zone) {
   return zone.records_of(*zone.find(zone.origin(), number(Type::soa)))[0];
 }
@@ -122,11 +114,11 @@ void CatalogAnswers::write_optional(const ZoneData& zone, const Rrset& rrset, Co
 // The addresses of `name`, and its records of one type more. False: there is no room for any more.
 bool CatalogAnswers::write_data_of(const ZoneData& asking, ConstBytes name, ConstBytes as_written,
                                    std::uint16_t type_more) {
-  const auto at = zones_.zone_of(NameKey(name).view());
-  if (!at) return true;
-  const ZoneData& zone = *zones_.places()[*at].zone;
-  if (&zone != &asking && is_delegated(zone, name)) return true;
-  for (const Rrset& rrset : zone.find_all(name)) {
+  const ZoneData* holder = zones_.holder_of(name);
+  if (holder != &asking) foreign_.push_back({name, holder});
+  const auto there = holder == &asking ? asking.find_all(name) : rrsets_for_others(holder, name);
+  for (const Rrset& rrset : there) {
+    const ZoneData& zone = *holder;
     const std::uint16_t type = type_of(zone, rrset);
     if (!is_address(type) && type != type_more) continue;
     std::size_t most = writer_.body_bytes();
@@ -136,6 +128,13 @@ bool CatalogAnswers::write_data_of(const ZoneData& asking, ConstBytes name, Cons
     if (!write_records(zone, rrset, as_written, Section::additional)) return false;
   }
   return true;
+}
+
+std::vector<ForeignTarget> CatalogAnswers::take_foreign() {
+  std::ranges::sort(foreign_, std::ranges::lexicographical_compare, &ForeignTarget::name);
+  const auto doubles = std::ranges::unique(foreign_, std::ranges::equal, &ForeignTarget::name);
+  foreign_.erase(doubles.begin(), doubles.end());
+  return std::exchange(foreign_, {});
 }
 
 Status CatalogAnswers::write_referral(const ZoneData& zone, const Rrset& servers, ConstBytes cut,

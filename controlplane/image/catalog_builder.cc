@@ -3,6 +3,8 @@
 // In that order all below a name follows it at once, so that a stack of ancestors is all that the walk needs to know:
 // missing ones are made as empty non-terminals, and delegations hide what is below them. A zone that lies in another
 // one shows up in the outer one's walk as a stop: its place is prepared, and all that the outer one has there skipped.
+//
+// A zone whose sources are those of a former catalog is not walked: its records are copied from there.
 #include "pharos/controlplane/image/catalog_builder.hh"
 
 #include "pharos/controlplane/image/catalog_answers.hh"
@@ -40,20 +42,28 @@ namespace node_flag = catalog::node_flag;
 
 class Builder {
  public:
-  Builder(std::uint32_t pool_count, const CatalogKeys& keys, const NamePolicies* policies)
-      : pool_count_(pool_count), keys_(keys), policies_(policies), records_(keys.names) {}
+  explicit Builder(const CatalogInput& input)
+      : input_(input), policies_(input.policies), records_(input.keys.names) {}
 
-  Result<ImageBuffer> build(std::span<const ZoneData* const> zones,
-                            std::span<const PoolBinding> bindings, std::span<const MadeRrset> made,
-                            std::uint64_t pools_id, Version version) {
-    if (auto status = zones_.arrange(zones, bindings, pool_count_, made); !status) {
-      return std::unexpected(status.error());
+  Result<BuiltCatalog> build(const FormerCatalog& former) {
+    auto status = zones_.arrange(input_.zones, input_.bindings, input_.pool_count, input_.made);
+    if (!status) return std::unexpected(status.error());
+    ReusableParts reusable;
+    if (former.parts != nullptr) {
+      reusable = ReusableParts(*former.view, *former.parts, input_.keys.names, policies_);
+      records_.reserve(former.view->records_bytes(), former.parts->entries.size());
     }
-    if (auto status = place_outside(); !status) return std::unexpected(status.error());
+    if (status = place_outside(); !status) return std::unexpected(status.error());
     for (std::uint32_t i = 0; i < zones_.places().size(); ++i) {
-      if (auto status = place_zone(i); !status) return std::unexpected(status.error());
+      const ZonePart* part = reusable.find(zones_.places()[i], zones_);
+      status = part != nullptr ? take_over(i, *part, reusable) : place_zone(i);
+      if (!status) return std::unexpected(status.error());
     }
-    return assemble(pools_id, version);
+    auto image = assemble();
+    if (!image) return std::unexpected(image.error());
+    return BuiltCatalog{std::move(*image),
+                        {input_.keys.names, policies_, records_.take_entries(), std::move(parts_)},
+                        taken_over_};
   }
 
  private:
@@ -73,6 +83,8 @@ class Builder {
       batch_.clear();
       const auto ref = put(node, name, {});
       if (!ref) return std::unexpected(ref.error());
+      outside_label_count_max_ =
+          std::max(outside_label_count_max_, std::uint32_t{records_.node(*ref).label_count});
       ancestors.push_back(*ref);
       lengths.push_back(key_length);
       return {};
@@ -119,25 +131,54 @@ class Builder {
   struct Walk {
     std::uint32_t zone_index = 0;
     const ZonePlace* place = nullptr;
+    ZonePart part;
     NameKey path;                     // of the last name
     std::vector<Ancestor> ancestors;  // from the apex on
     std::optional<Ancestor> cut;      // the delegation above, if any
     std::optional<NameKey> dname;     // the DNAME above, if any
     std::optional<unsigned> inner;    // key length of the inner zone above, if any
-    std::uint32_t name_count = 0;
   };
 
   Status place_zone(std::uint32_t index) {
     Walk walk;
     walk.zone_index = index;
     walk.place = &zones_.places()[index];
-    zone_entries_.push_back({});
+    walk.part.sources = sources_of(*walk.place, zones_);
+    walk.part.index = index;
+    walk.part.first = records_.start_zone();
+    walk.part.first_entry = records_.entries().size();
     ZoneItems items(zones_, *walk.place);
     ZoneItem item;
     while (items.next(item)) {
       if (auto status = place_item(walk, item); !status) return status;
     }
-    zone_entries_[index].name_count = walk.name_count;
+    walk.part.sources.foreign = answers_.take_foreign();
+    walk.part.size_bytes = records_.bytes_since(walk.part.first);
+    walk.part.entry_count = records_.entries().size() - walk.part.first_entry;
+    parts_.push_back(std::move(walk.part));
+    return {};
+  }
+
+  // The zone as it is in the former catalog, at its new place.
+  Status take_over(std::uint32_t index, const ZonePart& former, const ReusableParts& reusable) {
+    ZonePart part = former;
+    part.first_entry = records_.entries().size();
+    const auto moved = records_.take_over(reusable.records_of(former), former.first,
+                                          reusable.entries_of(former), former.index, index);
+    if (!moved) return std::unexpected(too_large());
+    part.first += *moved;
+    part.zone.apex += *moved;
+    part.zone.negative += *moved;
+    part.index = index;
+    const ZonePlace& place = zones_.places()[index];
+    records_.node(part.zone.apex).covering = place.in_outer.cut_above;
+    for (std::size_t i = 0; i < part.inner.size(); ++i) {
+      if (part.inner[i].cut_above != 0) part.inner[i].cut_above += *moved;
+      zones_.places()[place.inner[i]].in_outer = part.inner[i];
+    }
+    if (part.sources.zone->origin().size() == 1) root_ = part.zone.apex;
+    parts_.push_back(std::move(part));
+    ++taken_over_;
     return {};
   }
 
@@ -152,9 +193,9 @@ class Builder {
                   "nothing may (RFC 6672, 2.4)");
     }
     if (item.inner) {
-      ZonePlace& inner = zones_.places()[*item.inner];
-      inner.outer_answers_ds = !walk.cut;
-      inner.cut_above = walk.cut ? walk.cut->node : 0;
+      const InnerPlace found{walk.cut ? walk.cut->node : 0, !walk.cut};
+      zones_.places()[*item.inner].in_outer = found;
+      walk.part.inner.push_back(found);
       walk.inner = item.key.length;
       return place_ancestors(walk, item.name);
     }
@@ -216,7 +257,10 @@ class Builder {
     if (wildcard && !walk.ancestors.empty())
       records_.node(walk.ancestors.back().node).wildcard_child = *ref;
     walk.ancestors.push_back({*ref, NameKey(name).length});
-    ++walk.name_count;
+    ++walk.part.zone.name_count;
+    walk.part.served_names += !slots.empty();
+    walk.part.label_count_max =
+        std::max(walk.part.label_count_max, std::uint32_t{records_.node(*ref).label_count});
     return ref;
   }
 
@@ -224,10 +268,12 @@ class Builder {
     if (policies_ != nullptr)
       node.verdict = policies_->verdict_of(name, (node.flags & node_flag::outside) == 0);
     const Ref ref = records_.add(node, name, slots, batch_);
-    if (ref == 0)
-      return fail(ErrorCode::exhausted, "the catalog is larger than 64 GiB", {},
-                  "serve fewer names");
+    if (ref == 0) return std::unexpected(too_large());
     return ref;
+  }
+
+  [[nodiscard]] static Error too_large() {
+    return {ErrorCode::exhausted, "the catalog is larger than 64 GiB", {}, "serve fewer names"};
   }
 
   // A name with data: its slots, at a delegation the referral, at an apex the negative answer.
@@ -239,7 +285,7 @@ class Builder {
     const bool apex = (node.flags & node_flag::apex) != 0;
     const bool cut = (node.flags & node_flag::cut) != 0;
     if (cut && !item.services.empty()) return hidden_service(walk, item);
-    if (apex) node.covering = walk.place->cut_above;
+    if (apex) node.covering = walk.place->in_outer.cut_above;
 
     batch_.clear();
     slots_.clear();
@@ -284,7 +330,7 @@ class Builder {
     const ZoneData& zone = *place.zone;
     const bool apex = (node.flags & node_flag::apex) != 0;
     const bool cut = (node.flags & node_flag::cut) != 0;
-    const bool outer_ds = apex && place.outer_answers_ds;
+    const bool outer_ds = apex && place.in_outer.outer_answers_ds;
     for (const Rrset& rrset : item.rrsets) {
       const std::uint16_t type = type_in(zone)(rrset);
       if ((cut && !answered_at_cut(type)) || (outer_ds && type == number(Type::ds))) continue;
@@ -338,9 +384,9 @@ class Builder {
     return {};
   }
 
-  void note_apex(const Walk& walk, Ref apex, Ref negative) {
+  void note_apex(Walk& walk, Ref apex, Ref negative) {
     const ZoneData& zone = *walk.place->zone;
-    catalog::Zone& entry = zone_entries_[walk.zone_index];
+    catalog::Zone& entry = walk.part.zone;
     entry.apex = apex;
     entry.negative = negative;
     entry.serial = zone.serial();
@@ -350,19 +396,15 @@ class Builder {
 
   // ---- the image ----
 
-  Result<ImageBuffer> assemble(std::uint64_t pools_id, Version version) {
+  Result<ImageBuffer> assemble() {
     const auto buckets = records_.buckets();
     if (buckets.empty()) {
       return fail(ErrorCode::exhausted, "no name table has all names within reach", {},
                   "use another hash key");
     }
-    catalog::Summary summary{};
-    summary.hash_key = keys_.names;
-    summary.client_key = keys_.clients;
-    summary.pool_count = pool_count_;
-    summary.label_count_max = records_.label_count_max();
-    summary.node_count = records_.node_count();
-    summary.root = root_;
+    const catalog::Summary summary = summarize();
+    std::vector<catalog::Zone> zones;
+    std::ranges::transform(parts_, std::back_inserter(zones), &ZonePart::zone);
     const auto content = [](catalog::Section id, std::size_t element_bytes, ConstBytes bytes) {
       return SectionContent{std::to_underlying(id), static_cast<std::uint32_t>(element_bytes),
                             bytes};
@@ -377,8 +419,7 @@ class Builder {
         content(catalog::Section::buckets, sizeof(catalog::Bucket),
                 std::as_bytes(std::span(buckets))),
         content(catalog::Section::records, 1, records_.bytes()),
-        content(catalog::Section::zones, sizeof(catalog::Zone),
-                std::as_bytes(std::span(zone_entries_))),
+        content(catalog::Section::zones, sizeof(catalog::Zone), std::as_bytes(std::span(zones))),
         content(catalog::Section::policy_rules, sizeof(catalog::PolicyRule), std::as_bytes(rules)),
         content(catalog::Section::policy_names, sizeof(catalog::PolicyName),
                 std::as_bytes(std::span(*policy_names))),
@@ -386,34 +427,55 @@ class Builder {
         content(catalog::Section::policy_database, 1,
                 policies_ != nullptr ? policies_->database() : ConstBytes()),
     };
-    return assemble_image(ImageKind::catalog, version, pools_id, sections);
+    return assemble_image(ImageKind::catalog, input_.version, input_.pools_id, sections);
+  }
+
+  [[nodiscard]] catalog::Summary summarize() const {
+    catalog::Summary summary{};
+    summary.hash_key = input_.keys.names;
+    summary.client_key = input_.keys.clients;
+    summary.pool_count = input_.pool_count;
+    summary.label_count_max = outside_label_count_max_;
+    for (const ZonePart& part : parts_)
+      summary.label_count_max = std::max(summary.label_count_max, part.label_count_max);
+    summary.node_count = records_.entries().size();
+    summary.root = root_;
+    return summary;
   }
 
   [[nodiscard]] Result<std::vector<catalog::PolicyName>> make_policy_names(
       std::vector<std::byte>& text) const {
     if (policies_ == nullptr) return std::vector<catalog::PolicyName>();
-    return catalog::make_policy_names(policies_->plain(), keys_.names, text);
+    return catalog::make_policy_names(policies_->plain(), input_.keys.names, text);
   }
 
-  std::uint32_t pool_count_;
-  CatalogKeys keys_;
+  const CatalogInput& input_;
   const NamePolicies* policies_;  // may be null
   CatalogZones zones_;
   CatalogAnswers answers_{zones_};
   CatalogRecords records_;
   AnswerBatch batch_;             // answers of the node in hand
   std::vector<RrsetSlot> slots_;  // its slots
-  std::vector<catalog::Zone> zone_entries_;
+  std::vector<ZonePart> parts_;
+  std::size_t taken_over_ = 0;
+  std::uint32_t outside_label_count_max_ = 0;
   Ref root_ = 0;
 };
 
 }  // namespace
 
+Result<BuiltCatalog> build_catalog(const CatalogInput& input, const FormerCatalog& former) {
+  return Builder(input).build(former);
+}
+
 Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
                                   std::span<const PoolBinding> bindings, std::uint32_t pool_count,
                                   std::uint64_t pools_id, const CatalogKeys& keys, Version version,
                                   std::span<const MadeRrset> made, const NamePolicies* policies) {
-  return Builder(pool_count, keys, policies).build(zones, bindings, made, pools_id, version);
+  auto built =
+      build_catalog({zones, bindings, made, pool_count, pools_id, keys, policies, version}, {});
+  if (!built) return std::unexpected(std::move(built).error());
+  return std::move(built->image);
 }
 
 }  // namespace pharos::controlplane

@@ -17,6 +17,19 @@ constexpr std::uint64_t compact_bytes = 2 * cache_line_bytes;
 // Six of ten slots: one bucket in 23 overflows, against one in ten with seven.
 constexpr std::uint64_t entries_per_bucket = 6;
 constexpr unsigned table_attempts_max = 64;
+constexpr std::uint64_t refs_max = 0xffffffff;
+
+// All refs of a node point into its own zone, but that of the cut above an apex, which its outer zone knows.
+void move_refs(Node& node, Ref by) noexcept {
+  for (Ref* ref : {&node.covering, &node.wildcard_child, &node.referral}) {
+    if (*ref != 0) *ref += by;
+  }
+  auto* slots = reinterpret_cast<catalog::RrsetSlot*>(reinterpret_cast<std::byte*>(&node) +
+                                                      catalog::slots_offset(node.name_bytes));
+  for (unsigned i = 0; i < node.rrset_count; ++i) {
+    if (slots[i].kind == catalog::SlotKind::fixed) slots[i].value += by;
+  }
+}
 
 }  // namespace
 
@@ -41,7 +54,7 @@ Ref CatalogRecords::add(Node node, ConstBytes name, std::span<catalog::RrsetSlot
       catalog::node_record_bytes(node.name_bytes, node.rrset_count), catalog::ref_unit_bytes);
   const std::uint64_t start = place_for(node_bytes + batch.bytes().size());
   const std::uint64_t end = start + node_bytes + batch.bytes().size();
-  if (end / catalog::ref_unit_bytes >= 0xffffffff) return 0;
+  if (end / catalog::ref_unit_bytes >= refs_max) return 0;
 
   last_batch_ = start + node_bytes;
   for (auto& slot : slots) {
@@ -63,8 +76,38 @@ Ref CatalogRecords::add(Node node, ConstBytes name, std::span<catalog::RrsetSlot
   dns::FoldedName folded;
   dns::scalar::fold_name(name.data(), node.name_bytes, folded);
   entries_.push_back({dns::hash_name(folded.bytes.data(), folded.length, key_), ref});
-  label_count_max_ = std::max(label_count_max_, std::uint32_t{node.label_count});
   return ref;
+}
+
+Ref CatalogRecords::start_zone() {
+  bytes_.resize(round_up<std::uint64_t>(bytes_.size(), cache_line_bytes));
+  return static_cast<Ref>(bytes_.size() / catalog::ref_unit_bytes);
+}
+
+std::uint64_t CatalogRecords::bytes_since(Ref first) const noexcept {
+  return bytes_.size() - std::uint64_t{first} * catalog::ref_unit_bytes;
+}
+
+void CatalogRecords::reserve(std::uint64_t bytes, std::size_t entries) {
+  bytes_.reserve(bytes_.size() + bytes);
+  entries_.reserve(entries_.size() + entries);
+}
+
+std::optional<Ref> CatalogRecords::take_over(ConstBytes records, Ref first,
+                                             std::span<const CatalogEntry> entries,
+                                             std::uint32_t former_zone, std::uint32_t zone) {
+  const Ref moved = start_zone() - first;
+  if ((bytes_.size() + records.size()) / catalog::ref_unit_bytes >= refs_max) return std::nullopt;
+  bytes_.insert(bytes_.end(), records.begin(), records.end());
+  const auto known = entries_.size();
+  entries_.insert(entries_.end(), entries.begin(), entries.end());
+  if (moved == 0 && former_zone == zone) return moved;
+  for (CatalogEntry& entry : std::span(entries_).subspan(known)) {
+    entry.ref += moved;
+    move_refs(node(entry.ref), moved);
+    node(entry.ref).zone = zone;
+  }
+  return moved;
 }
 
 Ref CatalogRecords::ref_in_last_batch(std::uint32_t offset) const noexcept {
@@ -78,7 +121,7 @@ Node& CatalogRecords::node(Ref ref) noexcept {
 // Every entry into its own bucket or one of those behind it, with the way there marked.
 bool CatalogRecords::fill(std::span<Bucket> buckets) const {
   const auto count = static_cast<std::uint32_t>(buckets.size());
-  for (const Entry& entry : entries_) {
+  for (const CatalogEntry& entry : entries_) {
     auto index = catalog::bucket_of(entry.hash, count);
     bool placed = false;
     for (unsigned hops = 0; hops <= catalog::overflow_buckets_max && !placed; ++hops) {

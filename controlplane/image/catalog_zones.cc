@@ -80,6 +80,19 @@ std::optional<std::uint32_t> CatalogZones::zone_of(ConstBytes name_key) const {
   return at;
 }
 
+const ZoneData* CatalogZones::holder_of(ConstBytes name) const {
+  const auto at = zone_of(NameKey(name).view());
+  return at ? places_[*at].zone : nullptr;
+}
+
+std::span<const Rrset> rrsets_for_others(const ZoneData* zone, ConstBytes name) {
+  if (zone == nullptr) return {};
+  for (ConstBytes at = name; at.size() > zone->origin().size(); at = dns::parent_of(at)) {
+    if (zone->find(at, std::to_underlying(dns::Type::ns)) != nullptr) return {};
+  }
+  return zone->find_all(name);
+}
+
 Status CatalogZones::bind(std::string_view text, ServiceName service) {
   const auto name = dns::parse_name(text);
   if (!name) return std::unexpected(name.error());

@@ -33,6 +33,7 @@ constexpr std::size_t pattern_search_max =
 struct Verdicts {
   std::vector<std::uint32_t> exact;  // rules in order
   std::vector<std::uint32_t> below;
+  friend bool operator==(const Verdicts&, const Verdicts&) = default;
 };
 
 struct HsDatabase {
@@ -304,6 +305,11 @@ std::uint32_t NamePolicies::verdict_of(ConstBytes name, bool listed) const {
     if (!listed || state_->rules[rule].action != PolicyAction::route) return rule + 1;
   }
   return 0;
+}
+
+bool NamePolicies::gives_verdicts_of(const NamePolicies& other) const {
+  return std::ranges::equal(rules(), other.rules(), {}, &PolicyRule::action, &PolicyRule::action) &&
+         state_->names == other.state_->names && state_->expressions == other.state_->expressions;
 }
 
 namespace {

@@ -150,6 +150,7 @@ class Prover {
     view_.summary_ = reinterpret_cast<const Summary*>(sections[0].data);
     view_.buckets_ = sections[1].as<Bucket>();
     view_.records_ = sections[2].data;
+    view_.records_bytes_ = sections[2].count;
     view_.zones_ = sections[3].as<Zone>();
   }
 

@@ -187,6 +187,8 @@ class View {
 
   [[nodiscard]] const PolicyView& policies() const noexcept { return policies_; }
 
+  [[nodiscard]] std::uint64_t records_bytes() const noexcept { return records_bytes_; }
+
   // The node of a folded name, or nullptr. The plain way; the packet path does the same in stages.
   [[nodiscard]] const Node* find(const std::byte* folded_name, unsigned length) const noexcept;
 
@@ -198,6 +200,7 @@ class View {
   PolicyView policies_;
   friend class Prover;
   const std::byte* records_ = nullptr;
+  std::uint64_t records_bytes_ = 0;
 };
 
 // The image as text, for `pharosctl image dump`. Proven images only.

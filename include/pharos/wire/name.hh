@@ -30,6 +30,7 @@ struct alignas(32) FoldedName {
 
 struct NameHashKey {
   std::array<std::byte, 32> bytes{};
+  friend bool operator==(const NameHashKey&, const NameHashKey&) = default;
 };
 
 namespace detail {

@@ -82,6 +82,15 @@ class DataplaneDouble {
       if (!table_channel::send(peer, object_bytes(answer), {})) return;
     }
   }
+  static std::uint64_t served_names(const catalog::View& catalog) {
+    std::uint64_t count = 0;
+    for (const auto& bucket : catalog.buckets()) {
+      count += static_cast<std::uint64_t>(std::ranges::count_if(
+          bucket.refs,
+          [&](catalog::Ref ref) { return ref != 0 && catalog.node(ref)->rrset_count > 0; }));
+    }
+    return count;
+  }
   void adopt(const table_channel::Publish& publish, const std::vector<UniqueFd>& fds) {
     const std::lock_guard lock(mutex_);
     EXPECT_GT(publish.version, in_use_);
@@ -91,7 +100,7 @@ class DataplaneDouble {
       ASSERT_TRUE(mapping);
       auto catalog = catalog::View::prove(mapping->bytes());
       ASSERT_TRUE(catalog) << catalog.error().text();
-      name_count_ = name_count_of(*catalog);
+      name_count_ = served_names(*catalog);
     }
     in_use_ = publish.version;
     changed_.notify_all();

@@ -39,16 +39,18 @@ struct Tables {
   SealedImage catalog_image;
   SealedImage locale_image;
   catalog::View catalog;
+  CatalogParts catalog_parts;  // of `zones` and `policies`
   locale_map::View locales;
   std::shared_ptr<const NamePolicies> policies;  // null: there are none
-  std::uint64_t name_count = 0;                  // name_count_of(catalog)
 
+  // Names with data or services in the catalog.
+  [[nodiscard]] std::uint64_t name_count() const noexcept { return catalog_parts.served_names(); }
   [[nodiscard]] std::uint64_t pools_id() const noexcept { return catalog.header().content_id; }
   [[nodiscard]] std::uint64_t locales_id() const noexcept { return locales.header().content_id; }
 };
 
 // Which zones may be taken over from former tables instead of being read: all whose files are
-// unchanged, but for these.
+// unchanged, but for these. What the catalog has of them is taken over as well.
 struct ZoneReuse {
   const Tables* former = nullptr;
   std::string except;
@@ -60,9 +62,6 @@ struct ZoneReuse {
 [[nodiscard]] Result<std::shared_ptr<const Tables>> build_tables(
     std::shared_ptr<const config::Config> config, const CatalogKeys& keys, Version version,
     const ZoneReuse& reuse, std::string& broken_zone);
-
-// Names with data or services in the catalog: not empty non-terminals, not names above the zones.
-[[nodiscard]] std::uint64_t name_count_of(const catalog::View& catalog);
 
 // The check before publishing: a plan that removes more than `shrink_limit` of the names that
 // existed is refused unless it is forced, and so is one without any name. Errors: conflict.

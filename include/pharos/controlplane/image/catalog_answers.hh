@@ -32,6 +32,10 @@ class CatalogAnswers {
   [[nodiscard]] Status write_ds(const ZoneData& outer, ConstBytes name,
                                 std::vector<std::byte>& out);
 
+  // Where answers written since the last call lead to outside of the zone that they are of, or would have led with more
+  // room. The names are in that zone's data.
+  [[nodiscard]] std::vector<ForeignTarget> take_foreign();
+
   // min(SOA TTL, SOA MINIMUM).
   [[nodiscard]] static std::uint32_t negative_ttl_s(const ZoneData& zone);
 
@@ -44,6 +48,7 @@ class CatalogAnswers {
 
   const CatalogZones& zones_;
   AnswerWriter writer_;
+  std::vector<ForeignTarget> foreign_;
 };
 
 }  // namespace pharos::controlplane

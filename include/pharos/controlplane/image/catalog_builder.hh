@@ -1,9 +1,10 @@
 // Builds catalog images (shared/catalog_image.hh) from zones and from the names of services.
 //
 // Pure: the same input gives the same bytes. Linear but for sorting; about a second a million
-// names.
+// names that no former catalog has.
 #pragma once
 
+#include "pharos/controlplane/image/catalog_parts.hh"
 #include "pharos/controlplane/rank/pool.hh"
 #include "pharos/controlplane/zone/zone_data.hh"
 #include "pharos/shared/client_hash.hh"
@@ -55,6 +56,35 @@ struct CatalogKeys {
 // What services need beside: addresses of endpoint names that SRV, SVCB and HTTPS records lead to,
 // and records in AliasMode. Errors: invalid (a name).
 [[nodiscard]] Result<std::vector<MadeRrset>> made_rrsets_of(const config::Config& config);
+
+struct CatalogInput {
+  std::span<const ZoneData* const> zones;
+  std::span<const PoolBinding> bindings;
+  std::span<const MadeRrset> made;
+  std::uint32_t pool_count = 0;
+  std::uint64_t pools_id = 0;
+  CatalogKeys keys;
+  const NamePolicies* policies = nullptr;
+  Version version;
+};
+
+struct BuiltCatalog {
+  ImageBuffer image;
+  CatalogParts parts;
+  std::size_t zones_taken_over = 0;  // from the former catalog
+};
+
+// A catalog that was built before, with all that it was built from. None: null pointers.
+struct FormerCatalog {
+  const catalog::View* view = nullptr;
+  const CatalogParts* parts = nullptr;
+};
+
+// Zones that are the same objects as in the former catalog, in the same surroundings, are copied from there; the
+// image is the same as without one. Where that holds for all but a few, this takes the time of copying the image.
+// The input as below, and errors.
+[[nodiscard]] Result<BuiltCatalog> build_catalog(const CatalogInput& input,
+                                                 const FormerCatalog& former);
 
 // `zones` are finished and without errors; their order does not matter. Where one zone lies in
 // another, the inner one answers from its apex down, except DS at the apex, which is the outer

@@ -4,11 +4,14 @@
 // where it would otherwise touch one more than it needs.
 #pragma once
 
+#include "pharos/controlplane/image/catalog_parts.hh"
 #include "pharos/shared/catalog_image.hh"
 #include "pharos/wire/name.hh"
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace pharos::controlplane {
@@ -37,30 +40,40 @@ class CatalogRecords {
   [[nodiscard]] catalog::Ref add(catalog::Node node, ConstBytes name,
                                  std::span<catalog::RrsetSlot> slots, AnswerBatch& batch);
 
+  // Lets what comes next begin on a cache line, and returns where: so the records of a zone lie among each other as
+  // they would anywhere.
+  [[nodiscard]] catalog::Ref start_zone();
+  [[nodiscard]] std::uint64_t bytes_since(catalog::Ref first) const noexcept;
+
+  // Makes room at once for so much more.
+  void reserve(std::uint64_t bytes, std::size_t entries);
+
+  // Puts the nodes and answers of a zone as they lie in another catalog, from `first` on there; they begin a zone here.
+  // Returns how far refs have moved (modulo 2^32); nothing where the section is full.
+  [[nodiscard]] std::optional<catalog::Ref> take_over(ConstBytes records, catalog::Ref first,
+                                                      std::span<const CatalogEntry> entries,
+                                                      std::uint32_t former_zone,
+                                                      std::uint32_t zone);
+
   // The ref of an answer of the batch placed last.
   [[nodiscard]] catalog::Ref ref_in_last_batch(std::uint32_t offset) const noexcept;
 
   [[nodiscard]] catalog::Node& node(catalog::Ref ref) noexcept;
   [[nodiscard]] ConstBytes bytes() const noexcept { return bytes_; }
-  [[nodiscard]] std::uint64_t node_count() const noexcept { return entries_.size(); }
-  [[nodiscard]] std::uint32_t label_count_max() const noexcept { return label_count_max_; }
+  [[nodiscard]] std::span<const CatalogEntry> entries() const noexcept { return entries_; }
+  [[nodiscard]] std::vector<CatalogEntry> take_entries() noexcept { return std::move(entries_); }
 
   // All nodes in a table in which each is within reach. Empty where none can be made.
   [[nodiscard]] std::vector<catalog::Bucket> buckets() const;
 
  private:
-  struct Entry {
-    std::uint64_t hash;
-    catalog::Ref ref;
-  };
   [[nodiscard]] std::uint64_t place_for(std::uint64_t size_bytes) const noexcept;
   [[nodiscard]] bool fill(std::span<catalog::Bucket> buckets) const;
 
   dns::NameHashKey key_;
   std::vector<std::byte> bytes_;
-  std::vector<Entry> entries_;
+  std::vector<CatalogEntry> entries_;
   std::uint64_t last_batch_ = 0;
-  std::uint32_t label_count_max_ = 0;
 };
 
 }  // namespace pharos::controlplane

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pharos/controlplane/image/catalog_builder.hh"
+#include "pharos/controlplane/image/catalog_parts.hh"
 #include "pharos/shared/catalog_image.hh"
 #include "pharos/wire/name_text.hh"
 
@@ -54,9 +55,7 @@ struct ZonePlace {
   std::optional<std::uint32_t> outer;  // the zone right around it
   std::vector<std::uint32_t> inner;    // zones right in it, in canonical order
   std::vector<ServiceName> services;   // in canonical order, then by type
-  // Found in the outer zone's walk:
-  catalog::Ref cut_above = 0;     // the delegation of the outer zone above our apex
-  bool outer_answers_ds = false;  // the outer zone has authority over DS at our apex
+  InnerPlace in_outer;                 // found in the outer zone's walk
 };
 
 // What stands at one name of a zone: its records, service names, or an inner zone that starts there.
@@ -81,6 +80,8 @@ class CatalogZones {
 
   // The innermost zone that holds a name.
   [[nodiscard]] std::optional<std::uint32_t> zone_of(ConstBytes name_key) const;
+  // Its data; null where there is none. `name` in wire form.
+  [[nodiscard]] const ZoneData* holder_of(ConstBytes name) const;
 
  private:
   [[nodiscard]] Status add(const ZoneData& zone);
@@ -89,6 +90,10 @@ class CatalogZones {
 
   std::vector<ZonePlace> places_;
 };
+
+// What answers of other zones that lead to the name may take along: nothing where it is in no zone of ours (null), or
+// where its zone has delegated it, or a name above it.
+[[nodiscard]] std::span<const Rrset> rrsets_for_others(const ZoneData* zone, ConstBytes name);
 
 // All items of a zone in canonical order: its RRsets, service names and inner zones, merged.
 class ZoneItems {

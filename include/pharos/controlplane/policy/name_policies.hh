@@ -39,6 +39,8 @@ class NamePolicies {
   // The verdict for a whole sound name: of the first rule that takes it, passing over routes where a zone lists it.
   // One caller at a time.
   [[nodiscard]] std::uint32_t verdict_of(ConstBytes name, bool listed) const;
+  // Whether all names have the same verdicts from both.
+  [[nodiscard]] bool gives_verdicts_of(const NamePolicies& other) const;
   // All rules that take the name, as indices in order. Any thread.
   [[nodiscard]] std::vector<std::uint32_t> matches_of(ConstBytes name) const;
   // The first pattern of a rule that takes the name, with its place: "file:line: pattern". Compiles: slow.
