@@ -20,18 +20,9 @@ namespace {
 // A thread is not worth its start for fewer: most zones are small, and most are taken over.
 constexpr std::size_t zones_per_thread_min = 16;
 
-// Changes whenever one of the files does. An absent file has a stamp of its own.
 std::string stamp_of(const std::vector<std::string>& files) {
   std::string stamp;
-  for (const auto& file : files) {
-    struct stat about{};
-    if (::stat(file.c_str(), &about) != 0) {
-      stamp += file + ":absent;";
-      continue;
-    }
-    stamp += fmt::format("{}:{}:{}:{}.{};", file, about.st_ino, about.st_size, about.st_mtim.tv_sec,
-                         about.st_mtim.tv_nsec);
-  }
+  for (const auto& file : files) stamp += file + ":" + file_stamp(file) + ";";
   return stamp;
 }
 
@@ -166,16 +157,34 @@ Status judge_shrink(std::uint64_t former, std::uint64_t removed, std::uint64_t l
 
 }  // namespace
 
-Result<SealedImage> SealedImage::seal(ImageKind kind, ConstBytes bytes) {
+std::string file_stamp(const std::string& path) {
+  struct stat about{};
+  if (::stat(path.c_str(), &about) != 0) return "absent";
+  return fmt::format("{}:{}:{}.{}", about.st_ino, about.st_size, about.st_mtim.tv_sec,
+                     about.st_mtim.tv_nsec);
+}
+
+namespace {
+
+Result<SealedImage> opened(ImageKind kind, Result<UniqueFd> fd) {
+  if (!fd) return std::unexpected(std::move(fd).error());
   SealedImage image;
   image.kind = kind;
-  auto fd = seal_in_memfd(bytes, std::string(name_of(kind)).c_str());
-  if (!fd) return std::unexpected(std::move(fd).error());
   image.fd = std::move(*fd);
   auto mapping = map_sealed(image.fd.get());
   if (!mapping) return std::unexpected(std::move(mapping).error());
   image.mapping = std::move(*mapping);
   return image;
+}
+
+}  // namespace
+
+Result<SealedImage> SealedImage::seal(ImageKind kind, ConstBytes bytes) {
+  return opened(kind, seal_in_memfd(bytes, std::string(name_of(kind)).c_str()));
+}
+
+Result<SealedImage> SealedImage::seal(ImageKind kind, const ImageDraft& draft) {
+  return opened(kind, seal_in_memfd(draft, std::string(name_of(kind)).c_str()));
 }
 
 Result<std::shared_ptr<const Tables>> build_tables(std::shared_ptr<const config::Config> config,

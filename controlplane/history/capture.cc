@@ -6,6 +6,8 @@
 #include <map>
 #include <sstream>
 
+#include "state.hh"
+
 namespace pharos::controlplane {
 
 DecisionRound capture_round(const Engine& engine, Round round, Version version, Instant now,
@@ -52,22 +54,33 @@ std::vector<std::string> files_of(const config::Config& config) {
   return files;
 }
 
-std::vector<PastFile> read_files(const config::Config& config) {
-  std::vector<PastFile> files;
+namespace {
+
+PastFile read_file(const std::string& path) {
+  PastFile file;
+  file.path = path;
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(path, error);
+  if (!error && bytes <= history_file_bytes_max) {
+    const std::ifstream in(path, std::ios::binary);
+    std::ostringstream text;
+    text << in.rdbuf();
+    file.content = std::move(text).str();
+    file.bytes = file.content->size();
+  }
+  file.hash = hash_of_content(file.content.value_or(""));
+  return file;
+}
+
+}  // namespace
+
+OfferedFiles offer_files(const config::Config& config, const KeptFiles& kept) {
+  OfferedFiles files;
   for (auto& path : files_of(config)) {
-    PastFile file;
-    std::error_code error;
-    const auto bytes = std::filesystem::file_size(path, error);
-    if (!error && bytes <= history_file_bytes_max) {
-      const std::ifstream in(path, std::ios::binary);
-      std::ostringstream text;
-      text << in.rdbuf();
-      file.content = std::move(text).str();
-      file.bytes = file.content->size();
-    }
-    file.hash = hash_of_content(file.content.value_or(""));
-    file.path = std::move(path);
-    files.push_back(std::move(file));
+    OfferedFile file{file_stamp(path), {}};
+    const auto at = kept.stamps.find(path);
+    if (at == kept.stamps.end() || at->second != file.stamp) file.read = read_file(path);
+    files.emplace_hint(files.end(), std::move(path), std::move(file));
   }
   return files;
 }

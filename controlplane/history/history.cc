@@ -157,10 +157,15 @@ void History::offer(DecisionRound round) {
 
 void History::offer_tables(std::shared_ptr<const Tables> tables, Version version,
                            std::string changes) {
-  auto files = read_files(*tables->world->config);
-  state_->add(
-      OfferedTables{std::move(tables), version, std::move(changes), wall_now(), std::move(files)},
-      1);
+  KeptFiles kept;
+  {
+    const std::lock_guard lock(state_->mutex);
+    kept = state_->kept_files;
+  }
+  auto files = offer_files(*tables->world->config, kept);
+  state_->add(OfferedTables{std::move(tables), version, std::move(changes), wall_now(),
+                            std::move(files), kept.tables_id},
+              1);
 }
 
 void History::audit(AuditEntry entry) {

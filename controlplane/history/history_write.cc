@@ -176,13 +176,27 @@ Status History::State::write_all(const std::vector<Offered>& batch) {
     auto why = fail(ErrorCode::unavailable, writing.message(), "history.db");
     static_cast<void>(writing.execute("ROLLBACK"));  // the failure to report is the first one
     last_members.clear();
+    const std::lock_guard lock(mutex);
+    kept_files = {};  // what comes next is read whole
     return why;
   }
   if (auto committed = writing.execute("COMMIT"); !committed) {
     static_cast<void>(writing.execute("ROLLBACK"));
     return committed;
   }
+  note_kept_files(batch);
   return {};
+}
+
+void History::State::note_kept_files(const std::vector<Offered>& batch) {
+  for (const auto& one : batch) {
+    const auto* tables = std::get_if<OfferedTables>(&one);
+    if (tables == nullptr) continue;
+    KeptFiles kept{tables_id, {}};
+    for (const auto& [path, file] : tables->files) kept.stamps.emplace(path, file.stamp);
+    const std::lock_guard lock(mutex);
+    kept_files = std::move(kept);
+  }
 }
 
 std::int64_t History::State::blob_of(std::string_view content) {
@@ -232,14 +246,27 @@ bool History::State::write(const OfferedTables& offered_tables) {
   if (!added.row()) return false;
   tables_id = added.integer(0);
   last_members.clear();  // pools are others now
-  for (const auto& file : offered_tables.files) {
-    auto added_file = writing.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5)");
-    added_file.bind(1, tables_id)
-        .bind(2, file.path)
-        .bind(3, static_cast<std::int64_t>(file.bytes))
-        .bind(4, object_bytes(file.hash))
-        .bind(5, file.content ? blob_of(*file.content) : 0);
-    if (!added_file.run()) return false;
+  return write_files(offered_tables);
+}
+
+// A file that did not change has the row of the tables that it was read for.
+bool History::State::write_files(const OfferedTables& offered_tables) {
+  for (const auto& [path, file] : offered_tables.files) {
+    if (file.read) {
+      auto added = writing.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5)");
+      added.bind(1, tables_id)
+          .bind(2, path)
+          .bind(3, static_cast<std::int64_t>(file.read->bytes))
+          .bind(4, object_bytes(file.read->hash))
+          .bind(5, file.read->content ? blob_of(*file.read->content) : 0);
+      if (!added.run()) return false;
+      continue;
+    }
+    auto kept = writing.prepare(
+        "INSERT INTO files SELECT ?1, path, bytes, hash, blob FROM files WHERE tables = ?2 AND "
+        "path = ?3 RETURNING path");
+    kept.bind(1, tables_id).bind(2, offered_tables.files_since).bind(3, path);
+    if (!kept.row()) return false;
   }
   return true;
 }

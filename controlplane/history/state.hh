@@ -14,12 +14,24 @@
 
 namespace pharos::controlplane {
 
+// A file of a configuration, by path.
+struct OfferedFile {
+  std::string stamp;             // before it was read
+  std::optional<PastFile> read;  // absent: it is as it was kept with the tables `files_since`
+};
+using OfferedFiles = std::map<std::string, OfferedFile>;
+// The files of the tables that were written last.
+struct KeptFiles {
+  std::int64_t tables_id = 0;
+  std::map<std::string, std::string> stamps;  // by path
+};
 struct OfferedTables {
   std::shared_ptr<const Tables> tables;
   Version version;
   std::string changes;
   WallTime at;
-  std::vector<PastFile> files;
+  OfferedFiles files;
+  std::int64_t files_since = 0;
 };
 struct PruneOrder {
   WallTime now;
@@ -27,6 +39,9 @@ struct PruneOrder {
 using Offered = std::variant<DecisionRound, OfferedTables, AuditEntry, PruneOrder>;
 
 extern const DatabaseKind history_kind;
+
+// The files of a configuration as they are on disk now; those are read that are not as they were kept.
+[[nodiscard]] OfferedFiles offer_files(const config::Config& config, const KeptFiles& kept);
 
 struct History::State {
   State(Database for_writing, Database for_reading, Sealer with, config::HistoryConfig limits)
@@ -55,6 +70,7 @@ struct History::State {
   std::uint64_t offered = 0, finished = 0;
   HistoryCounters counters;
   std::string failure;
+  KeptFiles kept_files;
   bool stopping = false;
   std::thread writer;
 
@@ -70,6 +86,8 @@ struct History::State {
                                   const CellChange& change, std::int64_t id,
                                   const std::string& cause);
   [[nodiscard]] bool write(const OfferedTables& offered_tables);
+  void note_kept_files(const std::vector<Offered>& batch);
+  [[nodiscard]] bool write_files(const OfferedTables& offered_tables);
   [[nodiscard]] bool write(const AuditEntry& entry);
   [[nodiscard]] static bool write(const PruneOrder&) { return true; }  // done behind the others
   [[nodiscard]] std::int64_t blob_of(std::string_view content);        // 0: it failed

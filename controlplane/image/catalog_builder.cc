@@ -14,6 +14,8 @@
 #include "pharos/wire/name_text.hh"
 
 #include <algorithm>
+#include <iterator>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -51,7 +53,6 @@ class Builder {
     ReusableParts reusable;
     if (former.parts != nullptr) {
       reusable = ReusableParts(*former.view, *former.parts, input_.keys.names, policies_);
-      records_.reserve(former.view->records_bytes(), former.parts->entries.size());
     }
     if (status = place_outside(); !status) return std::unexpected(status.error());
     for (std::uint32_t i = 0; i < zones_.places().size(); ++i) {
@@ -59,11 +60,7 @@ class Builder {
       status = part != nullptr ? take_over(i, *part, reusable) : place_zone(i);
       if (!status) return std::unexpected(status.error());
     }
-    auto image = assemble();
-    if (!image) return std::unexpected(image.error());
-    return BuiltCatalog{std::move(*image),
-                        {input_.keys.names, policies_, records_.take_entries(), std::move(parts_)},
-                        taken_over_};
+    return finish();
   }
 
  private:
@@ -161,19 +158,24 @@ class Builder {
 
   // The zone as it is in the former catalog, at its new place.
   Status take_over(std::uint32_t index, const ZonePart& former, const ReusableParts& reusable) {
-    ZonePart part = former;
-    part.first_entry = records_.entries().size();
-    const auto moved = records_.take_over(reusable.records_of(former), former.first,
-                                          reusable.entries_of(former), former.index, index);
-    if (!moved) return std::unexpected(too_large());
-    part.first += *moved;
-    part.zone.apex += *moved;
-    part.zone.negative += *moved;
-    part.index = index;
     const ZonePlace& place = zones_.places()[index];
-    records_.node(part.zone.apex).covering = place.in_outer.cut_above;
+    ZonePart part = former;
+    part.index = index;
+    part.first_entry = records_.entries().size();
+    part.first = records_.start_zone();
+    const Ref moved = part.first - former.first;
+    part.zone.apex += moved;
+    part.zone.negative += moved;
+    const TakenZone zone{reusable.records_of(former),
+                         reusable.entries_of(former),
+                         former.first,
+                         former.zone.apex,
+                         former.index,
+                         index,
+                         place.in_outer.cut_above};
+    if (!records_.take_over(zone)) return std::unexpected(too_large());
     for (std::size_t i = 0; i < part.inner.size(); ++i) {
-      if (part.inner[i].cut_above != 0) part.inner[i].cut_above += *moved;
+      if (part.inner[i].cut_above != 0) part.inner[i].cut_above += moved;
       zones_.places()[place.inner[i]].in_outer = part.inner[i];
     }
     if (part.sources.zone->origin().size() == 1) root_ = part.zone.apex;
@@ -396,57 +398,69 @@ class Builder {
 
   // ---- the image ----
 
-  Result<ImageBuffer> assemble() {
-    const auto buckets = records_.buckets();
+  // What sections are written from, once the builder is gone.
+  struct Contents {
+    catalog::Summary summary;
+    std::vector<catalog::Bucket> buckets;
+    CatalogRecords records;
+    std::vector<catalog::Zone> zones;
+    std::vector<catalog::PolicyRule> policy_rules;
+    std::vector<catalog::PolicyName> policy_names;
+    std::vector<std::byte> policy_text;
+  };
+
+  Result<BuiltCatalog> finish() {
+    auto buckets = records_.buckets();
     if (buckets.empty()) {
       return fail(ErrorCode::exhausted, "no name table has all names within reach", {},
                   "use another hash key");
     }
-    const catalog::Summary summary = summarize();
-    std::vector<catalog::Zone> zones;
-    std::ranges::transform(parts_, std::back_inserter(zones), &ZonePart::zone);
-    const auto content = [](catalog::Section id, std::size_t element_bytes, ConstBytes bytes) {
-      return SectionContent{std::to_underlying(id), static_cast<std::uint32_t>(element_bytes),
-                            bytes};
-    };
-    std::vector<std::byte> policy_text;
-    const auto policy_names = make_policy_names(policy_text);
-    if (!policy_names) return std::unexpected(policy_names.error());
-    const auto rules =
-        policies_ != nullptr ? policies_->rules() : std::span<const catalog::PolicyRule>();
-    const std::array<SectionContent, 8> sections{
-        content(catalog::Section::summary, sizeof summary, object_bytes(summary)),
-        content(catalog::Section::buckets, sizeof(catalog::Bucket),
-                std::as_bytes(std::span(buckets))),
-        content(catalog::Section::records, 1, records_.bytes()),
-        content(catalog::Section::zones, sizeof(catalog::Zone), std::as_bytes(std::span(zones))),
-        content(catalog::Section::policy_rules, sizeof(catalog::PolicyRule), std::as_bytes(rules)),
-        content(catalog::Section::policy_names, sizeof(catalog::PolicyName),
-                std::as_bytes(std::span(*policy_names))),
-        content(catalog::Section::policy_text, 1, policy_text),
-        content(catalog::Section::policy_database, 1,
-                policies_ != nullptr ? policies_->database() : ConstBytes()),
-    };
-    return assemble_image(ImageKind::catalog, input_.version, input_.pools_id, sections);
+    CatalogParts parts{input_.keys.names, policies_, {}, std::move(parts_)};
+    parts.entries.assign(records_.entries().begin(), records_.entries().end());
+    Contents contents{summarize(parts), std::move(buckets), std::move(records_), {}, {}, {}, {}};
+    std::ranges::transform(parts.zones, std::back_inserter(contents.zones), &ZonePart::zone);
+    if (policies_ != nullptr) {
+      contents.policy_rules.assign(policies_->rules().begin(), policies_->rules().end());
+      auto names =
+          catalog::make_policy_names(policies_->plain(), input_.keys.names, contents.policy_text);
+      if (!names) return std::unexpected(names.error());
+      contents.policy_names = std::move(*names);
+    }
+    return BuiltCatalog{draft(std::make_shared<const Contents>(std::move(contents))),
+                        std::move(parts), taken_over_};
   }
 
-  [[nodiscard]] catalog::Summary summarize() const {
+  [[nodiscard]] ImageDraft draft(const std::shared_ptr<const Contents>& contents) const {
+    ImageDraft draft(ImageKind::catalog, input_.version, input_.pools_id);
+    const auto add = [&](catalog::Section id, const auto& elements) {
+      using Element = std::ranges::range_value_t<decltype(elements)>;
+      draft.add({std::to_underlying(id), sizeof(Element), std::as_bytes(std::span(elements))});
+    };
+    add(catalog::Section::summary, std::span(&contents->summary, 1));
+    add(catalog::Section::buckets, contents->buckets);
+    // Holds what the other sections borrow.
+    draft.add(std::to_underlying(catalog::Section::records), 1, contents->records.section_bytes(),
+              [contents](Bytes out) { contents->records.write(out); });
+    add(catalog::Section::zones, contents->zones);
+    add(catalog::Section::policy_rules, contents->policy_rules);
+    add(catalog::Section::policy_names, contents->policy_names);
+    add(catalog::Section::policy_text, contents->policy_text);
+    add(catalog::Section::policy_database,
+        policies_ != nullptr ? policies_->database() : ConstBytes());
+    return draft;
+  }
+
+  [[nodiscard]] catalog::Summary summarize(const CatalogParts& parts) const {
     catalog::Summary summary{};
     summary.hash_key = input_.keys.names;
     summary.client_key = input_.keys.clients;
     summary.pool_count = input_.pool_count;
     summary.label_count_max = outside_label_count_max_;
-    for (const ZonePart& part : parts_)
+    for (const ZonePart& part : parts.zones)
       summary.label_count_max = std::max(summary.label_count_max, part.label_count_max);
-    summary.node_count = records_.entries().size();
+    summary.node_count = parts.entries.size();
     summary.root = root_;
     return summary;
-  }
-
-  [[nodiscard]] Result<std::vector<catalog::PolicyName>> make_policy_names(
-      std::vector<std::byte>& text) const {
-    if (policies_ == nullptr) return std::vector<catalog::PolicyName>();
-    return catalog::make_policy_names(policies_->plain(), input_.keys.names, text);
   }
 
   const CatalogInput& input_;
@@ -475,7 +489,7 @@ Result<ImageBuffer> build_catalog(std::span<const ZoneData* const> zones,
   auto built =
       build_catalog({zones, bindings, made, pool_count, pools_id, keys, policies, version}, {});
   if (!built) return std::unexpected(std::move(built).error());
-  return std::move(built->image);
+  return built->image.buffer();
 }
 
 }  // namespace pharos::controlplane

@@ -3,6 +3,7 @@
 #include "pharos/wire/name_text.hh"
 
 #include <algorithm>
+#include <iterator>
 
 namespace pharos::controlplane {
 namespace {
@@ -17,9 +18,13 @@ constexpr std::uint64_t compact_bytes = 2 * cache_line_bytes;
 // Six of ten slots: one bucket in 23 overflows, against one in ten with seven.
 constexpr std::uint64_t entries_per_bucket = 6;
 constexpr unsigned table_attempts_max = 64;
+constexpr std::size_t fill_ahead = 16;  // entries whose buckets are on their way from memory
 constexpr std::uint64_t refs_max = 0xffffffff;
 
-// All refs of a node point into its own zone, but that of the cut above an apex, which its outer zone knows.
+[[nodiscard]] Node& node_at(std::byte* records, Ref ref) noexcept {
+  return *reinterpret_cast<Node*>(records + std::uint64_t{ref} * catalog::ref_unit_bytes);
+}
+
 void move_refs(Node& node, Ref by) noexcept {
   for (Ref* ref : {&node.covering, &node.wildcard_child, &node.referral}) {
     if (*ref != 0) *ref += by;
@@ -36,9 +41,9 @@ void move_refs(Node& node, Ref by) noexcept {
 CatalogRecords::CatalogRecords(const dns::NameHashKey& key)
     : key_(key), bytes_(catalog::ref_unit_bytes) {}
 
-std::uint64_t CatalogRecords::place_for(std::uint64_t size_bytes) const noexcept {
-  const std::uint64_t next = round_up<std::uint64_t>(bytes_.size(), catalog::ref_unit_bytes);
-  const std::uint64_t together = std::min(size_bytes, compact_bytes);
+std::uint64_t CatalogRecords::place_for(std::uint64_t record_bytes) const noexcept {
+  const std::uint64_t next = round_up<std::uint64_t>(used_bytes(), catalog::ref_unit_bytes);
+  const std::uint64_t together = std::min(record_bytes, compact_bytes);
   const std::uint64_t lines =
       (next % cache_line_bytes + together + cache_line_bytes - 1) / cache_line_bytes;
   const std::uint64_t lines_needed = (together + cache_line_bytes - 1) / cache_line_bytes;
@@ -64,8 +69,8 @@ Ref CatalogRecords::add(Node node, ConstBytes name, std::span<catalog::RrsetSlot
   const auto ref = static_cast<Ref>(start / catalog::ref_unit_bytes);
   if ((node.flags & catalog::node_flag::cut) != 0) node.covering = ref;
 
-  bytes_.resize(end);
-  std::byte* at = bytes_.data() + start;
+  bytes_.resize(end - taken_bytes_);
+  std::byte* at = bytes_.data() + (start - taken_bytes_);
   store(at, node);
   std::ranges::transform(name, at + sizeof(Node), dns::fold_byte);
   if (!slots.empty()) {
@@ -80,34 +85,25 @@ Ref CatalogRecords::add(Node node, ConstBytes name, std::span<catalog::RrsetSlot
 }
 
 Ref CatalogRecords::start_zone() {
-  bytes_.resize(round_up<std::uint64_t>(bytes_.size(), cache_line_bytes));
-  return static_cast<Ref>(bytes_.size() / catalog::ref_unit_bytes);
+  bytes_.resize(section_bytes() - taken_bytes_);
+  return static_cast<Ref>(used_bytes() / catalog::ref_unit_bytes);
 }
 
 std::uint64_t CatalogRecords::bytes_since(Ref first) const noexcept {
-  return bytes_.size() - std::uint64_t{first} * catalog::ref_unit_bytes;
+  return used_bytes() - std::uint64_t{first} * catalog::ref_unit_bytes;
 }
 
-void CatalogRecords::reserve(std::uint64_t bytes, std::size_t entries) {
-  bytes_.reserve(bytes_.size() + bytes);
-  entries_.reserve(entries_.size() + entries);
-}
-
-std::optional<Ref> CatalogRecords::take_over(ConstBytes records, Ref first,
-                                             std::span<const CatalogEntry> entries,
-                                             std::uint32_t former_zone, std::uint32_t zone) {
-  const Ref moved = start_zone() - first;
-  if ((bytes_.size() + records.size()) / catalog::ref_unit_bytes >= refs_max) return std::nullopt;
-  bytes_.insert(bytes_.end(), records.begin(), records.end());
-  const auto known = entries_.size();
-  entries_.insert(entries_.end(), entries.begin(), entries.end());
-  if (moved == 0 && former_zone == zone) return moved;
-  for (CatalogEntry& entry : std::span(entries_).subspan(known)) {
+bool CatalogRecords::take_over(const TakenZone& zone) {
+  const Ref moved = start_zone() - zone.former_first;
+  if ((used_bytes() + zone.records.size()) / catalog::ref_unit_bytes >= refs_max) return false;
+  taken_.push_back({zone, bytes_.size(), entries_.size(), moved});
+  // Whole lines, so that what is ours stays aligned beside it.
+  taken_bytes_ += round_up<std::uint64_t>(zone.records.size(), cache_line_bytes);
+  std::ranges::transform(zone.entries, std::back_inserter(entries_), [moved](CatalogEntry entry) {
     entry.ref += moved;
-    move_refs(node(entry.ref), moved);
-    node(entry.ref).zone = zone;
-  }
-  return moved;
+    return entry;
+  });
+  return true;
 }
 
 Ref CatalogRecords::ref_in_last_batch(std::uint32_t offset) const noexcept {
@@ -115,13 +111,48 @@ Ref CatalogRecords::ref_in_last_batch(std::uint32_t offset) const noexcept {
 }
 
 Node& CatalogRecords::node(Ref ref) noexcept {
-  return *reinterpret_cast<Node*>(bytes_.data() + std::uint64_t{ref} * catalog::ref_unit_bytes);
+  return node_at(bytes_.data() - taken_bytes_, ref);
+}
+
+std::uint64_t CatalogRecords::section_bytes() const noexcept {
+  return round_up<std::uint64_t>(used_bytes(), cache_line_bytes);
+}
+
+void CatalogRecords::write(Bytes out) const {
+  std::uint64_t done = 0;   // of our own bytes
+  std::uint64_t taken = 0;  // bytes taken over up to here
+  for (const Taken& run : taken_) {
+    std::ranges::copy(std::span(bytes_).subspan(done, run.own_before - done),
+                      out.begin() + static_cast<std::ptrdiff_t>(done + taken));
+    done = run.own_before;
+    std::ranges::copy(run.zone.records, out.begin() + static_cast<std::ptrdiff_t>(done + taken));
+    adapt(run, out);
+    taken += round_up<std::uint64_t>(run.zone.records.size(), cache_line_bytes);
+  }
+  std::ranges::copy(std::span(bytes_).subspan(done),
+                    out.begin() + static_cast<std::ptrdiff_t>(done + taken));
+}
+
+// All refs of a node point into its own zone, but that of the cut above an apex, which its outer zone knows.
+void CatalogRecords::adapt(const Taken& run, Bytes out) const {
+  const auto& zone = run.zone;
+  if (run.moved != 0 || zone.former_index != zone.index) {
+    for (const auto& entry : entries().subspan(run.first_entry, zone.entries.size())) {
+      Node& node = node_at(out.data(), entry.ref);
+      node.zone = zone.index;
+      move_refs(node, run.moved);
+    }
+  }
+  node_at(out.data(), zone.former_apex + run.moved).covering = zone.cut_above;
 }
 
 // Every entry into its own bucket or one of those behind it, with the way there marked.
 bool CatalogRecords::fill(std::span<Bucket> buckets) const {
   const auto count = static_cast<std::uint32_t>(buckets.size());
-  for (const CatalogEntry& entry : entries_) {
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (i + fill_ahead < entries_.size())
+      __builtin_prefetch(&buckets[catalog::bucket_of(entries_[i + fill_ahead].hash, count)], 1);
+    const CatalogEntry& entry = entries_[i];
     auto index = catalog::bucket_of(entry.hash, count);
     bool placed = false;
     for (unsigned hops = 0; hops <= catalog::overflow_buckets_max && !placed; ++hops) {

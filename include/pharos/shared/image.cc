@@ -154,40 +154,63 @@ Result<std::vector<SectionView>> check_sections(ConstBytes bytes, ImageKind kind
   return views;
 }
 
-ImageBuffer assemble_image(ImageKind kind, Version version, std::uint64_t content_id,
-                           std::span<const SectionContent> sections) {
-  REQUIRE(sections.size() <= image_sections_max);
-  std::vector<SectionEntry> entries;
-  std::uint64_t end = section_list_end(sections.size());
-  for (const auto& section : sections) {
-    REQUIRE(section.element_bytes > 0 && section.bytes.size() % section.element_bytes == 0);
-    const std::uint64_t offset = round_up(end, std::uint64_t{image_alignment_bytes});
-    entries.push_back({section.id, section.element_bytes, offset,
-                       section.bytes.size() / section.element_bytes, 0});
-    end = offset + section.bytes.size();
-  }
-  const std::uint64_t image_bytes =
-      round_up(end, std::uint64_t{image_alignment_bytes}) + image_tail_bytes;
-  REQUIRE(image_bytes <= image_bytes_max);
+void ImageDraft::add(const SectionContent& section) {
+  add(section.id, section.element_bytes, section.bytes.size(),
+      [bytes = section.bytes](Bytes out) { std::ranges::copy(bytes, out.begin()); });
+}
 
-  ImageBuffer image(image_bytes);
-  for (std::size_t i = 0; i < sections.size(); ++i) {
-    store(image.data() + section_list_end(i), entries[i]);
-    std::ranges::copy(sections[i].bytes, image.data() + entries[i].offset);
+void ImageDraft::add(std::uint32_t id, std::uint32_t element_bytes, std::uint64_t size_bytes,
+                     std::function<void(Bytes)> write) {
+  REQUIRE(sections_.size() < image_sections_max);
+  REQUIRE(element_bytes > 0 && size_bytes % element_bytes == 0);
+  sections_.push_back({id, element_bytes, size_bytes, std::move(write)});
+  REQUIRE(this->size_bytes() <= image_bytes_max);
+}
+
+std::uint64_t ImageDraft::size_bytes() const noexcept {
+  std::uint64_t end = section_list_end(sections_.size());
+  for (const auto& section : sections_)
+    end = round_up(end, std::uint64_t{image_alignment_bytes}) + section.size_bytes;
+  return round_up(end, std::uint64_t{image_alignment_bytes}) + image_tail_bytes;
+}
+
+void ImageDraft::write(Bytes out) const {
+  REQUIRE(out.size() == size_bytes());
+  std::uint64_t end = section_list_end(sections_.size());
+  for (std::size_t i = 0; i < sections_.size(); ++i) {
+    const auto& section = sections_[i];
+    const std::uint64_t offset = round_up(end, std::uint64_t{image_alignment_bytes});
+    store(out.data() + section_list_end(i),
+          SectionEntry{section.id, section.element_bytes, offset,
+                       section.size_bytes / section.element_bytes, 0});
+    section.write(out.subspan(offset, section.size_bytes));
+    end = offset + section.size_bytes;
   }
   ImageHeader header{image_magic,
                      image_format_version,
-                     kind,
-                     image_bytes,
-                     version,
+                     kind_,
+                     out.size(),
+                     version_,
                      0,
-                     static_cast<std::uint32_t>(sections.size()),
+                     static_cast<std::uint32_t>(sections_.size()),
                      0,
-                     content_id};
-  store(image.data(), header);
-  header.checksum = image_checksum(image);
-  store(image.data(), header);
+                     content_id_};
+  store(out.data(), header);
+  header.checksum = image_checksum(out);
+  store(out.data(), header);
+}
+
+ImageBuffer ImageDraft::buffer() const {
+  ImageBuffer image(size_bytes());
+  write(image);
   return image;
+}
+
+ImageBuffer assemble_image(ImageKind kind, Version version, std::uint64_t content_id,
+                           std::span<const SectionContent> sections) {
+  ImageDraft draft(kind, version, content_id);
+  for (const auto& section : sections) draft.add(section);
+  return draft.buffer();
 }
 
 }  // namespace pharos

@@ -22,6 +22,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <new>
 #include <span>
 #include <string>
@@ -132,19 +133,51 @@ struct ImageAllocator {
 };
 using ImageBuffer = std::vector<std::byte, ImageAllocator<std::byte>>;
 
-// Lays sections out in the given order and writes header, list, contents, tail and checksum. Each
-// `bytes` holds a whole number of elements.
+// What stands in a section: a whole number of elements.
 struct SectionContent {
   std::uint32_t id;
   std::uint32_t element_bytes;
   ConstBytes bytes;
 };
+
+// An image that is laid out and not yet written: sections in the order in which they are added.
+class ImageDraft {
+ public:
+  ImageDraft(ImageKind kind, Version version, std::uint64_t content_id) noexcept
+      : kind_(kind), version_(version), content_id_(content_id) {}
+
+  // Borrows the bytes until the last write().
+  void add(const SectionContent& section);
+  // Contents that are made in place: `write` gets as many bytes, all zero, whenever the image is written.
+  void add(std::uint32_t id, std::uint32_t element_bytes, std::uint64_t size_bytes,
+           std::function<void(Bytes)> write);
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept;
+  // Header, list, contents, tail and checksum. `out`: size_bytes() of zeros.
+  void write(Bytes out) const;
+  [[nodiscard]] ImageBuffer buffer() const;
+
+ private:
+  struct Section {
+    std::uint32_t id;
+    std::uint32_t element_bytes;
+    std::uint64_t size_bytes;
+    std::function<void(Bytes)> write;
+  };
+  ImageKind kind_;
+  Version version_;
+  std::uint64_t content_id_;
+  std::vector<Section> sections_;
+};
+
 [[nodiscard]] ImageBuffer assemble_image(ImageKind kind, Version version, std::uint64_t content_id,
                                          std::span<const SectionContent> sections);
 
 // Puts `bytes` into a memfd and seals it against every change (F_SEAL_WRITE|SHRINK|GROW|SEAL).
 // Tries huge pages for large images and falls back without them. Errors: unavailable.
 [[nodiscard]] Result<UniqueFd> seal_in_memfd(ConstBytes bytes, const char* name);
+// The same with an image that is written there, and nowhere else before.
+[[nodiscard]] Result<UniqueFd> seal_in_memfd(const ImageDraft& draft, const char* name);
 
 // Maps a sealed memfd read-only and faults it in; refuses one whose seals are missing, so that it
 // cannot change under us. Errors: invalid (no image, seals missing), unavailable.

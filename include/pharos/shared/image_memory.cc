@@ -57,9 +57,15 @@ void use_huge_pages(void* at, std::uint64_t bytes) {
   ::madvise(at, bytes, madvise_collapse);
 }
 
-// Copies through a mapping that is gone before sealing, as F_SEAL_WRITE demands. Populating first turns a lack
+// What goes into a memfd, and how much of it.
+struct Contents {
+  std::uint64_t size_bytes;
+  std::function<void(Bytes)> write;  // into zeros
+};
+
+// Writes through a mapping that is gone before sealing, as F_SEAL_WRITE demands. Populating first turns a lack
 // of memory (or of huge pages within a cgroup's limit) into an error instead of SIGBUS.
-Status fill(int fd, ConstBytes bytes, std::uint64_t region_bytes) {
+Status fill(int fd, const Contents& contents, std::uint64_t region_bytes) {
   if (::ftruncate(fd, static_cast<off_t>(region_bytes)) != 0)
     return fail_errno("ftruncate", "memfd");
   void* at = map_file(fd, region_bytes, PROT_READ | PROT_WRITE);
@@ -69,15 +75,15 @@ Status fill(int fd, ConstBytes bytes, std::uint64_t region_bytes) {
   if (::madvise(at, region_bytes, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
     return fail_errno("madvise(MADV_POPULATE_WRITE)", "memfd");
   }
-  std::ranges::copy(bytes, writable.data());
+  contents.write({writable.data(), contents.size_bytes});
   return {};
 }
 
-Result<UniqueFd> fill_memfd(ConstBytes bytes, const char* name, unsigned flags,
+Result<UniqueFd> fill_memfd(const Contents& contents, const char* name, unsigned flags,
                             std::uint64_t region_bytes) {
   UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
   if (!fd) return fail_errno("memfd_create", name);
-  if (auto filled = fill(fd.get(), bytes, region_bytes); !filled) {
+  if (auto filled = fill(fd.get(), contents, region_bytes); !filled) {
     return std::unexpected(std::move(filled).error().in(name));
   }
   if (::fcntl(fd.get(), F_ADD_SEALS, image_seals) != 0)
@@ -139,13 +145,25 @@ Result<Mapping> copy_of_file(int fd) {
 
 }  // namespace
 
-Result<UniqueFd> seal_in_memfd(ConstBytes bytes, const char* name) {
-  if (bytes.size() >= huge_image_bytes_min) {
-    auto fd = fill_memfd(bytes, name, MFD_HUGETLB,
-                         round_up(std::uint64_t{bytes.size()}, huge_page_bytes));
+namespace {
+
+Result<UniqueFd> seal(const Contents& contents, const char* name) {
+  if (contents.size_bytes >= huge_image_bytes_min) {
+    auto fd =
+        fill_memfd(contents, name, MFD_HUGETLB, round_up(contents.size_bytes, huge_page_bytes));
     if (fd) return fd;
   }
-  return fill_memfd(bytes, name, 0, bytes.size());
+  return fill_memfd(contents, name, 0, contents.size_bytes);
+}
+
+}  // namespace
+
+Result<UniqueFd> seal_in_memfd(ConstBytes bytes, const char* name) {
+  return seal({bytes.size(), [bytes](Bytes out) { std::ranges::copy(bytes, out.begin()); }}, name);
+}
+
+Result<UniqueFd> seal_in_memfd(const ImageDraft& draft, const char* name) {
+  return seal({draft.size_bytes(), [&draft](Bytes out) { draft.write(out); }}, name);
 }
 
 Result<Mapping> map_sealed(int fd) {

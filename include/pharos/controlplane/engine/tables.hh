@@ -25,6 +25,7 @@ struct SealedImage {
   UniqueFd fd;
   Mapping mapping;
   [[nodiscard]] static Result<SealedImage> seal(ImageKind kind, ConstBytes bytes);
+  [[nodiscard]] static Result<SealedImage> seal(ImageKind kind, const ImageDraft& draft);
 };
 
 struct ZoneState {
@@ -69,6 +70,9 @@ struct ZoneReuse {
 // The same against a count remembered from before a restart.
 [[nodiscard]] Status check_shrink(std::uint64_t former_name_count, const Tables& next,
                                   double shrink_limit);
+
+// Changes whenever the file does: what file it is, its size, the time of its last change. "absent" where it is not.
+[[nodiscard]] std::string file_stamp(const std::string& path);
 
 // What differs between two configurations and their tables, in words; empty when nothing does.
 [[nodiscard]] std::vector<std::string> differences(const Tables& former, const Tables& next);

@@ -122,8 +122,8 @@ class History {
   History& operator=(const History&) = delete;
 
   void offer(DecisionRound round);
-  // Tables that are about to be used, with the files that made them: they are read here, by the caller, for the next
-  // configuration may be on disk by the time of writing.
+  // Tables that are about to be used, with the files that made them: those that changed since the tables written last
+  // are read here, by the caller, for the next configuration may be on disk by the time of writing.
   void offer_tables(std::shared_ptr<const Tables> tables, Version version, std::string changes);
   void audit(AuditEntry entry);
 
@@ -157,8 +157,6 @@ class History {
 
 // Files that a configuration is made of, without keys: those of the configuration, zones, lists of prefixes and names.
 [[nodiscard]] std::vector<std::string> files_of(const config::Config& config);
-// The same, as they are on disk now.
-[[nodiscard]] std::vector<PastFile> read_files(const config::Config& config);
 [[nodiscard]] std::array<std::uint8_t, 32> hash_of_content(std::string_view content);
 
 }  // namespace pharos::controlplane

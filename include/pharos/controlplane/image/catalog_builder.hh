@@ -69,7 +69,7 @@ struct CatalogInput {
 };
 
 struct BuiltCatalog {
-  ImageBuffer image;
+  ImageDraft image;  // written with the help of the former catalog
   CatalogParts parts;
   std::size_t zones_taken_over = 0;  // from the former catalog
 };

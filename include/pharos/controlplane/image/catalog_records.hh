@@ -9,9 +9,7 @@
 #include "pharos/wire/name.hh"
 
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <utility>
 #include <vector>
 
 namespace pharos::controlplane {
@@ -31,6 +29,17 @@ class AnswerBatch {
   std::vector<std::byte> bytes_;
 };
 
+// A zone's records in another catalog, and where it comes to be.
+struct TakenZone {
+  ConstBytes records;
+  std::span<const CatalogEntry> entries;
+  catalog::Ref former_first;  // where its records begin there
+  catalog::Ref former_apex;
+  std::uint32_t former_index;
+  std::uint32_t index;
+  catalog::Ref cut_above;  // its apex, here
+};
+
 class CatalogRecords {
  public:
   explicit CatalogRecords(const dns::NameHashKey& key);
@@ -45,33 +54,41 @@ class CatalogRecords {
   [[nodiscard]] catalog::Ref start_zone();
   [[nodiscard]] std::uint64_t bytes_since(catalog::Ref first) const noexcept;
 
-  // Makes room at once for so much more.
-  void reserve(std::uint64_t bytes, std::size_t entries);
-
-  // Puts the nodes and answers of a zone as they lie in another catalog, from `first` on there; they begin a zone here.
-  // Returns how far refs have moved (modulo 2^32); nothing where the section is full.
-  [[nodiscard]] std::optional<catalog::Ref> take_over(ConstBytes records, catalog::Ref first,
-                                                      std::span<const CatalogEntry> entries,
-                                                      std::uint32_t former_zone,
-                                                      std::uint32_t zone);
+  // Puts the nodes and answers of a zone as they lie in another catalog; they begin a zone here. They are borrowed until
+  // the last write(). False: the section is full.
+  [[nodiscard]] bool take_over(const TakenZone& zone);
 
   // The ref of an answer of the batch placed last.
   [[nodiscard]] catalog::Ref ref_in_last_batch(std::uint32_t offset) const noexcept;
 
+  // A node of the zone in hand.
   [[nodiscard]] catalog::Node& node(catalog::Ref ref) noexcept;
-  [[nodiscard]] ConstBytes bytes() const noexcept { return bytes_; }
+
+  // Of the section: whole cache lines.
+  [[nodiscard]] std::uint64_t section_bytes() const noexcept;
+  // `out`: section_bytes() of zeros.
+  void write(Bytes out) const;
   [[nodiscard]] std::span<const CatalogEntry> entries() const noexcept { return entries_; }
-  [[nodiscard]] std::vector<CatalogEntry> take_entries() noexcept { return std::move(entries_); }
 
   // All nodes in a table in which each is within reach. Empty where none can be made.
   [[nodiscard]] std::vector<catalog::Bucket> buckets() const;
 
  private:
-  [[nodiscard]] std::uint64_t place_for(std::uint64_t size_bytes) const noexcept;
+  struct Taken {
+    TakenZone zone;
+    std::uint64_t own_before;  // bytes of our own that stand before it
+    std::size_t first_entry;
+    catalog::Ref moved;  // by how much its refs grow, modulo 2^32
+  };
+  void adapt(const Taken& run, Bytes out) const;
+  [[nodiscard]] std::uint64_t used_bytes() const noexcept { return bytes_.size() + taken_bytes_; }
+  [[nodiscard]] std::uint64_t place_for(std::uint64_t record_bytes) const noexcept;
   [[nodiscard]] bool fill(std::span<catalog::Bucket> buckets) const;
 
   dns::NameHashKey key_;
-  std::vector<std::byte> bytes_;
+  std::vector<std::byte> bytes_;  // of nodes and answers that are new
+  std::vector<Taken> taken_;
+  std::uint64_t taken_bytes_ = 0;
   std::vector<CatalogEntry> entries_;
   std::uint64_t last_batch_ = 0;
 };
