@@ -109,7 +109,11 @@ std::span<const SectionRule> layout_of() noexcept {
 }
 
 const Node* View::find(const std::byte* folded_name, unsigned length) const noexcept {
-  const auto hash = dns::hash_name(folded_name, length, summary_->hash_key);
+  return find(folded_name, length, dns::hash_name(folded_name, length, summary_->hash_key));
+}
+
+const Node* View::find(const std::byte* folded_name, unsigned length,
+                       std::uint64_t hash) const noexcept {
   const auto tag = tag_of(hash);
   const auto bucket_count = static_cast<std::uint32_t>(buckets_.size());
   auto index = bucket_of(hash, bucket_count);
@@ -156,7 +160,7 @@ class Prover {
 
   Result<View> prove() {
     const bool sound = prove_summary() && prove_policies() && prove_entries() && prove_walks() &&
-                       for_each_node(&Prover::prove_found) && prove_totals() && prove_zones() &&
+                       prove_all_found() && prove_totals() && prove_zones() &&
                        for_each_node(&Prover::prove_node);
     if (!sound) {
       return fail(ErrorCode::invalid, error_.what, error_.where,
@@ -172,6 +176,12 @@ class Prover {
   bool no(std::string what, const Node& node) {
     return no(std::move(what), "name " + dns::name_text(name_of_node(node)));
   }
+
+  static constexpr std::size_t sought_max = 16;
+  struct Sought {
+    const Node* node;
+    std::uint64_t hash;
+  };
 
   bool prove_summary() {
     if (summary_count_ != 1) return no("there is not exactly one summary", "summary");
@@ -264,8 +274,30 @@ class Prover {
     return nodes_.for_each([&](Ref ref) { return (this->*step)(*view_.node(ref)); });
   }
 
-  bool prove_found(const Node& node) {
-    if (view_.find(node.name(), node.name_bytes) != &node) {
+  // Buckets lie anywhere: each is asked for some nodes before it is looked into.
+  bool prove_all_found() {
+    std::array<Sought, sought_max> waiting;
+    std::size_t begun = 0;
+    std::size_t done = 0;
+    const auto finish_one = [&] { return prove_found(waiting[done++ % sought_max]); };
+    const bool sound = nodes_.for_each([&](Ref ref) {
+      if (begun - done == sought_max && !finish_one()) return false;
+      const Node& node = *view_.node(ref);
+      const auto hash = dns::hash_name(node.name(), node.name_bytes, view_.summary_->hash_key);
+      const auto buckets = view_.buckets_;
+      __builtin_prefetch(&buckets[bucket_of(hash, static_cast<std::uint32_t>(buckets.size()))]);
+      waiting[begun++ % sought_max] = {&node, hash};
+      return true;
+    });
+    while (sound && done < begun) {
+      if (!finish_one()) return false;
+    }
+    return sound;
+  }
+
+  bool prove_found(const Sought& sought) {
+    const Node& node = *sought.node;
+    if (view_.find(node.name(), node.name_bytes, sought.hash) != &node) {
       return no("it is out of reach of its bucket, or stands there twice", node);
     }
     label_count_max_ = std::max(label_count_max_, std::uint32_t{node.label_count});

@@ -198,6 +198,8 @@ class View {
   std::span<const Bucket> buckets_;
   std::span<const Zone> zones_;
   PolicyView policies_;
+  [[nodiscard]] const Node* find(const std::byte* folded_name, unsigned length,
+                                 std::uint64_t hash) const noexcept;
   friend class Prover;
   const std::byte* records_ = nullptr;
   std::uint64_t records_bytes_ = 0;
