@@ -197,6 +197,9 @@ TEST_F(NestedZonesTest, TheCutAboveAZoneMoves) {
   world_.zones["example."] =
       apex_and("example.", std::string("a TXT \"first of all\"\n") + delegation);
   EXPECT_EQ(next(world_), 2U);
+  world_.zones["example."] =
+      apex_and("example.", std::string(delegation) + "z TXT \"last of all\"\n");
+  EXPECT_EQ(next(world_), 2U) << "the zone behind moves, the cut does not";
   world_.zones["a."] = apex_and("a.", "www A 192.0.2.4\n");
   EXPECT_EQ(next(world_), 4U) << "all move, and the cut with them";
 }
