@@ -96,7 +96,7 @@ Json answers_of(const EngineSide& side, std::uint32_t pool, std::uint16_t locale
 }
 
 Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member,
-                std::uint16_t locale) {
+                std::uint16_t locale, double share) {
   const auto& world = side.engine.world();
   const auto e = world.pools[pool].members[member];
   const auto view = side.engine.view(e, locale, side.now);
@@ -113,6 +113,8 @@ Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member,
           {"preference", view.factors.version},
           {"risk", view.factors.risk},
           {"weight", view.weight},
+          {"share", share},
+          {"admitted", view.admitted},
           {"state", view.state},
           {"reason", view.reason},
           {"rtt_ms", world.rtt(locale, site)}};
@@ -122,10 +124,11 @@ Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member,
 Json factors_of(const EngineSide& side, std::uint32_t pool, std::uint16_t locale, unsigned slot) {
   const auto& members = side.engine.world().pools[pool].members;
   const auto answered = side.engine.answered(pool, locale, slot);
+  const auto shares = side.engine.lead_shares(pool, locale);
   std::vector<std::pair<std::size_t, Json>> rows;
   for (std::size_t m = 0; m < members.size(); ++m) {
     const auto rank = std::ranges::find(answered, members[m]) - answered.begin();
-    rows.emplace_back(static_cast<std::size_t>(rank), factor_row(side, pool, m, locale));
+    rows.emplace_back(static_cast<std::size_t>(rank), factor_row(side, pool, m, locale, shares[m]));
   }
   std::ranges::stable_sort(rows, [](const auto& a, const auto& b) {
     if (a.first != b.first) return a.first < b.first;
@@ -169,6 +172,7 @@ Result<Json> explain(const EngineSide& side, const Question& question) {
                  {"version", json_of(side.publication.last())},
                  {"ttl_s", content.ttl_s},
                  {"panic", view.panic},
+                 {"answers_per_s", engine.demand().rate(*pool, locale.index)},
                  {"answers", answers_of(side, *pool, locale.index, slot, content.ttl_s)},
                  {"factors", factors_of(side, view.answered_by, locale.index, slot)}};
   if (slotted) result["slot"] = slot;

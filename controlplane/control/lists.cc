@@ -1,4 +1,5 @@
 #include "pharos/config/service_records.hh"
+#include "pharos/config/wall_time.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <algorithm>
@@ -44,6 +45,16 @@ Json site_row(const EngineSide& side, std::uint32_t index) {
               {"flaps", flaps_at(site, side.now)},
               {"metrics", metrics_of(site.metrics)},
               {"keys", std::move(keys)}};
+  const auto load = side.engine.view_load(index);
+  if (load.capacity_rps) row["capacity_rps"] = *load.capacity_rps;
+  if (load.assigned_rps) row["assigned_rps"] = *load.assigned_rps;
+  row["watermark"] = load.tightness == 0 ? "below" : load.tightness == 1 ? "low" : "high";
+  if (const auto& work = side.engine.planned(index); !work.id.empty()) {
+    row["maintenance"] = {{"id", work.id},
+                          {"active", work.active},
+                          {"from", config::wall_time_text(work.from)},
+                          {"to", config::wall_time_text(work.to)}};
+  }
   if (site.rhythm.heard()) {
     const auto age = side.now - site.rhythm.last();
     const auto [boot_epoch, sequence] = side.engine.beacon_position(index);

@@ -143,7 +143,7 @@ std::string sites_view(const json& sites, bool colours) {
   return table(
       sites,
       {"SITE", "REGION", "STATE", ">FOR", ">LAST BEACON", ">SILENCE", ">INTERVAL", ">CPU",
-       ">MEMORY", ">REQ/S"},
+       ">MEMORY", ">REQ/S", ">ASSIGNED", ">LIMIT"},
       [](const json& site) -> std::vector<Cell> {
         const auto& metrics = at(site, "metrics");
         return {word(site, "id"),
@@ -155,7 +155,9 @@ std::string sites_view(const json& sites, bool colours) {
                 ms_text(site, "interval_ms"),
                 with(metrics, "cpu_ratio", share_text),
                 with(metrics, "memory_ratio", share_text),
-                with(metrics, "requests_rps", count_text)};
+                with(metrics, "requests_rps", count_text),
+                with(site, "assigned_rps", count_text),
+                with(site, "capacity_rps", count_text)};
       },
       colours, "no sites");
 }

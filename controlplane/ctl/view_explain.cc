@@ -40,6 +40,8 @@ std::string explain_view(const json& told, bool colours) {
   facts.add("because", word(told, "cause"));
   facts.add("slot", word(told, "slot"));
   facts.add("TTL", ttl_text(told, "ttl_s"));
+  if (const auto& rate = at(told, "answers_per_s"); rate.is_number() && rate.get<double>() > 0)
+    facts.add("demand", count_text(rate.get<double>()) + " answers a second to this locale");
   if (const auto& panic = at(told, "panic"); panic.is_boolean() && panic.get<bool>()) {
     facts.add("panic", {"too little is healthy: see 'fail' of the service", Colour::bad});
   }
@@ -47,20 +49,15 @@ std::string explain_view(const json& told, bool colours) {
   out += "\n" + answers_view(at(told, "answers"), colours);
   out += "\n" + table(
                     at(told, "factors"),
-                    {"ENDPOINT", "SITE", "STATE", ">SCORE", ">PROXIMITY", ">HEALTH", ">HEADROOM",
-                     ">CONDITION", ">PREFERENCE", ">RISK", "REASON"},
+                    {"ENDPOINT", "SITE", "STATE", ">LEADS", ">SCORE", ">PROXIMITY", ">HEALTH",
+                     ">HEADROOM", ">CONDITION", ">PREFERENCE", ">RISK", "REASON"},
                     [](const json& row) -> std::vector<Cell> {
-                      return {word(row, "endpoint"),
-                              word(row, "site"),
-                              state_cell(row, "state"),
-                              score_text(row, "score"),
-                              score_text(row, "proximity"),
-                              score_text(row, "health"),
-                              score_text(row, "headroom"),
-                              score_text(row, "condition"),
-                              score_text(row, "preference"),
-                              score_text(row, "risk"),
-                              word(row, "reason")};
+                      return {word(row, "endpoint"),        word(row, "site"),
+                              state_cell(row, "state"),     with(row, "share", share_text),
+                              score_text(row, "score"),     score_text(row, "proximity"),
+                              score_text(row, "health"),    score_text(row, "headroom"),
+                              score_text(row, "condition"), score_text(row, "preference"),
+                              score_text(row, "risk"),      word(row, "reason")};
                     },
                     colours, "no endpoints");
   return out;

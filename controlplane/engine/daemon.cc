@@ -2,6 +2,7 @@
 
 #include "pharos/controlplane/api/metrics.hh"
 #include "pharos/controlplane/control/commands.hh"
+#include "pharos/controlplane/engine/shrink.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <pthread.h>
@@ -396,6 +397,10 @@ Result<ReloadReport> Daemon::reload_locked(const ReloadRequest& request) {
   }
   if (!request.force) {
     auto checked = check_shrink(*former, **tables, (*config)->controlplane.shrink_limit);
+    if (checked) {
+      checked = check_endpoint_shrink(*former->world, *(*tables)->world,
+                                      (*config)->controlplane.shrink_limit);
+    }
     if (!checked) return std::unexpected(std::move(checked).error());
   }
   auto sites = BeaconSites::make((*config)->sites, site_set_ + 1);

@@ -35,6 +35,8 @@ std::string text_of(const config::ServiceConfig& s) {
     text += fmt::format("{}={} ", name, static_cast<unsigned>(type));
   for (const auto& name : s.alias_names) text += "alias=" + name + " ";
   text += fmt::format("{} {}{}|", s.target_domain, s.address_hints, text_of(s.parameters));
+  text += fmt::format("{} {} {} {} {}|", static_cast<int>(s.failback), s.failback_hold.ns,
+                      s.slow_start.ns, s.importance, s.probe_share);
   for (const auto& [version, preference] : s.versions)
     text += fmt::format("{}={} ", version, preference);
   for (const auto& endpoint : s.endpoints) text += text_of(endpoint);
@@ -51,7 +53,8 @@ std::string text_of(const config::SiteConfig& s) {
 }
 
 std::string text_of(const config::LocaleConfig& l) {
-  std::string text = fmt::format("{} {}", l.latitude.value_or(999), l.longitude.value_or(999));
+  std::string text = fmt::format("{} {} {}", l.latitude.value_or(999), l.longitude.value_or(999),
+                                 l.demand_weight);
   for (const auto& [site, latency] : l.latency) text += fmt::format(" {}={}", site, latency.ns);
   return text;
 }
@@ -63,7 +66,16 @@ std::string text_of(const config::ControlplaneConfig& c) {
                      c.health.cpu_high, c.health.cpu_low, c.health.memory_high, c.health.memory_low,
                      fmt::format("{} {}", c.health.fall.ns, c.health.mass_silence_share),
                      c.score.proximity, c.score.health, c.score.headroom, c.score.condition,
-                     c.score.version, c.score.risk);
+                     c.score.version, c.score.risk) +
+         fmt::format(" | {} {} {} {} {} {} {}", c.assign.enabled, c.assign.interval.ns,
+                     c.assign.window.ns, c.assign.low_watermark, c.assign.high_watermark,
+                     c.assign.step, static_cast<int>(c.assign.degrade));
+}
+
+std::string text_of(const config::MaintenanceConfig& m) {
+  std::string text = fmt::format("{} {}", m.from.ns, m.to.ns);
+  for (const auto& site : m.sites) text += " " + site;
+  return text;
 }
 
 std::string text_of_fixed(const config::Config& c) {
@@ -139,6 +151,7 @@ std::vector<std::string> differences(const Tables& former, const Tables& next) {
   compare("locale", describe(a.locales), describe(b.locales), changed);
   compare("service", describe(a.services), describe(b.services), changed);
   compare("policy", describe(a.policies), describe(b.policies), changed);
+  compare("maintenance", describe(a.maintenance), describe(b.maintenance), changed);
   if (!std::ranges::equal(a.policies, b.policies, {}, &config::NamePolicyConfig::id,
                           &config::NamePolicyConfig::id) &&
       a.policies.size() == b.policies.size()) {

@@ -49,7 +49,7 @@ void Engine::replace_world(std::shared_ptr<const World> world, Instant now) {
   endpoints_.resize(world_->endpoints.size());
   for (std::uint32_t e = 0; e < endpoints_.size(); ++e) {
     const auto at = former_endpoints.find(key_of(e));
-    if (at != former_endpoints.end()) endpoints_[e].health = endpoints[at->second].health;
+    if (at != former_endpoints.end()) take_over(endpoints_[e], endpoints[at->second]);
   }
   build_state(now);
 }
@@ -57,7 +57,10 @@ void Engine::replace_world(std::shared_ptr<const World> world, Instant now) {
 void Engine::build_state(Instant now) {
   exponents_ = decisions_.exponents.value_or(world_->config->controlplane.score);
   refresh_proximity();
-  for (auto* list : {&dirty_pools_, &score_dirty_pools_}) list->clear();
+  for (auto* list : {&dirty_pools_, &score_dirty_pools_, &returning_}) list->clear();
+  returns_due_ = never;
+  tightness_.assign(world_->config->sites.size(), 0);
+  start_planning();
   panicking_pools_.clear();
   volatile_pools_.clear();
   pools_.clear();
@@ -76,6 +79,12 @@ void Engine::build_state(Instant now) {
     known_states_.push_back(health_.site(s).state);
     judge_site(s, now);
   }
+  for (std::uint32_t e = 0; e < endpoints_.size(); ++e) {
+    if (!endpoints_[e].held && !endpoints_[e].rising) continue;
+    returning_.push_back(e);
+    returns_due_ = std::min(returns_due_, return_deadline(e));
+  }
+  start_assigning(now);
   expected_step_ = never;
 }
 
@@ -117,6 +126,7 @@ void Engine::heard(std::uint32_t site, const SiteReport& report, std::uint64_t b
 void Engine::set_override(std::uint32_t endpoint, config::Override value, Instant now) {
   decisions_.overrides[key_of(endpoint)] = value;
   refresh_override(endpoint);
+  endpoints_[endpoint].held = false;  // whatever he says, he has seen it
   judge(endpoint, now);
   mark_dirty(endpoint);
 }
@@ -157,6 +167,7 @@ void Engine::judge_site(std::uint32_t site, Instant now) {
     judge(e, now);
     if (state_changed) mark_dirty(e);
   }
+  refresh_tightness(site);
 }
 
 Factors Engine::factors_of(std::uint32_t endpoint, bool well, Instant now) const {
@@ -184,7 +195,9 @@ void Engine::judge(std::uint32_t endpoint, Instant now) {
   ++work_.endpoints_judged;
   const auto& site = health_.site(world_->endpoints[endpoint].site);
   const bool well = state.override == config::Override::up || (site.usable() && state.health.up);
-  const bool reserve = state.override == config::Override::drain || state.weight <= 0;
+  note_wellness(endpoint, well, now);
+  const bool reserve = state.override == config::Override::drain || state.weight <= 0 ||
+                       state.held || in_maintenance(world_->endpoints[endpoint].site);
   const auto standing = state.override == config::Override::down ? Standing::barred
                         : well && reserve                        ? Standing::reserve
                         : well                                   ? Standing::healthy
@@ -193,6 +206,7 @@ void Engine::judge(std::uint32_t endpoint, Instant now) {
   if (standing != state.standing || !state.judged) {
     state.since = now;
     mark_dirty(endpoint);
+    if (state.judged && standing == Standing::healthy) begin_rise(endpoint, now);
   }
   state.judged = true;
   state.standing = standing;
@@ -240,6 +254,8 @@ Round Engine::step(Instant now) {
     judge_site(site, now);
   }
   changed_sites_.clear();
+  tick_planned(now);
+  tick_returns(now);
   tick_volatility(now);
 
   std::vector<std::uint32_t> dirty;
@@ -253,7 +269,7 @@ Round Engine::step(Instant now) {
 
 Instant Engine::next_deadline() const noexcept {
   if (!dirty_pools_.empty() || !changed_sites_.empty()) return Instant{0};
-  Instant next = health_.next_deadline();
+  Instant next = std::min({health_.next_deadline(), planned_due_, returns_due_});
   if (!volatile_pools_.empty()) next = std::min(next, volatile_pools_.front().first);
   if (!score_dirty_pools_.empty()) next = std::min(next, next_score_round_);
   return next;

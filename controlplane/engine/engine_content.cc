@@ -17,12 +17,20 @@ constexpr double weight_scaled_max = 1000;
 bool Engine::weighed_by_clients(std::uint32_t pool) const {
   const auto& fixed = world_->pools[pool];
   const auto source = pools_[pool].answered_by;
-  return fixed.pool.type == dns::Type::srv && dealt_by_slot(source) &&
+  return fixed.pool.type == dns::Type::srv && policy_of(source) == config::Policy::weighted &&
          pools_[source].membership.members.size() <= world_->service(fixed.service).answers_max;
 }
 
-std::size_t Engine::order_count(std::uint32_t pool) const {
+// The cell's orders where it is spread; null where one leads for all.
+static const std::vector<std::vector<std::uint16_t>>* spread_at(const auto& state,
+                                                                std::uint16_t locale) {
+  if (locale >= state.spread_of.size() || state.spread_of[locale] == 0) return nullptr;
+  return &state.spreads[state.spread_of[locale] - 1];
+}
+
+std::size_t Engine::order_count(std::uint32_t pool, std::uint16_t locale) const {
   const auto source = pools_[pool].answered_by;
+  if (const auto* spread = spread_at(pools_[pool], locale)) return spread->size();
   return dealt_by_slot(source) && !weighed_by_clients(pool) ? pools_[source].slots.size() : 1;
 }
 
@@ -32,6 +40,7 @@ std::span<const std::uint16_t> Engine::order_of(std::uint32_t pool, std::uint16_
   const auto& source = pools_[state.answered_by];
   if (weighed_by_clients(pool)) return source.membership.members;
   if (dealt_by_slot(state.answered_by)) return source.slots[slot];
+  if (const auto* spread = spread_at(state, locale)) return (*spread)[slot];
   return std::span(state.orders).subspan(locale * state.order_length, state.order_length);
 }
 
@@ -105,13 +114,13 @@ CellContent Engine::content(std::uint32_t pool, std::uint16_t locale) const {
   content.type = static_cast<std::uint16_t>(fixed.pool.type);
   content.ttl_s = state.cells[locale].ttl_s;
   if (fixed.pool.holds_addresses()) {
-    for (std::size_t slot = 0; slot < order_count(pool); ++slot) {
+    for (std::size_t slot = 0; slot < order_count(pool, locale); ++slot) {
       content.slots.push_back(addresses_of(pool, order_of(pool, locale, slot)));
     }
   } else {
     const auto weights =
         fixed.pool.type == dns::Type::srv ? srv_weights(pool) : std::vector<std::uint16_t>();
-    for (std::size_t slot = 0; slot < order_count(pool); ++slot) {
+    for (std::size_t slot = 0; slot < order_count(pool, locale); ++slot) {
       append_records(pool, answered_of(pool, order_of(pool, locale, slot)), weights,
                      content.records.emplace_back());
     }

@@ -13,6 +13,8 @@ namespace pharos::controlplane {
 namespace {
 
 constexpr int events_max = 8;
+// An assignment that is due while another is being solved is looked at again this much later.
+constexpr Duration assign_retry = milliseconds(20);
 // One turn takes at most this many beacons before it lets the engine answer to them.
 constexpr unsigned beacons_per_turn_max = 4096;
 
@@ -25,7 +27,15 @@ void drain_counter(int fd) noexcept {
 }  // namespace
 
 EngineLoop::EngineLoop(EngineSide side, Store& store, Ingest& ingest, History* history)
-    : side_(std::move(side)), store_(store), ingest_(ingest), history_(history) {}
+    : side_(std::move(side)),
+      store_(store),
+      ingest_(ingest),
+      history_(history),
+      assigner_([this](AssignTask task, Assignment assignment) {
+        post([task = std::move(task), assignment = std::move(assignment)](EngineSide& mine) {
+          mine.engine.assigned(task, assignment);
+        });
+      }) {}
 
 EngineLoop::~EngineLoop() {
   stop();
@@ -44,6 +54,7 @@ Status EngineLoop::start() {
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
       return fail_errno("epoll_ctl", "engine");
   }
+  assigner_.start();
   thread_ = std::thread([this] { run(); });
   ::pthread_setname_np(thread_.native_handle(), "engine");
   return {};
@@ -51,6 +62,7 @@ Status EngineLoop::start() {
 
 void EngineLoop::stop() noexcept {
   if (!thread_.joinable()) return;
+  assigner_.stop();
   stopping_.store(true, std::memory_order_release);  // acquire in run()
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto put = ::write(task_event_.get(), &one, sizeof one);
@@ -85,8 +97,11 @@ void EngineLoop::turn() {
   side_.now = monotonic_now();
   cause_ = side_.now;
   const auto began = side_.now;
+  side_.engine.set_clock({side_.now, wall_now()});
   drain_beacons();
+  drain_demand();
   run_tasks();
+  assign_demand();
   serve_channel();
   rank_and_publish();
   side_.slowest_turn = std::max(side_.slowest_turn, monotonic_now() - began);
@@ -107,6 +122,27 @@ void EngineLoop::drain_beacons() {
     cause_ = std::min(cause_, beacon_.received);
     side_.engine.heard(beacon_.site, beacon_.report, beacon_.boot_epoch, beacon_.sequence,
                        beacon_.received);
+  }
+}
+
+// Samples of tables other than ours mean other pools.
+void EngineLoop::drain_demand() {
+  ingest_.take_demand(demand_);
+  if (demand_.empty()) return;
+  const auto& tables = side_.publication.tables();
+  for (const auto& sample : demand_) {
+    if (sample.pools_id != tables.pools_id() || sample.locales_id != tables.locales_id()) continue;
+    side_.engine.heard_demand(sample.entry.pool, sample.entry.locale, sample.entry.weight);
+  }
+  demand_.clear();
+}
+
+void EngineLoop::assign_demand() {
+  if (side_.now < side_.engine.assign_deadline()) return;
+  if (assigner_.busy()) {
+    side_.engine.postpone_assignment(side_.now + assign_retry);
+  } else if (auto task = side_.engine.take_assign_task(side_.now)) {
+    assigner_.give(std::move(*task));
   }
 }
 
@@ -144,7 +180,8 @@ void EngineLoop::serve_channel() {
 void EngineLoop::handle(table_channel::Received received) {
   if (const auto* hello = std::get_if<table_channel::Hello>(&received.message)) {
     side_.publication.connected(*hello);
-    spdlog::info("connected to the data plane: {} workers, tables {}.{} in use",
+    side_.engine.restart_demand();
+    spdlog::info("connected to the data plane: {} rings, tables {}.{} in use",
                  hello->worker_count, hello->in_use.epoch, hello->in_use.generation);
     if (auto attached = ingest_.replace_rings(std::move(received.fds)); !attached) {
       spdlog::error("the data plane's beacon rings cannot be used: {}", attached.error().text());
@@ -240,7 +277,8 @@ void EngineLoop::report_alarms() {
 }
 
 void EngineLoop::arm_timer() noexcept {
-  const Instant next = std::min(side_.engine.next_deadline(), side_.client.next_deadline());
+  const Instant next = std::min({side_.engine.next_deadline(), side_.engine.assign_deadline(),
+                                 side_.client.next_deadline()});
   itimerspec when{};
   if (next != never) {
     // Zero would disarm; the past fires at once.

@@ -51,19 +51,45 @@ void Engine::refresh_membership(std::uint32_t pool) {
   state.in_doubt = std::ranges::any_of(state.membership.members, [&](auto member) {
     return health_.site(fixed.sites[member]).state == SiteState::suspect;
   });
+  state.tightness = 0;
+  state.planned_ttl_s = ~0U;
+  for (const auto member : state.membership.members) {
+    const auto site = fixed.sites[member];
+    state.tightness = std::max<unsigned>(state.tightness, tightness_[site]);
+    state.planned_ttl_s = std::min(state.planned_ttl_s, planned_[site].ttl_s);
+  }
+  if (state.members_changed && state.cells.front().ranked) hasten_assignment();
+}
+
+config::Policy Engine::policy_of(std::uint32_t pool) const {
+  return world_->service(world_->pools[pool].service).policy;
 }
 
 bool Engine::dealt_by_slot(std::uint32_t pool) const {
-  return world_->service(world_->pools[pool].service).policy == config::Policy::weighted;
+  switch (policy_of(pool)) {
+    case config::Policy::weighted:
+    case config::Policy::sticky:
+    case config::Policy::multivalue:
+      return true;
+    case config::Policy::ranked:
+    case config::Policy::failover:
+    case config::Policy::geo:
+      return false;
+  }
+  return false;
 }
 
 // Weights are exact while all is well: only condition, risk and version preference bend them, not
 // load or distance. Condition and risk bend in quarters, so that a fall that is slowly forgotten
 // does not move a few clients with every beacon.
+// Sticky clients are not moved for it, and those of multivalue do not stay where they begin.
 double Engine::dealt_weight(std::uint32_t endpoint, bool panic) const {
   const auto& state = endpoints_[endpoint];
-  const double weight = state.weight * raised(state.factors.version, exponents_.version);
-  if (panic) return weight;
+  const auto policy = world_->service(world_->endpoints[endpoint].service).policy;
+  if (policy == config::Policy::multivalue) return state.admitted;
+  const double weight =
+      state.weight * raised(state.factors.version, exponents_.version) * state.admitted;
+  if (panic || policy == config::Policy::sticky) return weight;
   const double bend = raised(state.factors.condition, exponents_.condition) *
                       raised(state.factors.risk, exponents_.risk);
   return weight * std::max(std::round(bend * 4) / 4, 0.25);
@@ -73,20 +99,52 @@ void Engine::refresh_slots(std::uint32_t pool) {
   auto& state = pools_[pool];
   if (!dealt_by_slot(pool)) return;
   const auto& fixed = world_->pools[pool];
-  std::vector<Hand> hands;
+  std::vector<Hand> hands, all;  // those of members, and of everybody
+  for (const auto e : fixed.members) all.push_back({world_->endpoints[e].dealing_key, 0});
   std::vector<double> weights(fixed.members.size(), -1);  // -1: no member
   for (const auto member : state.membership.members) {
     const auto e = fixed.members[member];
-    const double weight = dealt_weight(e, state.membership.panic);
+    double weight = dealt_weight(e, state.membership.panic);
+    if (state.assigned != nullptr) weight *= state.assigned->weight_factor(fixed.sites[member]);
     hands.push_back({world_->endpoints[e].dealing_key, weight});
-    weights[member] = weight;
+    all[member].weight = weights[member] = weight;
   }
   if (weights == state.dealt_weights) return;
   state.dealt_weights = std::move(weights);
-  state.slots = deal(world_->service(fixed.service).slots, hands);
+  if (policy_of(pool) == config::Policy::sticky) {
+    state.slots = deal_sticky(world_->service(fixed.service).slots, hands);
+  } else if (std::ranges::none_of(hands, [](const Hand& hand) { return hand.weight > 0; })) {
+    state.slots = deal(world_->service(fixed.service).slots, hands);
+  } else {
+    if (state.base_owners.empty()) state.base_owners = base_owners_of(pool);
+    auto owners = owners_near(state.base_owners, all);
+    // From members of the pool to hands.
+    for (auto& owner : owners) {
+      owner = static_cast<std::uint16_t>(
+          std::ranges::lower_bound(state.membership.members, owner) -
+          state.membership.members.begin());
+    }
+    state.slots = deal(owners, hands);
+  }
   for (auto& slot : state.slots) {
     for (auto& hand : slot) hand = state.membership.members[hand];
   }
+}
+
+// What the configuration says, whatever the operator and the world have made of it since.
+double Engine::configured_weight(std::uint32_t endpoint) const {
+  if (world_->service(world_->endpoints[endpoint].service).policy == config::Policy::multivalue)
+    return 1;
+  return world_->endpoint(endpoint).weight *
+         raised(world_->endpoints[endpoint].version_preference,
+                world_->config->controlplane.score.version);
+}
+
+std::vector<std::uint16_t> Engine::base_owners_of(std::uint32_t pool) const {
+  std::vector<Hand> hands;
+  for (const auto e : world_->pools[pool].members)
+    hands.push_back({world_->endpoints[e].dealing_key, configured_weight(e)});
+  return owners_of(world_->service(world_->pools[pool].service).slots, hands);
 }
 
 std::uint32_t Engine::follow_redirects(std::uint32_t pool) const {
@@ -116,11 +174,12 @@ void Engine::lay_out_members(std::uint32_t pool) {
   const auto source = pools_[pool].answered_by;
   const auto& fixed = world_->pools[source];
   const bool panic = pools_[source].membership.panic;
+  const bool nearest = policy_of(source) == config::Policy::geo;
   bench_.base.resize(fixed.members.size());
   bench_.scores.resize(fixed.members.size());
   for (const auto member : pools_[source].membership.members) {
     const auto& endpoint = endpoints_[fixed.members[member]];
-    bench_.base[member] = panic ? endpoint.base_as_if_healthy : endpoint.base;
+    bench_.base[member] = nearest ? 1 : panic ? endpoint.base_as_if_healthy : endpoint.base;
   }
   bench_.digests = fixed.digests;
   bench_.weights.clear();
@@ -171,7 +230,7 @@ std::uint64_t Engine::digest_of(std::uint32_t pool, std::uint16_t locale) const 
   if (!world_->pools[pool].pool.holds_addresses()) {
     add(std::uint64_t{pools_[pool].answered_by} << 1 | (weighed_by_clients(pool) ? 1U : 0U));
   }
-  const auto slots = order_count(pool);
+  const auto slots = order_count(pool, locale);
   for (std::size_t slot = 0; slot < slots; ++slot) {
     for (const auto member : answered_of(pool, order_of(pool, locale, slot)))
       add(bench_.digests[member]);
@@ -207,16 +266,32 @@ std::uint32_t Engine::ttl_of(std::uint32_t pool, std::uint16_t locale,
   if (dealt_by_slot(source)) {
     std::ranges::for_each(pools_[source].membership.members, limit);
   } else {
-    std::ranges::for_each(answered_of(pool, order_of(pool, locale, 0)), limit);
+    for (std::size_t slot = 0; slot < order_count(pool, locale); ++slot)
+      std::ranges::for_each(answered_of(pool, order_of(pool, locale, slot)), limit);
   }
   return ttl_s;
+}
+
+bool Engine::cells_alike(std::uint32_t pool, std::uint16_t a, std::uint16_t b) const {
+  const auto slots = order_count(pool, a);
+  if (slots != order_count(pool, b)) return false;
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    if (!std::ranges::equal(answered_of(pool, order_of(pool, a, slot)),
+                            answered_of(pool, order_of(pool, b, slot)))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // The cells that are to be published, and which of them are alike.
 void Engine::group_cells(std::uint32_t pool) {
   auto& state = pools_[pool];
+  const auto& source = pools_[state.answered_by];
   const auto pool_ttl_s =
-      state.volatility.ttl_s(state.in_doubt || pools_[state.answered_by].in_doubt);
+      std::min(state.volatility.ttl_s(state.in_doubt || source.in_doubt,
+                                      std::max(state.tightness, source.tightness)),
+               std::min(state.planned_ttl_s, source.planned_ttl_s));
   const bool by_slot = dealt_by_slot(state.answered_by);
   bench_.locales.clear();
   bench_.group_of_cell.clear();
@@ -233,8 +308,7 @@ void Engine::group_cells(std::uint32_t pool) {
     const auto group = bench_.alike.number_of(cell.digest ^ ttl_s, [&](std::uint32_t other) {
       const auto first = bench_.first_locales[other];
       return state.cells[first].ttl_s == ttl_s && state.cells[first].digest == cell.digest &&
-             (by_slot || std::ranges::equal(answered_of(pool, order_of(pool, l, 0)),
-                                            answered_of(pool, order_of(pool, first, 0))));
+             (by_slot || cells_alike(pool, l, first));
     });
     if (group == bench_.group_sizes.size()) {
       bench_.group_sizes.push_back(0);
@@ -251,7 +325,7 @@ void Engine::publish_answers(std::uint32_t pool, std::uint16_t locale, CellChang
   const bool addresses = world_->pools[pool].pool.holds_addresses();
   change.answers.first = static_cast<std::uint32_t>(round.answers.size());
   change.slots.first = static_cast<std::uint32_t>(round.slots.size());
-  const auto slots = order_count(pool);
+  const auto slots = order_count(pool, locale);
   bench_.alike.start(slots);
   for (std::size_t slot = 0; slot < slots; ++slot) {
     const auto order = answered_of(pool, order_of(pool, locale, slot));
@@ -314,6 +388,7 @@ void Engine::rank_pool(std::uint32_t pool, Instant now, Round& round) {
   } else {
     order_cells(pool, from_another);
   }
+  spread_cells(pool);
   const bool first = !state.cells.front().ranked;
   if (note_changes(pool) && !first) {
     state.volatility.changed(now);

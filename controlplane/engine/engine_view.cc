@@ -1,5 +1,7 @@
 #include "pharos/controlplane/engine/engine.hh"
 
+#include "pharos/config/wall_time.hh"
+
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -11,7 +13,7 @@ namespace pharos::controlplane {
 std::vector<std::uint32_t> Engine::answered(std::uint32_t pool, std::uint16_t locale,
                                             unsigned slot) const {
   const auto& source = world_->pools[pools_[pool].answered_by];
-  const auto orders = order_count(pool);
+  const auto orders = order_count(pool, locale);
   std::vector<std::uint32_t> endpoints;
   if (orders == 0) return endpoints;
   for (const auto member : answered_of(pool, order_of(pool, locale, slot % orders))) {
@@ -34,11 +36,13 @@ EndpointView Engine::view(std::uint32_t endpoint, std::uint16_t locale, Instant 
   view.weight = state.weight;
   view.weight_by_operator = decisions_.weights.contains(key_of(endpoint));
   view.since = state.since;
+  view.admitted = state.admitted;
+  view.held = state.held;
   view.reason = reason_of(endpoint, now);
   const bool well = state.override == config::Override::up || (site.usable() && state.health.up);
   if (state.override == config::Override::down || !well) {
     view.state = "down";
-  } else if (state.override == config::Override::drain) {
+  } else if (state.override == config::Override::drain || in_maintenance(fixed.site)) {
     view.state = "draining";
   } else if (site.degraded) {
     view.state = "degraded";
@@ -63,6 +67,23 @@ std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
   };
   if (state.override == config::Override::drain) add(fmt::format("draining by {}", by));
   if (state.weight <= 0) add("weight 0: a last resort");
+  if (state.held) {
+    add(state.held_until == never
+            ? std::string("well again, and held until the operator sets it to auto")
+            : fmt::format("well again, and held for {:.0f} s more",
+                          std::max((state.held_until - now).seconds(), 0.0)));
+  }
+  if (state.rising)
+    add(fmt::format("coming back: takes {:.0f} % of its clients so far", state.admitted * 100));
+  if (const auto& work = planned_[fixed.site]; work.active) {
+    add(fmt::format("planned work '{}' goes on until {}", work.id, config::wall_time_text(work.to)));
+  } else if (!work.id.empty()) {
+    add(fmt::format("planned work '{}' begins {}", work.id, config::wall_time_text(work.from)));
+  }
+  if (tightness_[fixed.site] > 0) {
+    add(fmt::format("site {} is above its {} watermark", id,
+                    tightness_[fixed.site] > 1 ? "high" : "low"));
+  }
   if (site.state == SiteState::down) {
     if (site.leaving)
       add(fmt::format("site {} said that it leaves", id));
@@ -87,6 +108,25 @@ std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
   if (state.factors.headroom < 0.95) add("its capacity is partly used");
   if (state.factors.risk < 0.95) add(fmt::format("site {} fell lately", id));
   return reason.empty() ? "all is well" : reason;
+}
+
+std::vector<double> Engine::lead_shares(std::uint32_t pool, std::uint16_t locale) const {
+  std::vector<double> shares(world_->pools[pools_[pool].answered_by].members.size(), 0.0);
+  const auto slots = order_count(pool, locale);
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    const auto order = order_of(pool, locale, slot);
+    if (!order.empty()) shares[order.front()] += 1.0 / static_cast<double>(slots);
+  }
+  return shares;
+}
+
+SiteLoadView Engine::view_load(std::uint32_t site) const {
+  SiteLoadView view;
+  view.capacity_rps = world_->site(site).capacity_rps;
+  if (const auto& rps = health_.site(site).metrics.requests_rps) view.reported_rps = *rps;
+  if (site < assigned_site_rps_.size()) view.assigned_rps = assigned_site_rps_[site];
+  view.tightness = tightness_[site];
+  return view;
 }
 
 PoolView Engine::view_pool(std::uint32_t pool) const {
@@ -116,6 +156,12 @@ std::vector<std::string> Engine::alarms() const {
     alarms.emplace_back(
         "no site was heard since the start: all count as up (look at the agents, their keys and "
         "the way here)");
+  }
+  if (assign_overload_ > 0) {
+    alarms.push_back(fmt::format(
+        "demand is more than the sites can take: the worst is {:.0f} % above its limit (add "
+        "capacity, or take less)",
+        assign_overload_ * 100));
   }
   std::size_t shown = 0;
   for (const auto p : panicking_pools_) {

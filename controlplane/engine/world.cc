@@ -136,6 +136,7 @@ void add_round_trips(World& world) {
   for (const auto& id : world.locales) {
     const auto found = locales.find(id);
     const auto* locale = found == locales.end() ? nullptr : found->second;
+    world.demand_weights.push_back(locale == nullptr ? 1.0 : locale->demand_weight);
     for (const auto& site : config.sites) {
       double rtt_ms = rtt_unknown_ms;
       bool measured = false;

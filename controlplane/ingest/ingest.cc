@@ -104,6 +104,9 @@ struct Ingest::State {
   std::atomic<bool> mail_waits{false};
   std::jthread thread;
 
+  std::mutex demand_mutex;  // guards the next
+  std::vector<DemandSample> demand;
+
   void call(std::move_only_function<void()> action);
   void read_mail();
   std::size_t turn(Now now);
@@ -111,6 +114,7 @@ struct Ingest::State {
   std::size_t read_socket(UdpReceiver& socket, Now now);
   void admit(ConstBytes datagram, Instant received, WallTime wall);
   [[nodiscard]] bool take_sample(ConstBytes record);
+  [[nodiscard]] bool take_demand(ConstBytes record);
   void defer_leaving();
   bool flush_deferred();
   void wake_engine();
@@ -210,12 +214,35 @@ bool Ingest::State::take_sample(ConstBytes record) {
   return true;
 }
 
+// False as above. The lock is free but for the moment in which the engine swaps the samples out.
+bool Ingest::State::take_demand(ConstBytes record) {
+  if (record.size() < sizeof(DemandHead)) return false;
+  const auto head = load<DemandHead>(record.data());
+  const auto entries = record.subspan(sizeof head);
+  if (head.entry_count > demand_entries_max ||
+      entries.size() != head.entry_count * sizeof(DemandEntry)) {
+    return false;
+  }
+  counters.count(IngestCounter::demand_samples, head.entry_count);
+  const std::lock_guard lock(demand_mutex);
+  if (demand.size() + head.entry_count > demand_samples_max) {
+    counters.count(IngestCounter::demand_dropped, head.entry_count);
+    return true;
+  }
+  for (std::uint32_t i = 0; i < head.entry_count; ++i) {
+    demand.push_back({head.pools_id, head.locales_id,
+                      load<DemandEntry>(entries.data() + i * sizeof(DemandEntry))});
+  }
+  return true;
+}
+
 std::size_t Ingest::State::read_ring(Ring& ring, Now now) {
   std::size_t count = 0;
   for (; count < ring_batch_datagrams; ++count) {
     const auto record = ring.consumer.pop();
     if (!record) break;
     if (record->kind == RingRecordKind::query_sample && take_sample(record->bytes)) continue;
+    if (record->kind == RingRecordKind::demand && take_demand(record->bytes)) continue;
     if (record->kind != RingRecordKind::beacon || record->bytes.size() < sizeof(BeaconArrival)) {
       counters.count(IngestCounter::ring_foreign);
       continue;
@@ -419,6 +446,12 @@ std::vector<PolicySample> Ingest::take_samples() {
   std::vector<PolicySample> taken;
   state_->call([&] { taken.swap(state_->samples); });
   return taken;
+}
+
+void Ingest::take_demand(std::vector<DemandSample>& out) {
+  const std::lock_guard lock(state_->demand_mutex);
+  out.insert(out.end(), state_->demand.begin(), state_->demand.end());
+  state_->demand.clear();
 }
 
 void Ingest::import_freshness(std::vector<SiteFreshness> stored) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <tuple>
 
 namespace pharos::controlplane {
 namespace {
@@ -79,6 +80,15 @@ std::vector<std::uint16_t> owners_of(unsigned slot_count, std::span<const Hand> 
   return owners;
 }
 
+struct Pair {
+  double key;
+  std::uint16_t slot;
+  std::uint16_t hand;
+  friend bool operator<(const Pair& a, const Pair& b) noexcept {
+    return std::tie(a.key, a.slot, a.hand) < std::tie(b.key, b.slot, b.hand);
+  }
+};
+
 }  // namespace
 
 std::uint64_t dealing_key(std::string_view service, std::string_view endpoint) noexcept {
@@ -113,29 +123,142 @@ std::vector<unsigned> quotas(unsigned slot_count, std::span<const Hand> hands) {
   return result;
 }
 
-std::vector<std::vector<std::uint16_t>> deal(unsigned slot_count, std::span<const Hand> hands) {
-  if (hands.empty()) return {};
-  const auto draws = draws_of(slot_count, hands);
-  const auto owners = owners_of(slot_count, hands, draws);
+std::vector<std::uint16_t> owners_of(unsigned slot_count, std::span<const Hand> hands) {
+  return owners_of(slot_count, hands, draws_of(slot_count, hands));
+}
+
+namespace {
+
+// Slots of each hand for the weights of now: as in `held` where rounding leaves the choice.
+std::vector<unsigned> quotas_near(unsigned slot_count, std::span<const unsigned> held,
+                                  std::span<const Hand> hands) {
   const auto share = shares(hands);
-  const bool equal = std::ranges::adjacent_find(share, std::not_equal_to{}) == share.end();
-  std::vector<std::vector<std::uint16_t>> slots(slot_count);
-  std::vector<double> keys(hands.size());
-  for (unsigned slot = 0; slot < slot_count; ++slot) {
-    // The k-th smallest of -ln(u)/w is a draw without replacement by weight (Efraimidis and
-    // Spirakis 2006). With equal weights that is the order of -u.
-    for (std::size_t i = 0; i < hands.size(); ++i) {
-      const double u = uniform(draws[slot * hands.size() + i]);
-      keys[i] = equal ? -u : -std::log(u) / std::max(share[i], 1e-9);
+  std::vector<unsigned> result(hands.size());
+  unsigned given = 0;
+  for (std::size_t i = 0; i < hands.size(); ++i) {
+    const double exact = share[i] * slot_count;
+    // A share that is a whole number of slots, but for the last bits of its computation, is one.
+    const auto low = static_cast<unsigned>(std::floor(exact + 1e-9));
+    const auto high = static_cast<unsigned>(std::ceil(exact - 1e-9));
+    result[i] = std::clamp(held[i], std::min(low, high), high);
+    given += result[i];
+  }
+  // Whoever is farthest from what is exact gives or takes the slots that are left.
+  const auto error = [&](std::size_t i) { return share[i] * slot_count - result[i]; };
+  while (given != slot_count) {
+    std::size_t chosen = 0;
+    for (std::size_t i = 1; i < hands.size(); ++i) {
+      const bool more = given < slot_count ? error(i) > error(chosen) : error(i) < error(chosen);
+      if (more || (error(i) == error(chosen) && hands[i].key < hands[chosen].key)) chosen = i;
     }
-    keys[owners[slot]] = -2;  // less than any other
-    auto& order = slots[slot];
-    order.resize(hands.size());
+    if (given < slot_count) {
+      ++result[chosen];
+      ++given;
+    } else {
+      --result[chosen];
+      --given;
+    }
+  }
+  return result;
+}
+
+// Hands of a slot by their weighted keys: the k-th smallest of -ln(u)/w is a draw without replacement by weight
+// (Efraimidis and Spirakis 2006). With equal weights that is the order of -u.
+class KeyOrder {
+ public:
+  KeyOrder(unsigned slot_count, std::span<const Hand> hands)
+      : hands_(hands),
+        draws_(draws_of(slot_count, hands)),
+        share_(shares(hands)),
+        equal_(std::ranges::adjacent_find(share_, std::not_equal_to{}) == share_.end()),
+        keys_(hands.size()) {}
+
+  void order(unsigned slot, std::vector<std::uint16_t>& order) {
+    for (std::size_t i = 0; i < hands_.size(); ++i) {
+      const double u = uniform(draws_[slot * hands_.size() + i]);
+      keys_[i] = equal_ ? -u : -std::log(u) / std::max(share_[i], 1e-9);
+    }
+    order.resize(hands_.size());
     std::iota(order.begin(), order.end(), std::uint16_t{0});
     std::ranges::sort(order, [&](std::uint16_t a, std::uint16_t b) {
-      return keys[a] != keys[b] ? keys[a] < keys[b] : hands[a].key < hands[b].key;
+      return keys_[a] != keys_[b] ? keys_[a] < keys_[b] : hands_[a].key < hands_[b].key;
     });
   }
+
+ private:
+  std::span<const Hand> hands_;
+  std::vector<std::uint64_t> draws_;
+  std::vector<double> share_;
+  bool equal_;
+  std::vector<double> keys_;
+};
+
+}  // namespace
+
+std::vector<std::uint16_t> owners_near(std::span<const std::uint16_t> base,
+                                       std::span<const Hand> hands) {
+  std::vector<std::uint16_t> owners(base.begin(), base.end());
+  if (std::ranges::none_of(hands, [](const auto& hand) { return hand.weight > 0; })) return owners;
+  const auto slot_count = static_cast<unsigned>(base.size());
+  const auto draws = draws_of(slot_count, hands);
+  const auto draw = [&](unsigned slot, std::size_t hand) {
+    return uniform(draws[slot * hands.size() + hand]);
+  };
+  std::vector<unsigned> held(hands.size(), 0);
+  for (const auto owner : owners) ++held[owner];
+  const auto wanted = quotas_near(slot_count, held, hands);
+  // Who has too many gives those that he wants least; they go to who wants them most.
+  std::vector<Pair> given;
+  for (unsigned slot = 0; slot < slot_count; ++slot) {
+    const auto owner = owners[slot];
+    if (held[owner] > wanted[owner])
+      given.push_back({-draw(slot, owner), static_cast<std::uint16_t>(slot), owner});
+  }
+  std::ranges::sort(given, std::less{});
+  std::vector<Pair> offers;
+  for (const auto& pair : given) {
+    if (held[pair.hand] == wanted[pair.hand]) continue;
+    --held[pair.hand];
+    for (unsigned hand = 0; hand < hands.size(); ++hand) {
+      if (held[hand] >= wanted[hand] || pair.hand == hand) continue;
+      offers.push_back({draw(pair.slot, hand), pair.slot, static_cast<std::uint16_t>(hand)});
+    }
+  }
+  std::ranges::sort(offers, std::less{});
+  std::vector<bool> taken(slot_count, false);
+  for (const auto& offer : offers) {
+    if (taken[offer.slot] || held[offer.hand] >= wanted[offer.hand]) continue;
+    taken[offer.slot] = true;
+    owners[offer.slot] = offer.hand;
+    ++held[offer.hand];
+  }
+  return owners;
+}
+
+std::vector<std::vector<std::uint16_t>> deal(std::span<const std::uint16_t> owners,
+                                             std::span<const Hand> hands) {
+  std::vector<std::vector<std::uint16_t>> slots(owners.size());
+  KeyOrder keys(static_cast<unsigned>(owners.size()), hands);
+  for (unsigned slot = 0; slot < owners.size(); ++slot) {
+    auto& order = slots[slot];
+    keys.order(slot, order);
+    const auto owner = std::ranges::find(order, owners[slot]);
+    std::rotate(order.begin(), owner, owner + 1);
+  }
+  return slots;
+}
+
+std::vector<std::vector<std::uint16_t>> deal(unsigned slot_count, std::span<const Hand> hands) {
+  if (hands.empty()) return {};
+  return deal(owners_of(slot_count, hands), hands);
+}
+
+std::vector<std::vector<std::uint16_t>> deal_sticky(unsigned slot_count,
+                                                    std::span<const Hand> hands) {
+  if (hands.empty()) return {};
+  std::vector<std::vector<std::uint16_t>> slots(slot_count);
+  KeyOrder keys(slot_count, hands);
+  for (unsigned slot = 0; slot < slot_count; ++slot) keys.order(slot, slots[slot]);
   return slots;
 }
 

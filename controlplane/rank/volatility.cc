@@ -28,8 +28,10 @@ Instant Volatility::next_deadline() const noexcept {
   return level_ == 0 ? Instant{std::numeric_limits<std::int64_t>::max()} : calm_since_ + calm();
 }
 
-std::uint32_t Volatility::ttl_s(bool in_doubt) const noexcept {
-  const Duration ttl = in_doubt ? floor_ : std::max(floor_, Duration{ceiling_.ns >> level_});
+std::uint32_t Volatility::ttl_s(bool in_doubt, unsigned tightness) const noexcept {
+  const Duration ttl = in_doubt || tightness > 1
+                           ? floor_
+                           : std::max(floor_, Duration{ceiling_.ns >> (level_ + tightness)});
   return static_cast<std::uint32_t>(std::max<std::int64_t>(ttl.ns / 1'000'000'000, 0));
 }
 

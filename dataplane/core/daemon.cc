@@ -22,6 +22,8 @@ namespace pharos::dataplane {
 
 namespace {
 
+// From the lane to the control plane: demand and logged queries, no beacons.
+constexpr std::uint64_t lane_ring_bytes = 1U << 17;
 // A frame of this size with two tags is one record of the rings to the lane.
 constexpr unsigned exception_mtu_max = ring_record_bytes_max - 22;
 
@@ -292,6 +294,10 @@ Status Daemon::open_lane() {
   raise_descriptor_limit(dataplane.tcp.connections_max);
   lane_ = std::make_unique<Lane>(published_.root, published_.wall_s, options_of(config_));
   if (auto ok = lane_->open(dataplane.tcp); !ok) return ok;
+  auto ring = RingProducer::create(lane_ring_bytes, "pharos-lane");
+  if (!ring) return std::unexpected(std::move(ring.error()).in("ring of the kernel lane"));
+  lane_ring_fd_ = ring->fd();
+  lane_->set_ring(std::move(*ring));
   for (const auto& address : dataplane.listen) {
     if (auto ok = listen_on(address, Bind::existing, "dataplane.listen"); !ok) return ok;
   }
@@ -342,6 +348,7 @@ Status Daemon::open_tables() {
   for (const auto& worker : workers_) {
     if (worker->beacon_ring_fd() >= 0) options.ring_fds.push_back(worker->beacon_ring_fd());
   }
+  if (options.ring_fds.size() < table_channel::fds_max) options.ring_fds.push_back(lane_ring_fd_);
   auto store = TableStore::open(std::move(options),
                                 [this](const TableRoot* next) { publish_root(published_, next); });
   if (!store) return std::unexpected(store.error());

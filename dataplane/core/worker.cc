@@ -1,6 +1,7 @@
 #include "pharos/dataplane/core/worker.hh"
 
 #include "pharos/base/clock.hh"
+#include "pharos/dataplane/dns/demand.hh"
 #include "pharos/dataplane/io/doorbell.hh"
 
 #include <sys/prctl.h>
@@ -121,6 +122,7 @@ unsigned Worker::turn() noexcept {
     if (queue.exceptions != nullptr && queue.exceptions->has_kernel_frames()) [[unlikely]]
       received += send_kernel_frames(queue);
   }
+  if (settings_.beacons) forward_to_control_plane(state, *settings_.beacons);
   return received;
 }
 
@@ -139,7 +141,6 @@ unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexce
       serve_burst(state, *root, frames_.queries(), counters_);
       if (watch != nullptr) [[unlikely]]
         observer_.after(*watch, frames_.queries(), counters_);
-      if (const auto samples = state.take_samples(); !samples.empty()) forward_samples(samples);
     } else {
       for (auto& query : frames_.queries()) {
         query.verdict = Verdict::drop_no_tables;
@@ -204,15 +205,6 @@ bool Worker::kernel_frames_wait() noexcept {
   return std::ranges::any_of(settings_.queues, [](const auto& queue) {
     return queue.exceptions != nullptr && queue.exceptions->has_kernel_frames();
   });
-}
-
-// What does not fit the ring is not logged.
-void Worker::forward_samples(std::span<const PolicySample> samples) noexcept {
-  if (!settings_.beacons) return;
-  for (const auto& sample : samples) {
-    settings_.beacons->push(RingRecordKind::query_sample, object_bytes(sample.head),
-                            ConstBytes(sample.name).first(sample.head.name_bytes));
-  }
 }
 
 void Worker::account(unsigned received) noexcept {

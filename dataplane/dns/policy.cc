@@ -1,6 +1,7 @@
 #include "pharos/dataplane/dns/policy.hh"
 
 #include "pharos/base/assert.hh"
+#include "pharos/dataplane/dns/demand.hh"
 #include "pharos/dataplane/dns/reply.hh"
 #include "pharos/dataplane/dns/resolve.hh"
 
@@ -75,6 +76,7 @@ void take_sample(ServeState::Impl& state, const Query& query, const Work& work,
     case PolicyAction::route:
       resolve_policy(state, burst.root, query, work, options, state.names[index],
                      state.labels[index], rule, burst.counters);
+      if (work.steered) note_demand(state, burst.root, work);
       return true;
   }
   return false;

@@ -11,6 +11,7 @@
 
 #include "pharos/base/assert.hh"
 #include "pharos/dataplane/dns/burst.hh"
+#include "pharos/dataplane/dns/demand.hh"
 #include "pharos/dataplane/dns/deny.hh"
 #include "pharos/dataplane/dns/limit.hh"
 #include "pharos/dataplane/dns/plain_reply.hh"
@@ -400,6 +401,7 @@ void reply_stage(Burst& burst) noexcept {
     resolve(state, burst.root, burst.queries[i], work, state.options[i], state.names[i],
             state.labels[i], burst.counters);
     if (work.answer_class == AnswerClass::nxdomain) remember_encloser(burst, *work.node);
+    if (work.steered) note_demand(state, burst.root, work);
   }
 }
 
@@ -458,6 +460,7 @@ void serve_burst(ServeState& state, const TableRoot& root, std::span<Query> quer
     locate_stage(burst);
     cell_stage(burst);
     slot_stage(burst);
+    note_demand(burst);
   }
   reply_stage(burst);
   if (burst.miss_count != 0) enclose_stages(burst);

@@ -140,6 +140,7 @@ void Lane::round(RcuReader& reader) noexcept {
   }
   for (auto& exceptions : exceptions_) exceptions->to_kernel();
   tcp_->finish_round(now);
+  burst_.forward();
   // Here, and nowhere else, no table pointer is held.
   reader.quiescent();
   counters_.count(Counter::loops);
@@ -162,6 +163,7 @@ bool Lane::has_work() noexcept {
 // Waits for events; not at all while there is work. Returns how many came.
 int Lane::sleep(RcuReader& reader) noexcept {
   constexpr std::int64_t ns_per_ms = 1'000'000;
+  constexpr std::int64_t demand_wait_ms = 1000;  // it is sent by the second
   const auto wait_events = [&](int timeout_ms) {
     return std::max(0, ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()),
                                     timeout_ms));
@@ -172,7 +174,8 @@ int Lane::sleep(RcuReader& reader) noexcept {
   const auto now = monotonic_now();
   const auto wait = tcp_->next_deadline(now) - now;
   // Rounded up: a round just before its timeout would be followed by another.
-  const auto wait_ms = std::max<std::int64_t>(0, wait.ns + ns_per_ms - 1) / ns_per_ms;
+  auto wait_ms = std::max<std::int64_t>(0, wait.ns + ns_per_ms - 1) / ns_per_ms;
+  if (burst_.has_demand()) wait_ms = std::min(wait_ms, demand_wait_ms);
   reader.offline();
   const int count = wait_events(idle ? static_cast<int>(wait_ms) : 0);
   reader.online();

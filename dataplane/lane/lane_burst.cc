@@ -2,6 +2,7 @@
 
 #include "pharos/base/assert.hh"
 #include "pharos/base/clock.hh"
+#include "pharos/dataplane/dns/demand.hh"
 
 #include <cstring>
 
@@ -61,7 +62,23 @@ void LaneBurst::serve() noexcept {
   const Watch* watch = watch_ == nullptr ? nullptr : watch_->load();
   if (watch != nullptr) observer_.before(*watch, queries(), counters_);
   serve_burst(state, *root, queries(), counters_);
+<<<<<<< HEAD
   if (watch != nullptr) observer_.after(*watch, queries(), counters_);
+=======
+  if (ring_) forward_to_control_plane(state, *ring_);
+}
+
+void LaneBurst::forward() noexcept {
+  if (!ring_) return;
+  ServeState& state = *state_.load();
+  // relaxed: as in serve()
+  state.set_time(wall_s_.load(std::memory_order_relaxed), monotonic_now());
+  forward_to_control_plane(state, *ring_);
+}
+
+bool LaneBurst::has_demand() const noexcept {
+  return ring_ && state_.load()->impl().demand.count != 0;
+>>>>>>> b6f81f1 (steering: demand against capacity, coming back, planned work, and the policies geo, sticky and multivalue)
 }
 
 }  // namespace pharos::dataplane

@@ -102,7 +102,9 @@ const Table* table_of<ControlplaneConfig>() {
           key("delta_segments_max", &C::delta_segments_max, as<unsigned>(whole(1, 31)),
               "ranking deltas on one base before they are compacted", "16"),
           key("shrink_limit", &C::shrink_limit, ratio(),
-              "a reload that removes more of the names than this needs --force", "20%"),
+              "a reload that removes more than this of the names, of all endpoints, or of a service's endpoints (of four "
+              "or more) needs --force",
+              "20%"),
           key("seed", &C::seed, whole(0, std::numeric_limits<std::uint64_t>::max()),
               "of every random choice; 0: from the system", "42"),
           key_into<C>("client_key_file", file_path(),
@@ -119,6 +121,7 @@ const Table* table_of<ControlplaneConfig>() {
           key("score", &C::score, object<ScoreConfig>(), "see below"),
           key("api", &C::api, object<ApiConfig>(), "see below"),
           key("history", &C::history, object<HistoryConfig>(), "see below"),
+          key("assign", &C::assign, object<AssignConfig>(), "see below"),
       }};
   return &table;
 }

@@ -66,6 +66,10 @@ struct Type {
 [[nodiscard]] std::vector<Key> endpoint_record_keys();
 void check_service_records(Reader& reader, const Node& node, const ServiceConfig& service);
 
+// Keys of `services` that say how demand is shared out and what happens when an endpoint comes back; and the check.
+[[nodiscard]] std::vector<Key> service_steering_keys();
+void check_service_steering(Reader& reader, const Node& node, const ServiceConfig& service);
+
 // Reads the keys of `node` into `object`; unknown, missing and mistyped ones are reported.
 void read_keys(Reader& reader, const Node& node, const Table& table, void* object);
 
@@ -104,6 +108,10 @@ template <>
 const Table* table_of<ApiClientConfig>();
 template <>
 const Table* table_of<HistoryConfig>();
+template <>
+const Table* table_of<AssignConfig>();
+template <>
+const Table* table_of<MaintenanceConfig>();
 template <>
 const Table* table_of<SiteConfig>();
 template <>

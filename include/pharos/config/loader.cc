@@ -37,7 +37,7 @@ Key include_key() {
   key.name = "include";
   key.description =
       "files, or patterns of files, relative to this one. They may hold `sites`, `locales`, "
-      "`zones`, `zone_files`, `services` and `include`; the lists are joined";
+      "`zones`, `zone_files`, `services`, `policies`, `maintenance` and `include`; the lists are joined";
   key.example = "[services/*.yaml]";
   key.shape = one_or_more(file_path()).shape;
   key.read = [](Reader& reader, const Node& node, void*) { reader.include(reader, node); };
@@ -64,6 +64,7 @@ std::vector<Key> list_keys() {
           zone_files_key(),
           section("services", &Config::services, "see below"),
           section("policies", &Config::policies, "see below"),
+          section("maintenance", &Config::maintenance, "see below"),
           include_key()};
 }
 

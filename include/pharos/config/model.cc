@@ -10,6 +10,12 @@ std::string_view name_of(Policy policy) noexcept {
       return "weighted";
     case Policy::failover:
       return "failover";
+    case Policy::geo:
+      return "geo";
+    case Policy::sticky:
+      return "sticky";
+    case Policy::multivalue:
+      return "multivalue";
   }
   return "unknown";
 }
@@ -24,6 +30,22 @@ std::string_view name_of(FailMode mode) noexcept {
       return "to";
   }
   return "unknown";
+}
+
+std::string_view name_of(Failback value) noexcept {
+  switch (value) {
+    case Failback::automatic:
+      return "auto";
+    case Failback::manual:
+      return "manual";
+    case Failback::hold:
+      return "hold";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(Degrade value) noexcept {
+  return value == Degrade::proportional ? "proportional" : "importance";
 }
 
 std::string_view name_of(Override value) noexcept {

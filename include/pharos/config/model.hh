@@ -215,6 +215,20 @@ struct HistoryConfig {
   std::uint64_t max_size_bytes = 256U << 20;
 };
 
+// What happens where all sites together cannot take the demand.
+enum class Degrade { proportional, importance };
+
+// Demand against capacity (controlplane/assign/README.md).
+struct AssignConfig {
+  bool enabled = true;
+  Duration interval = seconds(5);  // between two assignments
+  Duration window = seconds(30);   // over which demand is averaged
+  double low_watermark = 0.7;      // of a capacity: load above it begins to cost
+  double high_watermark = 0.9;     // ... and goes elsewhere wherever there is room
+  double step = 0.02;              // shares that would move by less stay as they are
+  Degrade degrade = Degrade::proportional;
+};
+
 struct ControlplaneConfig {
   std::vector<SocketAddress> beacon_listen;  // kernel UDP sockets beside the data plane's rings
   Duration beacon_window = seconds(30);      // largest difference between a beacon's clock and ours
@@ -229,6 +243,7 @@ struct ControlplaneConfig {
   ScoreConfig score;
   ApiConfig api;
   HistoryConfig history;
+  AssignConfig assign;
 };
 
 struct KeyConfig {
@@ -263,6 +278,7 @@ struct LocaleConfig {
   std::vector<CsvSelect> csv;
   std::vector<MmdbSelect> mmdb;
   std::map<std::string, Duration> latency;  // measured, site id -> round-trip time
+  double demand_weight = 1;  // requests behind one of its queries, compared with other locales
   Source source;
 };
 
@@ -279,11 +295,15 @@ struct ZoneConfig {
   Source source;
 };
 
-enum class Policy { ranked, weighted, failover };
+enum class Policy { ranked, weighted, failover, geo, sticky, multivalue };
+// When an endpoint that came back takes clients again: at once, when the operator says so, or after a time.
+enum class Failback { automatic, manual, hold };
 enum class FailMode { open, closed, to };
 enum class Override { automatic, up, down, drain };
 [[nodiscard]] std::string_view name_of(Policy policy) noexcept;
 [[nodiscard]] std::string_view name_of(FailMode mode) noexcept;
+[[nodiscard]] std::string_view name_of(Failback value) noexcept;  // "auto", "manual", "hold"
+[[nodiscard]] std::string_view name_of(Degrade value) noexcept;
 [[nodiscard]] std::string_view name_of(Override value) noexcept;  // "auto", "up", "down", "drain"
 [[nodiscard]] std::string_view name_of(IdlePolicy policy) noexcept;
 [[nodiscard]] std::string_view name_of(HugePages value) noexcept;
@@ -316,7 +336,12 @@ struct ServiceConfig {
   FailMode fail = FailMode::open;
   std::string fail_to;                     // service id, with FailMode::to
   std::optional<catalog::EcsMode> ecs;     // default: that of the data plane, see ecs_of()
-  unsigned slots = 64;                     // weighted: answer variants, a power of two up to 1024
+  Failback failback = Failback::automatic;
+  Duration failback_hold = seconds(300);  // Failback::hold: well for this long
+  Duration slow_start{};                  // an endpoint that came back takes its share within this
+  int importance = 0;                     // in a shortage the higher is served first
+  double probe_share = 0;                 // of its demand that each healthy site gets at the least
+  unsigned slots = 64;                     // answer variants, a power of two up to 1024
   std::map<std::string, double> versions;  // version -> preference in (0, 1]; absent: 1
   // The same ranking as other records of the names (config/service_records.hh):
   std::vector<std::string> srv;      // "_https._tcp" (RFC 2782)
@@ -335,6 +360,14 @@ struct ServiceConfig {
                                              const DataplaneConfig& dataplane) noexcept {
   return service.ecs.value_or(dataplane.ecs);
 }
+
+// Planned work: the sites drain while it lasts, and no answer made before it outlives its beginning.
+struct MaintenanceConfig {
+  std::string id;
+  std::vector<std::string> sites;
+  WallTime from, to;
+  Source source;
+};
 
 // A pattern of a name policy (name_pattern.hh).
 struct PatternConfig {
@@ -372,6 +405,7 @@ struct Config {
   std::vector<ZoneConfig> zones;
   std::vector<ServiceConfig> services;
   std::vector<NamePolicyConfig> policies;
+  std::vector<MaintenanceConfig> maintenance;
 };
 
 // All mistakes of a configuration: each an Error whose `where` is "file:line".

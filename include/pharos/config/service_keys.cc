@@ -119,7 +119,8 @@ Key versions_key() {
 Key slots_key() {
   auto result =
       key("slots", &ServiceConfig::slots, as<unsigned>(whole(1, 1024)),
-          "policy `weighted`: answer variants that clients are dealt, a power of two", "256");
+          "answer variants that clients are dealt where not all are answered alike, a power of two",
+          "256");
   result.read = [read = result.read](Reader& reader, const Node& node, void* to) {
     auto& service = *static_cast<ServiceConfig*>(to);
     read(reader, node, to);
@@ -226,6 +227,7 @@ void check_service(Reader& reader, const Node& node, void* object) {
   check_weights(reader, node, service);
   check_ttls(reader, node, service);
   check_service_records(reader, node, service);
+  check_service_steering(reader, node, service);
   if (service.fail == FailMode::to && service.fail_to == service.id) {
     reader.mistakes.add(node.find("fail")->place, "service '" + service.id + "' fails to itself",
                         "name another one");
@@ -313,9 +315,13 @@ const Table* table_of<ServiceConfig>() {
           key("policy", &C::policy,
               choice<Policy>({{"ranked", Policy::ranked},
                               {"weighted", Policy::weighted},
-                              {"failover", Policy::failover}}),
+                              {"failover", Policy::failover},
+                              {"geo", Policy::geo},
+                              {"sticky", Policy::sticky},
+                              {"multivalue", Policy::multivalue}}),
               "`ranked`: best score first; `weighted`: clients dealt by weight; `failover`: by "
-              "priority",
+              "priority; `geo`: nearest first; `sticky`: dealt by weight, and moved only when an "
+              "endpoint goes; `multivalue`: each client begins with another",
               "weighted"),
           key("answers_max", &C::answers_max, as<unsigned>(whole(1, 32)), "addresses in one answer",
               "4"),
@@ -337,7 +343,8 @@ const Table* table_of<ServiceConfig>() {
                        list_of(object<EndpointConfig>(), 1, endpoints_max), "see below")),
       },
       check_service};
-  static const Table table = with_keys(own_keys, service_record_keys(), "endpoints");
+  static const Table table = with_keys(with_keys(own_keys, service_record_keys(), "endpoints"),
+                                       service_steering_keys(), "slots");
   return &table;
 }
 

@@ -358,6 +358,9 @@ const Table* table_of<LocaleConfig>() {
           key("mmdb", &C::mmdb, list_of(object<MmdbSelect>()), "prefixes from MaxMind databases",
               "[{file: country.mmdb, field: country, values: [DE]}]"),
           latency_key(),
+          key("demand_weight", &C::demand_weight, number(0, 1e6),
+              "requests that stand behind one query of its resolvers, compared with other locales",
+              "2.5"),
       },
       check_locale};
   return &table;

@@ -54,7 +54,13 @@ struct RingRecordHeader {
 static_assert(sizeof(RingRecordHeader) == 8);
 
 // `frame` never leaves its process: the rings between a worker and its exception interface.
-enum class RingRecordKind : std::uint32_t { filler = 0, beacon = 1, query_sample = 2, frame = 3 };
+enum class RingRecordKind : std::uint32_t {
+  filler = 0,
+  beacon = 1,
+  query_sample = 2,
+  frame = 3,
+  demand = 4
+};
 
 // In front of the datagram in a beacon record.
 struct BeaconArrival {
@@ -77,6 +83,8 @@ class RingProducer {
   // Appends head and body as one record; false (and counted) when there is no room, or together they are longer
   // than ring_record_bytes_max. Hot: no calls, no waiting.
   bool push(RingRecordKind kind, ConstBytes head, ConstBytes body) noexcept;
+  // Whether half of the ring is free: for what must leave room to others.
+  [[nodiscard]] bool is_half_free() noexcept { return make_room(capacity_bytes_ / 2); }
 
  private:
   [[nodiscard]] bool make_room(std::uint64_t needed_bytes) noexcept;

@@ -328,7 +328,7 @@ TEST(LoaderTest, RefusesIncludesThatAreAbsentRepeatedOrOfTheMainFilesKeys) {
             at +
                 "/a.yaml:1: unknown key 'dataplane' in an included file (known are: sites, "
                 "locales, zones, zone_files, services, "
-                "policies, include)\n" +
+                "policies, maintenance, include)\n" +
                 at + "/loop.yaml:1: file '" + at + "/pharos.yaml' is included a second time\n" +
                 path + ":1: include '" + at +
                 "/none.yaml': the file cannot be opened: No such file or directory\n" + path +

@@ -12,6 +12,9 @@
 // nothing.
 #pragma once
 
+#include "pharos/controlplane/assign/demand_board.hh"
+#include "pharos/controlplane/assign/grouping.hh"
+#include "pharos/controlplane/engine/planned.hh"
 #include "pharos/controlplane/engine/round.hh"
 #include "pharos/controlplane/engine/world.hh"
 #include "pharos/controlplane/health/health_board.hh"
@@ -41,6 +44,10 @@ inline constexpr Duration stall_limit = milliseconds(250);
 inline constexpr std::size_t pool_alarms_max = 16;
 // A step this much later than its deadline is on time.
 inline constexpr Duration lag_noise = milliseconds(5);
+// After a change of members the next assignment comes as soon as this after the last.
+inline constexpr Duration assign_urgent_interval = milliseconds(200);
+// Steps in which an endpoint that comes back takes its share.
+inline constexpr unsigned slow_start_steps = 8;
 // Redirections by `fail: to` are followed this far.
 inline constexpr unsigned redirects_max = 8;
 
@@ -72,6 +79,8 @@ struct EndpointView {
   bool override_by_operator = false;
   double weight = 1;
   bool weight_by_operator = false;
+  double admitted = 1;  // share of its clients that it takes so far, coming back
+  bool held = false;    // well again, and waiting for its failback
   Instant since;
 };
 
@@ -82,6 +91,12 @@ struct PoolView {
   unsigned healthy = 0;  // members
   unsigned total = 0;
   std::uint32_t answered_by = 0;  // itself, or the pool that it is redirected to
+};
+
+// Demand and limits as the last assignment saw them.
+struct SiteLoadView {
+  std::optional<double> capacity_rps, reported_rps, assigned_rps;
+  unsigned tightness = 0;  // 0: room, 1: above the low watermark, 2: above the high one
 };
 
 class Engine {
@@ -97,6 +112,34 @@ class Engine {
   void set_override(std::uint32_t endpoint, config::Override value, Instant now);
   void set_weight(std::uint32_t endpoint, std::optional<double> weight, Instant now);
   void set_exponents(std::optional<config::ScoreConfig> exponents, Instant now);
+
+  // ---- demand and assignment (engine_assign.cc) ----
+
+  // Answers that the data plane gave.
+  void heard_demand(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight);
+  // A data plane has come: what it kept while it was alone is late, and not counted.
+  void restart_demand();
+  // The problem that is due, if one is: to be solved anywhere, and its solution to be handed to assigned().
+  [[nodiscard]] std::optional<AssignTask> take_assign_task(Instant now);
+  void assigned(const AssignTask& task, const Assignment& assignment);
+  // Both at once, for whoever may wait: tests and the simulator.
+  void assign_in_place(Instant now);
+  // When take_assign_task() has something to do; not part of next_deadline().
+  [[nodiscard]] Instant assign_deadline() const noexcept;
+  void postpone_assignment(Instant until);
+  [[nodiscard]] const DemandBoard& demand() const noexcept { return demand_; }
+  [[nodiscard]] double assign_overload() const noexcept { return assign_overload_; }
+  [[nodiscard]] SiteLoadView view_load(std::uint32_t site) const;
+  // Share of a locale's clients whose answers an endpoint leads, by member of the answering pool.
+  [[nodiscard]] std::vector<double> lead_shares(std::uint32_t pool, std::uint16_t locale) const;
+
+  // ---- planned work (engine_planned.cc) ----
+
+  // The wall clock beside the monotonic one; before step() wherever maintenance is configured.
+  void set_clock(Now now);
+  // Whether the site drains for planned work now, and when that changes next (`never`: it does not).
+  [[nodiscard]] bool in_maintenance(std::uint32_t site) const { return planned_[site].active; }
+  [[nodiscard]] const PlannedSite& planned(std::uint32_t site) const { return planned_[site]; }
 
   // A new configuration. Sites and endpoints that stay (by id) keep their health; every cell is
   // new.
@@ -139,6 +182,13 @@ class Engine {
     bool judged = false;
     Standing standing = Standing::healthy;
     Instant since;
+    // Coming back (engine_return.cc).
+    bool well = true;
+    bool held = false;           // well again, and waiting for its failback
+    Instant held_until = never;  // `never`: until the operator says so
+    bool rising = false;         // takes its share step by step
+    Instant rising_since;
+    double admitted = 1;  // share of its clients that it takes so far
   };
   struct CellState {
     std::uint64_t digest = 0;  // of the members answered, by slot, and of their weights
@@ -154,7 +204,14 @@ class Engine {
     Volatility volatility{{}, {}};
     std::vector<std::vector<std::uint16_t>> slots;  // weighted: members by slot
     std::vector<double> dealt_weights;
+    std::vector<std::uint16_t> base_owners;        // weighted: by slot, as configured
+    std::shared_ptr<const GroupShares> assigned;  // null: never
+    // Ranked: orders by slot of the cells in which not all clients have the same leader.
+    std::vector<std::vector<std::vector<std::uint16_t>>> spreads;
+    std::vector<std::uint32_t> spread_of;  // by locale, index + 1; empty: all are undivided
     bool in_doubt = false;
+    unsigned tightness = 0;               // of the tightest site of its members
+    std::uint32_t planned_ttl_s = ~0U;  // no answer outlives the next planned change
     bool members_changed = true;  // when its membership was made last
     std::uint32_t answered_by = 0;
     bool dirty = false;            // in dirty_pools_
@@ -194,10 +251,34 @@ class Engine {
   void refresh_membership(std::uint32_t pool);
   void refresh_slots(std::uint32_t pool);
   [[nodiscard]] double dealt_weight(std::uint32_t endpoint, bool panic) const;
+  [[nodiscard]] double configured_weight(std::uint32_t endpoint) const;
+  [[nodiscard]] std::vector<std::uint16_t> base_owners_of(std::uint32_t pool) const;
+
+  void start_assigning(Instant now);
+  [[nodiscard]] bool limits_known() const;
+  void hasten_assignment();
+  void refresh_requests(Instant now);
+  [[nodiscard]] std::vector<double> requests_per_answer() const;
+  [[nodiscard]] double base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const;
+  [[nodiscard]] AssignPool assign_pool_of(std::uint32_t pool) const;
+  [[nodiscard]] std::vector<double> assigned_shares(std::uint32_t pool, std::uint16_t locale) const;
+  [[nodiscard]] unsigned tightness_of(std::uint32_t site, unsigned former) const;
+  void refresh_tightness();
+  void refresh_tightness(std::uint32_t site);
+
+  static void take_over(EndpointState& endpoint, const EndpointState& former);
+  void start_planning();
+  void tick_planned(Instant now);
+
+  void note_wellness(std::uint32_t endpoint, bool well, Instant now);
+  void begin_rise(std::uint32_t endpoint, Instant now);
+  void tick_returns(Instant now);
+  [[nodiscard]] Instant return_deadline(std::uint32_t endpoint) const;
   [[nodiscard]] std::uint32_t follow_redirects(std::uint32_t pool) const;
   void collect_dirty(Instant now, std::vector<std::uint32_t>& pools);
   void rank_pool(std::uint32_t pool, Instant now, Round& round);
   void lay_out_members(std::uint32_t pool);
+  void spread_cells(std::uint32_t pool);
   void order_cells(std::uint32_t pool, bool from_another);
   [[nodiscard]] bool note_changes(std::uint32_t pool);
   void group_cells(std::uint32_t pool);
@@ -208,7 +289,9 @@ class Engine {
   // Weighted SRV with all members in one answer: clients choose by weight (RFC 2782), no slots do.
   [[nodiscard]] bool weighed_by_clients(std::uint32_t pool) const;
   // The orders of a cell, one for each slot: indices of the answering pool's members.
-  [[nodiscard]] std::size_t order_count(std::uint32_t pool) const;
+  [[nodiscard]] std::size_t order_count(std::uint32_t pool, std::uint16_t locale) const;
+  [[nodiscard]] bool cells_alike(std::uint32_t pool, std::uint16_t a, std::uint16_t b) const;
+  [[nodiscard]] config::Policy policy_of(std::uint32_t pool) const;
   [[nodiscard]] std::span<const std::uint16_t> order_of(std::uint32_t pool, std::uint16_t locale,
                                                         std::size_t slot) const;
   // The members of an order that are answered, as many as an answer holds.
@@ -245,6 +328,24 @@ class Engine {
   Workbench bench_;
   EngineWork work_;
   Instant expected_step_ = never;  // deadline that the last step left behind
+
+  DemandBoard demand_;
+  bool demand_waits_ = false;       // something was heard since the last tick
+  bool assigning_ = false;          // there are limits to assign to
+  std::uint64_t world_serial_ = 0;  // of assignments
+  Instant assign_last_, assign_due_;
+  std::vector<double> requests_;  // per second, by service, as reported
+  Instant requests_at_;
+  std::vector<double> assigned_site_rps_;  // by the last assignment; empty: none
+  double assign_overload_ = 0;
+  std::vector<std::uint8_t> tightness_;  // by site
+
+  std::optional<Duration> wall_offset_;  // of the wall clock from the monotonic one
+  std::vector<PlannedSite> planned_;     // by site
+  Instant planned_due_ = never;
+
+  std::vector<std::uint32_t> returning_;  // endpoints that are held or rise
+  Instant returns_due_ = never;
 };
 
 }  // namespace pharos::controlplane

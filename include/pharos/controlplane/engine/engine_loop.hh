@@ -11,6 +11,7 @@
 // ask().
 #pragma once
 
+#include "pharos/controlplane/engine/assigner.hh"
 #include "pharos/controlplane/engine/engine.hh"
 #include "pharos/controlplane/engine/publication.hh"
 #include "pharos/controlplane/engine/table_client.hh"
@@ -76,6 +77,8 @@ class EngineLoop {
   void run();
   void turn();
   void drain_beacons();
+  void drain_demand();
+  void assign_demand();
   void run_tasks();
   void serve_channel();
   void handle(table_channel::Received received);
@@ -97,8 +100,10 @@ class EngineLoop {
   std::thread thread_;
   std::vector<std::string> reported_alarms_;
   AcceptedBeacon beacon_;
+  std::vector<DemandSample> demand_;  // of this turn
   bool more_beacons_ = false;  // the last turn left some
   Instant cause_;              // oldest beacon of this turn, or the turn itself
+  Assigner assigner_;          // posts to us: stopped first
 };
 
 }  // namespace pharos::controlplane

@@ -51,6 +51,7 @@ struct World {
   std::vector<std::string> locales;
   std::vector<double> rtt_ms;                 // [locale * sites + site]
   std::vector<bool> rtt_measured;             // the same; false: from the distance, or unknown
+  std::vector<double> demand_weights;         // by locale
   std::vector<WorldEndpoint> endpoints;       // those of one service side by side
   std::vector<std::uint32_t> first_endpoint;  // by service
   std::vector<WorldPool> pools;

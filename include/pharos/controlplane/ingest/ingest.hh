@@ -19,6 +19,7 @@
 #include "pharos/base/fd.hh"
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/ingest/beacon_gate.hh"
+#include "pharos/shared/demand_record.hh"
 #include "pharos/shared/policy_sample.hh"
 
 #include <array>
@@ -35,7 +36,9 @@
   C(datagrams_socket, "datagrams from kernel sockets")                                   \
   C(ring_dropped, "datagrams that the data plane dropped because a ring was full")       \
   C(ring_faults, "ring records that broke the format")                                   \
-  C(ring_foreign, "ring records that are neither beacons nor sampled queries")           \
+  C(ring_foreign, "ring records that are not of our data plane")                         \
+  C(demand_samples, "samples of demand from the data plane")                             \
+  C(demand_dropped, "of them, lost because the engine lags")                             \
   C(samples, "queries that name policies want logged")                                   \
   C(samples_dropped, "of them, lost because nobody took them in time")                   \
   C(socket_truncated, "datagrams longer than a beacon can be")                           \
@@ -78,9 +81,17 @@ struct IngestCounters {
   }
 };
 
+// An entry of a demand record, with the tables that it is about.
+struct DemandSample {
+  std::uint64_t pools_id = 0;
+  std::uint64_t locales_id = 0;
+  DemandEntry entry{};
+};
+
 class Ingest {
  public:
   static constexpr std::size_t samples_max = 64;
+  static constexpr std::size_t demand_samples_max = 1U << 16;  // that wait for the engine
 
   struct Options {
     std::vector<config::SocketAddress> listen;  // kernel sockets; port 0 picks one
@@ -113,6 +124,9 @@ class Ingest {
   // Queries that policies want logged, since the last call; at most samples_max are kept. Sound, see
   // policy_sample.hh.
   [[nodiscard]] std::vector<PolicySample> take_samples();
+  // Samples of demand since the last call, appended to `out`. Takes a mutex for a moment and waits for no turn. Their
+  // pools and locales are as the data plane says: to be compared with what is known.
+  void take_demand(std::vector<DemandSample>& out);
   // The addresses that the sockets are bound to, in the order of Options::listen.
   [[nodiscard]] std::vector<config::SocketAddress> listening() const;
 

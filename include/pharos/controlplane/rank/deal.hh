@@ -27,6 +27,25 @@ struct Hand {
 // others by their weighted key for that slot. Weights that are all 0 count as equal.
 [[nodiscard]] std::vector<std::vector<std::uint16_t>> deal(unsigned slot_count,
                                                            std::span<const Hand> hands);
+// The same for owners that were found elsewhere.
+[[nodiscard]] std::vector<std::vector<std::uint16_t>> deal(std::span<const std::uint16_t> owners,
+                                                           std::span<const Hand> hands);
+
+// Weights that differ from those that `base` (owners by slot) was dealt by: slots stay where they are but for those that
+// must move, so that a change of shares by x moves x of the clients and at most a slot or two more. A function of
+// base and weights alone: no history, and a hand that comes back finds its slots again. `hands` are
+// those of the base; without any weight among them, the base.
+[[nodiscard]] std::vector<std::uint16_t> owners_near(std::span<const std::uint16_t> base,
+                                                     std::span<const Hand> hands);
+
+// Each slot to the hand with the least weighted key, whatever that makes of the shares (which come out right to
+// sqrt(n p (1-p)) slots): a hand that goes moves its own slots alone, and one that comes takes only what it keeps.
+[[nodiscard]] std::vector<std::vector<std::uint16_t>> deal_sticky(unsigned slot_count,
+                                                                  std::span<const Hand> hands);
+
+// The hand that owns each slot, by the same dealing.
+[[nodiscard]] std::vector<std::uint16_t> owners_of(unsigned slot_count,
+                                                   std::span<const Hand> hands);
 
 // Slots for each hand, which add up to slot_count (Hamilton's largest remainder; ties by key).
 [[nodiscard]] std::vector<unsigned> quotas(unsigned slot_count, std::span<const Hand> hands);

@@ -3,8 +3,8 @@
 //   ttl = max(floor, ceiling / 2^level)
 //
 // Each change of the answers raises the level by one (at most once in `volatility_step`); each
-// `calm` time without one lowers it. While a member's site is suspected, the floor: a change is
-// likely to come.
+// `calm` time without one lowers it. While a member's site is suspected or near its limit, the floor: a
+// change is likely to come.
 #pragma once
 
 #include "pharos/base/clock.hh"
@@ -26,7 +26,8 @@ class Volatility {
   [[nodiscard]] bool tick(Instant now) noexcept;
   [[nodiscard]] Instant next_deadline() const noexcept;
 
-  [[nodiscard]] std::uint32_t ttl_s(bool in_doubt) const noexcept;
+  // `tightness`: 1 where a member's site is above its low watermark, one level more; 2: above the high one, the floor.
+  [[nodiscard]] std::uint32_t ttl_s(bool in_doubt, unsigned tightness = 0) const noexcept;
   [[nodiscard]] unsigned level() const noexcept { return level_; }
   // Twice the ceiling: two full lives of the longest answer without a change.
   [[nodiscard]] Duration calm() const noexcept { return ceiling_ * 2; }

@@ -58,7 +58,7 @@ struct WorkerSettings {
   unsigned index = 0;
   unsigned core = 0;
   std::vector<ServedQueue> queues;  // at least one
-  // Takes beacons, and queries that policies want logged. None: neither is taken.
+  // Takes beacons, demand, and queries that policies want logged. None: none of them is taken.
   std::optional<RingProducer> beacons;
   double cycles_per_us = 1000.0;  // of the time stamp counter
 };
@@ -99,7 +99,6 @@ class Worker {
   void forward_exceptions(ExceptionQueue& exceptions) noexcept;
   unsigned send_kernel_frames(const ServedQueue& queue) noexcept;
   [[nodiscard]] bool kernel_frames_wait() noexcept;
-  void forward_samples(std::span<const PolicySample> samples) noexcept;
   void account(unsigned received) noexcept;
   void sleep(RcuReader& reader, std::uint32_t sleep_us) noexcept;
   void wait_at_doorbells() noexcept;

@@ -15,8 +15,7 @@ inline constexpr unsigned chain_bytes_max = 3500;
 
 // Answers a question of class IN. `work.request` is parsed; `name` is the folded QNAME of an uncompressed, valid name.
 // `work.node` is its node where that is known, `work.absent` says that there is none; `labels`
-// are those of the name where it is not. Sets what the reply counts as in
-// `work`.
+// are those of the name where it is not. Sets what the reply counts as in `work`, and whether it was steered.
 void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
              const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
              CoreCounters& counters) noexcept;

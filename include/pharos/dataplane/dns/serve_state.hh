@@ -6,6 +6,7 @@
 #include "pharos/dataplane/dns/serve.hh"
 #include "pharos/dataplane/match/name_lookup.hh"
 #include "pharos/dataplane/match/steer.hh"
+#include "pharos/shared/demand_record.hh"
 
 #include <array>
 #include <string>
@@ -25,6 +26,7 @@ struct Work {
   Request request;
   bool careful = false;    // the name is whole: parse_request, or a look at its labels, says so
   bool absent = false;     // no node has the name: no need to look again
+  bool steered = false;    // set by resolve: answered from `pool` at `place`
   std::uint8_t scope = 0;  // of ECS
   // Rate class that a name policy put the query in: index of dataplane.rate_limit.classes plus 1; 0: none.
   std::uint8_t rate_class = 0;
@@ -58,6 +60,19 @@ struct EncloserHint {
   std::uint64_t catalog_checksum = 0;
 };
 
+// Samples of demand that wait to be sent (demand.hh).
+struct DemandBatch {
+  DemandHead head{};
+  std::array<DemandEntry, demand_entries_max> entries;
+  unsigned count = 0;
+  std::uint32_t second = 0;   // of the first entry
+  std::uint64_t pending = 0;  // answers since the last entry
+  Version version{};          // of the tables that `head` names
+  std::uint64_t random = 0x9e3779b97f4a7c15;
+  std::uint32_t sent_second = 0;
+  unsigned sent = 0;  // records in it
+};
+
 struct ServeState::Impl {
   Impl(const RateLimitOptions& limits, std::span<const IpPrefix> resolvers)
       : ecs_resolvers(resolvers), limit(limits) {}
@@ -88,6 +103,7 @@ struct ServeState::Impl {
   unsigned policy_texts_alone = 0;  // bursts left of which texts are scanned one by one
   PolicySamples samples;
   EncloserHint encloser_hint;
+  DemandBatch demand;
 };
 
 // Who is answered: the subnet of ECS where it names anyone and is used, else the packet's source (RFC 7871, 7.2.1).

@@ -1,0 +1,54 @@
+#include "pharos/controlplane/assign/demand_board.hh"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace pharos::controlplane {
+
+DemandBoard::DemandBoard(std::size_t pools, std::size_t locales, Duration window)
+    : locales_(locales),
+      window_(window),
+      counts_(pools * locales),
+      averages_(pools * locales),
+      totals_(pools * locales) {}
+
+void DemandBoard::heard(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) noexcept {
+  if (locale >= locales_ || index(pool, locale) >= counts_.size()) return;
+  counts_[index(pool, locale)] += weight;
+  totals_[index(pool, locale)] += weight;
+}
+
+void DemandBoard::restart() noexcept {
+  ticking_ = false;
+  std::ranges::fill(counts_, 0.0);
+}
+
+void DemandBoard::tick(Instant now) noexcept {
+  const Duration passed = now - last_;
+  if (ticking_ && passed.ns <= 0) return;
+  last_ = now;
+  if (!std::exchange(ticking_, true)) {
+    std::ranges::fill(counts_, 0.0);
+    return;
+  }
+  const double s = passed.seconds();
+  const double part = 1 - std::exp(-s / std::max(window_.seconds(), 1e-3));
+  for (std::size_t i = 0; i < counts_.size(); ++i) {
+    averages_[i] += part * (counts_[i] / s - averages_[i]);
+    counts_[i] = 0;
+  }
+  filled_ += part * (1 - filled_);
+}
+
+double DemandBoard::rate(std::uint32_t pool, std::uint16_t locale) const noexcept {
+  if (locale >= locales_ || index(pool, locale) >= averages_.size() || filled_ <= 0) return 0;
+  return averages_[index(pool, locale)] / filled_;
+}
+
+double DemandBoard::total(std::uint32_t pool, std::uint16_t locale) const noexcept {
+  if (locale >= locales_ || index(pool, locale) >= totals_.size()) return 0;
+  return totals_[index(pool, locale)];
+}
+
+}  // namespace pharos::controlplane

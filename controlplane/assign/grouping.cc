@@ -1,0 +1,267 @@
+#include "pharos/controlplane/assign/grouping.hh"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+#include <utility>
+
+namespace pharos::controlplane {
+namespace {
+
+using Sites = std::vector<std::uint32_t>;
+
+// dealt, importance, probe share, service + 1 where endpoints have limits of their own, sites, wanted shares
+using GroupKey = std::tuple<bool, int, double, std::uint32_t, Sites, std::vector<double>>;
+
+struct Draft {
+  std::vector<std::uint32_t> pools;
+  std::vector<double> by_locale;  // rps
+  double rps = 0;
+  double largest_rps = -1;
+  const AssignPool* largest = nullptr;  // the pool with the most demand speaks for all
+};
+
+double total_of(std::span<const double> values) {
+  double total = 0;
+  for (const double value : values) total += value;
+  return total;
+}
+
+std::size_t place_of(std::span<const std::uint32_t> sites, std::uint32_t site) {
+  return static_cast<std::size_t>(std::ranges::lower_bound(sites, site) - sites.begin());
+}
+
+Sites sites_of(const AssignPool& pool) {
+  Sites sites;
+  for (const auto& member : pool.members) sites.push_back(member.site);
+  std::ranges::sort(sites);
+  const auto repeated = std::ranges::unique(sites);
+  sites.erase(repeated.begin(), repeated.end());
+  return sites;
+}
+
+// What the weights of a dealt pool ask for, by site.
+std::vector<double> wanted_of(const AssignPool& pool, const Sites& sites) {
+  std::vector<double> wanted(sites.size(), 0.0);
+  double total = 0;
+  for (const auto& member : pool.members) total += std::max(member.weight, 0.0);
+  for (const auto& member : pool.members) {
+    wanted[place_of(sites, member.site)] += total > 0
+                                                ? std::max(member.weight, 0.0) / total
+                                                : 1.0 / static_cast<double>(pool.members.size());
+  }
+  return wanted;
+}
+
+GroupKey key_of(const AssignPool& pool) {
+  const bool limited = std::ranges::any_of(
+      pool.members, [](const auto& member) { return member.capacity_rps.has_value(); });
+  auto sites = sites_of(pool);
+  auto wanted = pool.dealt ? wanted_of(pool, sites) : std::vector<double>{};
+  return {pool.dealt,
+          pool.importance,
+          pool.dealt ? 0 : pool.probe_share,
+          limited ? pool.service + 1 : 0,
+          std::move(sites),
+          std::move(wanted)};
+}
+
+// The limit of a group at a site: that of its endpoints there, where all have one.
+std::optional<double> limit_at(const AssignPool& pool, std::uint32_t site) {
+  double limit = 0;
+  for (const auto& member : pool.members) {
+    if (member.site != site) continue;
+    if (!member.capacity_rps) return std::nullopt;
+    limit += *member.capacity_rps;
+  }
+  return limit;
+}
+
+// The best of a pool's members at each site.
+std::vector<double> scores_of(const AssignPool& pool, const Sites& sites,
+                              std::span<const double> proximity) {
+  std::vector<double> scores(sites.size(), 0.0);
+  for (const auto& member : pool.members) {
+    auto& score = scores[place_of(sites, member.site)];
+    score = std::max(score, member.base * proximity[member.site]);
+  }
+  return scores;
+}
+
+// Shares in force, by site of `sites`; none where there are none for the row.
+std::vector<double> former_of(const AssignPool& pool, const Sites& sites, std::size_t row) {
+  std::vector<double> former;
+  if (pool.former == nullptr) return former;
+  for (const auto site : sites) former.push_back(pool.former->share(row, site));
+  return former;
+}
+
+class Builder {
+ public:
+  Builder(AssignTask& task, std::span<const double> proximity)
+      : task_(task), proximity_(proximity), site_count_(task.problem.sites.size()) {}
+
+  void add_group(const GroupKey& key, const Draft& draft) {
+    const auto& [dealt, importance, probe_share, service, sites, wanted] = key;
+    const auto& speaker = *draft.largest;
+    AssignGroup group{.importance = importance, .members = {}};
+    for (const auto site : sites) {
+      group.members.push_back(
+          {.site = site,
+           .capacity_rps = service == 0 ? std::nullopt : limit_at(speaker, site),
+           .share_min = probe_share});
+    }
+    const auto index = static_cast<std::uint32_t>(task_.groups.size());
+    task_.problem.groups.push_back(std::move(group));
+    task_.groups.push_back({sites, {}, wanted, draft.rps});
+    task_.pools.push_back(draft.pools);
+    task_.dealt.push_back(dealt);
+    if (dealt) {
+      add_dealt(index, draft, sites, wanted);
+    } else {
+      add_ranked(index, draft, sites);
+    }
+  }
+
+  // Demand that is not assigned: it goes where scores or weights send it.
+  void add_fixed(const GroupKey& key, const Draft& draft) {
+    const auto& sites = std::get<4>(key);
+    const auto& wanted = std::get<5>(key);
+    auto& limits = task_.problem.sites;
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+      limits[sites[i]].fixed_rps += wanted[i] * draft.rps;
+    if (!wanted.empty()) return;
+    for (std::size_t l = 0; l < draft.by_locale.size(); ++l) {
+      const auto scores = scores_of(*draft.largest, sites, proximity_of(l));
+      const auto best = std::ranges::max_element(scores) - scores.begin();
+      limits[sites[static_cast<std::size_t>(best)]].fixed_rps += draft.by_locale[l];
+    }
+  }
+
+ private:
+  [[nodiscard]] std::span<const double> proximity_of(std::size_t locale) const {
+    return proximity_.subspan(locale * site_count_, site_count_);
+  }
+
+  void add_ranked(std::uint32_t group, const Draft& draft, const Sites& sites) {
+    for (std::uint32_t l = 0; l < draft.by_locale.size(); ++l) {
+      if (draft.by_locale[l] <= 0) continue;
+      task_.problem.demands.push_back({.group = group,
+                                       .rps = draft.by_locale[l],
+                                       .scores = scores_of(*draft.largest, sites, proximity_of(l)),
+                                       .former = former_of(*draft.largest, sites, l)});
+      task_.parts.push_back({group, l, 1});
+    }
+  }
+
+  void add_dealt(std::uint32_t group, const Draft& draft, const Sites& sites,
+                 const std::vector<double>& wanted) {
+    for (std::uint32_t home = 0; home < sites.size(); ++home) {
+      if (wanted[home] <= 0) continue;
+      std::vector<double> scores(sites.size(), assign_away_score);
+      scores[home] = 1;
+      task_.problem.demands.push_back({.group = group,
+                                       .rps = draft.rps * wanted[home],
+                                       .scores = std::move(scores),
+                                       .former = {}});
+      task_.parts.push_back({group, home, wanted[home]});
+    }
+  }
+
+  AssignTask& task_;
+  std::span<const double> proximity_;
+  std::size_t site_count_;
+};
+
+}  // namespace
+
+double GroupShares::share(std::size_t locale, std::uint32_t site) const noexcept {
+  if (locale >= shares.size() || shares[locale].empty()) return 0;
+  const auto at = place_of(sites, site);
+  return at < sites.size() && sites[at] == site ? shares[locale][at] : 0;
+}
+
+double GroupShares::weight_factor(std::uint32_t site) const noexcept {
+  const auto at = place_of(sites, site);
+  if (at >= sites.size() || sites[at] != site || at >= wanted.size() || wanted[at] <= 0) return 1;
+  return shares.empty() || shares[0].empty() ? 1 : shares[0][at] / wanted[at];
+}
+
+AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> sites,
+                            std::span<const AssignPool> pools, std::span<const double> proximity) {
+  AssignTask task;
+  task.problem.limits = limits;
+  task.problem.sites = std::move(sites);
+  std::map<GroupKey, Draft> drafts;
+  for (const auto& pool : pools) {
+    const double rps = total_of(pool.rps);
+    if (rps <= 0 || pool.members.empty()) continue;
+    auto& draft = drafts[key_of(pool)];
+    draft.pools.push_back(pool.pool);
+    draft.by_locale.resize(pool.rps.size(), 0.0);
+    for (std::size_t l = 0; l < pool.rps.size(); ++l) draft.by_locale[l] += pool.rps[l];
+    draft.rps += rps;
+    if (rps <= draft.largest_rps) continue;
+    draft.largest_rps = rps;
+    draft.largest = &pool;
+  }
+  // The largest first, as long as there is room.
+  std::vector<std::pair<const GroupKey*, const Draft*>> groups;
+  for (const auto& [key, draft] : drafts) groups.emplace_back(&key, &draft);
+  std::ranges::stable_sort(
+      groups, [](const auto& a, const auto& b) { return a.second->rps > b.second->rps; });
+  Builder builder(task, proximity);
+  std::size_t ways = 0;
+  for (const auto& [key, draft] : groups) {
+    const auto site_count = std::get<4>(*key).size();
+    ways += site_count * (std::get<0>(*key) ? site_count : draft->by_locale.size());
+    if (ways <= assign_ways_max) {
+      builder.add_group(*key, *draft);
+    } else {
+      builder.add_fixed(*key, *draft);
+    }
+  }
+  return task;
+}
+
+std::vector<std::shared_ptr<const GroupShares>> shares_of(const AssignTask& task,
+                                                          const Assignment& assignment) {
+  std::vector<GroupShares> groups = task.groups;
+  for (std::size_t d = 0; d < task.parts.size(); ++d) {
+    const auto& part = task.parts[d];
+    auto& group = groups[part.group];
+    const auto& shares = assignment.shares[d];
+    if (!task.dealt[part.group]) {
+      if (group.shares.size() <= part.row) group.shares.resize(part.row + 1);
+      group.shares[part.row] = shares;
+      continue;
+    }
+    if (group.shares.empty()) group.shares.emplace_back(group.sites.size(), 0.0);
+    auto& row = group.shares[0];
+    if (shares.empty()) {  // too little to count: it stays at home
+      row[part.row] += part.part;
+      continue;
+    }
+    for (std::size_t m = 0; m < shares.size(); ++m) row[m] += part.part * shares[m];
+  }
+  std::vector<std::shared_ptr<const GroupShares>> made;
+  for (auto& group : groups) made.push_back(std::make_shared<const GroupShares>(std::move(group)));
+  return made;
+}
+
+bool differs(const GroupShares* former, const GroupShares& next, double step) {
+  if (former == nullptr || former->sites != next.sites || former->wanted != next.wanted)
+    return true;
+  for (std::size_t l = 0; l < next.shares.size(); ++l) {
+    const bool was = l < former->shares.size() && !former->shares[l].empty();
+    if (next.shares[l].empty()) continue;  // no demand now: what was goes on
+    if (!was) return true;
+    for (std::size_t s = 0; s < next.sites.size(); ++s) {
+      if (std::abs(next.shares[l][s] - former->shares[l][s]) > step) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace pharos::controlplane

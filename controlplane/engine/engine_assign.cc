@@ -1,0 +1,258 @@
+#include "pharos/controlplane/engine/engine.hh"
+#include "pharos/controlplane/rank/spread.hh"
+
+#include <algorithm>
+#include <cmath>
+
+// Demand and capacity: what is asked for, the problem that it makes, and what its solution changes
+// (controlplane/assign/README.md).
+
+namespace pharos::controlplane {
+namespace {
+
+// Demand that is shared out is dealt in slots of at most this part of a locale, so that rounding passes no limit.
+constexpr unsigned spread_slots_min = 256;
+
+}  // namespace
+
+bool Engine::limits_known() const {
+  const auto& config = *world_->config;
+  const auto limited = [](const auto& thing) { return thing.capacity_rps.has_value(); };
+  return std::ranges::any_of(config.sites, limited) ||
+         std::ranges::any_of(config.services, [&](const auto& service) {
+           return std::ranges::any_of(service.endpoints, limited);
+         });
+}
+
+void Engine::start_assigning(Instant now) {
+  const auto& config = *world_->config;
+  ++world_serial_;
+  assigning_ = config.controlplane.assign.enabled && limits_known();
+  demand_ = DemandBoard(pools_.size(), world_->locales.size(), config.controlplane.assign.window);
+  demand_.tick(now);
+  requests_.assign(config.services.size(), 0.0);
+  requests_at_ = now;
+  assigned_site_rps_.clear();
+  assign_overload_ = 0;
+  assign_last_ = now;
+  assign_due_ = now + config.controlplane.assign.interval;
+  demand_waits_ = false;
+}
+
+void Engine::heard_demand(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) {
+  demand_.heard(pool, locale, weight);
+  demand_waits_ = true;
+}
+
+void Engine::restart_demand() {
+  demand_.restart();
+}
+
+// After a change of members the next assignment does not wait for its turn.
+void Engine::hasten_assignment() {
+  if (assigning_) assign_due_ = std::min(assign_due_, assign_last_ + assign_urgent_interval);
+}
+
+Instant Engine::assign_deadline() const noexcept {
+  return assigning_ || demand_waits_ ? assign_due_ : never;
+}
+
+void Engine::postpone_assignment(Instant until) {
+  assign_due_ = std::max(assign_due_, until);
+}
+
+// What endpoints reported last counts on while they are away, and fades: their clients are still coming.
+void Engine::refresh_requests(Instant now) {
+  const double passed_s = std::max((now - requests_at_).seconds(), 0.0);
+  const double window_s = world_->config->controlplane.assign.window.seconds();
+  requests_at_ = now;
+  const double fade = std::exp(-passed_s / std::max(window_s, 1e-3));
+  std::vector<double> current(requests_.size(), 0.0);
+  for (std::uint32_t e = 0; e < endpoints_.size(); ++e) {
+    const auto& fixed = world_->endpoints[e];
+    if (health_.site(fixed.site).usable() && endpoints_[e].health.requests_rps)
+      current[fixed.service] += *endpoints_[e].health.requests_rps;
+  }
+  for (std::size_t s = 0; s < requests_.size(); ++s)
+    requests_[s] = std::max(current[s], requests_[s] * fade);
+}
+
+// Requests per second that stand behind one answer per second of each service, all else being equal.
+std::vector<double> Engine::requests_per_answer() const {
+  std::vector<double> answers(requests_.size(), 0.0);
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    for (std::uint16_t l = 0; l < world_->locales.size(); ++l)
+      answers[world_->pools[p].service] += demand_.rate(p, l) * world_->demand_weights[l];
+  }
+  std::vector<double> ratios(requests_.size(), 1.0);
+  for (std::size_t s = 0; s < requests_.size(); ++s) {
+    if (requests_[s] > 0 && answers[s] > 0) ratios[s] = requests_[s] / answers[s];
+  }
+  return ratios;
+}
+
+double Engine::base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const {
+  const auto& state = endpoints_[endpoint];
+  if (world_->service(world_->pools[pool].service).policy == config::Policy::geo) return 1;
+  Factors factors = state.factors;
+  factors.headroom = 1;
+  return pools_[pool].membership.panic ? score_as_if_healthy(factors, exponents_)
+                                       : locale_independent_score(factors, exponents_);
+}
+
+// A pool that answers, as the assignment sees it; demand is still to be added.
+AssignPool Engine::assign_pool_of(std::uint32_t pool) const {
+  const auto& state = pools_[pool];
+  const auto& fixed = world_->pools[pool];
+  const auto& service = world_->service(fixed.service);
+  AssignPool made;
+  made.pool = pool;
+  made.service = fixed.service;
+  made.dealt = dealt_by_slot(pool);
+  made.importance = service.importance;
+  made.probe_share = service.probe_share;
+  made.rps.assign(world_->locales.size(), 0.0);
+  made.former = state.assigned.get();
+  for (const auto member : state.membership.members) {
+    const auto e = fixed.members[member];
+    made.members.push_back({.site = world_->endpoints[e].site,
+                            .weight = made.dealt ? dealt_weight(e, state.membership.panic) : 1,
+                            .base = base_without_headroom(pool, e),
+                            .capacity_rps = world_->endpoint(e).capacity_rps});
+  }
+  return made;
+}
+
+std::optional<AssignTask> Engine::take_assign_task(Instant now) {
+  if (now < assign_deadline()) return std::nullopt;
+  const auto& config = *world_->config;
+  assign_last_ = now;
+  assign_due_ = now + config.controlplane.assign.interval;
+  demand_waits_ = false;
+  demand_.tick(now);
+  refresh_requests(now);
+  if (!assigning_ || !demand_.known()) return std::nullopt;
+
+  const auto ratios = requests_per_answer();
+  std::vector<AssignPool> wanted;
+  std::vector<std::uint32_t> place(pools_.size(), ~0U);  // of a pool that answers, in `wanted`
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    const auto source = pools_[p].answered_by;
+    for (std::uint16_t l = 0; l < world_->locales.size(); ++l) {
+      const double rps =
+          demand_.rate(p, l) * world_->demand_weights[l] * ratios[world_->pools[p].service];
+      if (rps <= 0) continue;
+      if (place[source] == ~0U) {
+        place[source] = static_cast<std::uint32_t>(wanted.size());
+        wanted.push_back(assign_pool_of(source));
+      }
+      wanted[place[source]].rps[l] += rps;
+    }
+  }
+  std::vector<AssignSite> sites;
+  for (const auto& site : config.sites) sites.push_back({site.capacity_rps, 0});
+  const auto& assign = config.controlplane.assign;
+  auto task = make_assign_task({assign.low_watermark, assign.high_watermark, assign.degrade},
+                               std::move(sites), wanted, proximity_);
+  task.world_serial = world_serial_;
+  return task;
+}
+
+void Engine::assigned(const AssignTask& task, const Assignment& assignment) {
+  if (task.world_serial != world_serial_) return;
+  const double step = world_->config->controlplane.assign.step;
+  const auto shares = controlplane::shares_of(task, assignment);
+  for (std::size_t g = 0; g < shares.size(); ++g) {
+    for (const auto pool : task.pools[g]) {
+      if (!differs(pools_[pool].assigned.get(), *shares[g], step)) continue;
+      pools_[pool].assigned = shares[g];
+      mark_pool_dirty(pool);
+    }
+  }
+  assigned_site_rps_ = assignment.site_rps;
+  assign_overload_ = assignment.overload;
+  refresh_tightness();
+}
+
+void Engine::assign_in_place(Instant now) {
+  if (const auto task = take_assign_task(now)) assigned(*task, assign(task->problem));
+}
+
+// A site's share of a locale is split among its endpoints by their limits, or evenly.
+std::vector<double> Engine::assigned_shares(std::uint32_t pool, std::uint16_t locale) const {
+  const auto& state = pools_[pool];
+  const auto& fixed = world_->pools[pool];
+  std::vector<double> shares(fixed.members.size(), 0.0);
+  if (state.assigned == nullptr) return {};
+  for (const auto member : state.membership.members) {
+    const auto site = fixed.sites[member];
+    double part = 0, all = 0;
+    const bool limited = std::ranges::all_of(state.membership.members, [&](auto other) {
+      return fixed.sites[other] != site ||
+             world_->endpoint(fixed.members[other]).capacity_rps.value_or(0) > 0;
+    });
+    for (const auto other : state.membership.members) {
+      if (fixed.sites[other] != site) continue;
+      const double size = limited ? *world_->endpoint(fixed.members[other]).capacity_rps : 1.0;
+      all += size;
+      if (other == member) part = size;
+    }
+    shares[member] = state.assigned->share(locale, site) * part / all;
+  }
+  return shares;
+}
+
+// The cells of a ranked pool in which not all clients have the same leader.
+void Engine::spread_cells(std::uint32_t pool) {
+  auto& state = pools_[pool];
+  state.spread_of.clear();
+  state.spreads.clear();
+  const auto source = state.answered_by;
+  const auto& fixed = world_->pools[source];
+  const auto& members = pools_[source].membership.members;
+  std::vector<double> admitted(fixed.members.size(), 1.0);
+  bool any_held = false;
+  for (const auto member : members) {
+    admitted[member] = endpoints_[fixed.members[member]].admitted;
+    any_held = any_held || admitted[member] < 1;
+  }
+  if (members.empty() || (pools_[source].assigned == nullptr && !any_held)) return;
+  std::vector<std::uint64_t> keys;
+  for (const auto e : fixed.members) keys.push_back(world_->endpoints[e].dealing_key);
+  const auto slots = std::max(world_->service(fixed.service).slots, spread_slots_min);
+  state.spread_of.assign(state.cells.size(), 0);
+  for (std::uint16_t l = 0; l < state.cells.size(); ++l) {
+    const auto order = std::span(state.orders).subspan(l * state.order_length, state.order_length);
+    const auto leads = leads_of(order, assigned_shares(source, l), admitted);
+    if (is_undivided(leads, order, slots)) continue;
+    state.spreads.push_back(spread(leads.size() == 1 ? 1 : slots, leads, keys, order));
+    state.spread_of[l] = static_cast<std::uint32_t>(state.spreads.size());
+  }
+}
+
+// ---- how near the limits are ----
+
+// 0: room; 1: above the low watermark; 2: above the high one. A level is left 5 % below where it was entered.
+unsigned Engine::tightness_of(std::uint32_t site, unsigned former) const {
+  const auto& limit = world_->site(site).capacity_rps;
+  if (!limit) return 0;
+  const auto& assign = world_->config->controlplane.assign;
+  double load = health_.site(site).metrics.requests_rps.value_or(0);
+  if (site < assigned_site_rps_.size()) load = std::max(load, assigned_site_rps_[site]);
+  const double use = *limit > 0 ? load / *limit : (load > 0 ? 1.0 : 0.0);
+  constexpr double slack = 0.05;
+  if (use >= assign.high_watermark - (former >= 2 ? slack : 0)) return 2;
+  return use >= assign.low_watermark - (former >= 1 ? slack : 0) ? 1 : 0;
+}
+
+void Engine::refresh_tightness() {
+  for (std::uint32_t s = 0; s < tightness_.size(); ++s) refresh_tightness(s);
+}
+
+void Engine::refresh_tightness(std::uint32_t site) {
+  const auto level = static_cast<std::uint8_t>(tightness_of(site, tightness_[site]));
+  if (std::exchange(tightness_[site], level) == level) return;
+  for (const auto e : world_->endpoints_of_site[site]) mark_dirty(e);
+}
+
+}  // namespace pharos::controlplane

@@ -1,0 +1,64 @@
+#include "pharos/controlplane/rank/spread.hh"
+
+#include "pharos/controlplane/rank/deal.hh"
+
+#include <algorithm>
+
+namespace pharos::controlplane {
+namespace {
+
+double total_of(std::span<const std::uint16_t> order, std::span<const double> assigned) {
+  double total = 0;
+  for (const auto member : order)
+    total += member < assigned.size() ? std::max(assigned[member], 0.0) : 0;
+  return total;
+}
+
+}  // namespace
+
+std::vector<Lead> leads_of(std::span<const std::uint16_t> order, std::span<const double> assigned,
+                           std::span<const double> admitted) {
+  if (order.empty()) return {};
+  std::vector<Lead> leads;
+  const double total = total_of(order, assigned);
+  for (const auto member : order) {
+    const double part = member < assigned.size() ? std::max(assigned[member], 0.0) : 0;
+    leads.push_back({member, total > 0 ? part / total : 0});
+  }
+  if (total <= 0) leads.front().share = 1;
+  const auto whole =
+      std::ranges::find_if(leads, [&](const Lead& lead) { return admitted[lead.member] >= 1; });
+  if (whole != leads.end()) {
+    for (auto& lead : leads) {
+      const double held = lead.share * (1 - std::clamp(admitted[lead.member], 0.0, 1.0));
+      lead.share -= held;
+      whole->share += held;
+    }
+  }
+  std::erase_if(leads, [](const Lead& lead) { return lead.share <= 0; });
+  return leads;
+}
+
+bool is_undivided(std::span<const Lead> leads, std::span<const std::uint16_t> order,
+                  unsigned slot_count) noexcept {
+  if (leads.empty()) return true;
+  const double least = 1 - 0.5 / static_cast<double>(slot_count);  // the others get no slot
+  return leads.front().member == order.front() && leads.front().share >= least;
+}
+
+std::vector<std::vector<std::uint16_t>> spread(unsigned slot_count, std::span<const Lead> leads,
+                                               std::span<const std::uint64_t> keys,
+                                               std::span<const std::uint16_t> order) {
+  std::vector<Hand> hands;
+  for (const auto& lead : leads) hands.push_back({keys[lead.member], lead.share});
+  std::vector<std::vector<std::uint16_t>> slots;
+  for (const auto hand : owners_of(slot_count, hands)) {
+    auto& slot = slots.emplace_back();
+    slot.push_back(leads[hand].member);
+    std::ranges::copy_if(order, std::back_inserter(slot),
+                         [&](auto member) { return member != leads[hand].member; });
+  }
+  return slots;
+}
+
+}  // namespace pharos::controlplane

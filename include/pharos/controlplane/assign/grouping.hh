@@ -1,0 +1,79 @@
+// From pools with demand to the problem that is solved, and from its solution back to pools. Pure; any thread.
+//
+// Pools that may run at the same sites under the same rules are one group of the problem, so that its size depends on
+// sites and locales and not on pools. Rules: controlplane/assign/README.md.
+#pragma once
+
+#include "pharos/controlplane/assign/assign.hh"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace pharos::controlplane {
+
+// Ways (demand to member) that one assignment solves at the most: about 0.2 s of a core.
+inline constexpr std::size_t assign_ways_max = 1U << 16;
+// Score of a dealt pool's demand at a site that its weights did not send it to; at home it is 1.
+inline constexpr double assign_away_score = 0.5;
+
+// Who gets which share of the demand of a group, as it is in force.
+struct GroupShares {
+  std::vector<std::uint32_t> sites;  // ascending
+  // By locale, then site; none for a locale without demand. Dealt pools have one row, for all locales.
+  std::vector<std::vector<double>> shares;
+  std::vector<double> wanted;  // dealt pools: by site, what their weights ask for
+  double rps = 0;              // demand of the group
+
+  // The share of a site; 0 where it is not among them or the locale has none.
+  [[nodiscard]] double share(std::size_t locale, std::uint32_t site) const noexcept;
+  // Of a dealt pool: how much of its weight a site may use, 1 being all.
+  [[nodiscard]] double weight_factor(std::uint32_t site) const noexcept;
+};
+
+// A pool whose demand is to be assigned.
+struct AssignPool {
+  struct Member {
+    std::uint32_t site = 0;
+    double weight = 1;
+    double base = 1;  // score without proximity and headroom
+    std::optional<double> capacity_rps = {};
+  };
+  std::uint32_t pool = 0;
+  std::uint32_t service = 0;
+  bool dealt = false;  // by weight, to all locales alike
+  int importance = 0;
+  double probe_share = 0;
+  std::vector<Member> members;          // at least one
+  std::vector<double> rps;              // by locale
+  const GroupShares* former = nullptr;  // in force; null: none
+};
+
+struct AssignTask {
+  struct Part {  // of a demand of the problem
+    std::uint32_t group = 0;
+    std::uint32_t row = 0;  // locale; dealt pools: the site, among the group's, where it is at home
+    double part = 1;        // of the row's demand; dealt pools: of all
+  };
+  AssignProblem problem;
+  std::vector<Part> parts;                        // by demand
+  std::vector<GroupShares> groups;                // shares still to be filled in
+  std::vector<std::vector<std::uint32_t>> pools;  // by group
+  std::vector<bool> dealt;                        // by group
+  std::uint64_t world_serial = 0;                 // the engine's own mark
+};
+
+// `proximity` is [locale * sites + site], a factor of the score.
+[[nodiscard]] AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> sites,
+                                          std::span<const AssignPool> pools,
+                                          std::span<const double> proximity);
+
+// The shares of each group of the task.
+[[nodiscard]] std::vector<std::shared_ptr<const GroupShares>> shares_of(
+    const AssignTask& task, const Assignment& assignment);
+
+// Whether a pool that has `former` should take `next`: other sites, or a share that moves by more than `step`.
+[[nodiscard]] bool differs(const GroupShares* former, const GroupShares& next, double step);
+
+}  // namespace pharos::controlplane

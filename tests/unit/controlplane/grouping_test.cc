@@ -1,0 +1,120 @@
+#include "pharos/controlplane/assign/grouping.hh"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace pharos::controlplane {
+namespace {
+
+// Two sites and two locales, each near one.
+const std::vector<double> proximity = {0.9, 0.3, 0.3, 0.9};
+const std::vector<AssignSite> hundred_each = {{100.0}, {100.0}};
+
+AssignPool pool_of(std::uint32_t index, std::vector<double> rps) {
+  AssignPool pool;
+  pool.pool = index;
+  pool.service = index;
+  pool.members = {{.site = 0}, {.site = 1}};
+  pool.rps = std::move(rps);
+  return pool;
+}
+
+std::shared_ptr<const GroupShares> only(const AssignTask& task) {
+  EXPECT_EQ(task.groups.size(), 1U);
+  return shares_of(task, assign(task.problem)).at(0);
+}
+
+TEST(GroupingTest, PoolsOfTheSameSitesAreAssignedAsOne) {
+  std::vector<AssignPool> pools;
+  for (std::uint32_t p = 0; p < 1000; ++p) pools.push_back(pool_of(p, {0.14, 0.02}));
+  const auto task = make_assign_task({}, hundred_each, pools, proximity);
+  EXPECT_EQ(task.problem.demands.size(), 2U);
+  EXPECT_EQ(task.pools.at(0).size(), 1000U);
+  const auto shares = only(task);
+  EXPECT_NEAR(shares->rps, 160, 1e-6);
+  EXPECT_NEAR(shares->share(0, 0), 90.0 / 140, 0.001);
+  EXPECT_NEAR(shares->share(0, 1), 50.0 / 140, 0.001);
+  EXPECT_NEAR(shares->share(1, 1), 1, 0.001);
+  EXPECT_EQ(shares->share(1, 7), 0);
+  EXPECT_EQ(shares->share(9, 0), 0);
+}
+
+TEST(GroupingTest, RulesAndLimitsOfTheirOwnMakeGroupsOfTheirOwn) {
+  std::vector<AssignPool> pools(5, pool_of(0, {1, 1}));
+  for (std::uint32_t p = 0; p < pools.size(); ++p) pools[p].pool = pools[p].service = p;
+  pools[1].importance = 3;
+  pools[2].members.pop_back();
+  pools[3].members[0].capacity_rps = 10;
+  pools[4].probe_share = 0.01;
+  const auto task = make_assign_task({}, hundred_each, pools, proximity);
+  EXPECT_EQ(task.groups.size(), 5U);
+}
+
+TEST(GroupingTest, WeightsAreKeptWhileThereIsRoomAndBentWhereThereIsNone) {
+  auto pool = pool_of(0, {40, 40});
+  pool.dealt = true;
+  pool.members[0].weight = 3;
+  const std::vector<AssignPool> calm = {pool};
+  auto shares = only(make_assign_task({}, hundred_each, calm, proximity));
+  EXPECT_NEAR(shares->weight_factor(0), 1, 0.001);
+  EXPECT_NEAR(shares->weight_factor(1), 1, 0.001);
+  pool.rps = {80, 60};  // 105 for the first
+  const std::vector<AssignPool> busy = {pool};
+  shares = only(make_assign_task({}, hundred_each, busy, proximity));
+  EXPECT_NEAR(shares->share(0, 0) * 140, 90, 0.2);
+  EXPECT_NEAR(shares->weight_factor(0), 90.0 / 105, 0.01);
+  EXPECT_GT(shares->weight_factor(1), 1);
+  EXPECT_NEAR(shares->share(0, 0) + shares->share(0, 1), 1, 1e-6);
+}
+
+TEST(GroupingTest, TheSpeakerOfAGroupIsThePoolWithTheMostDemand) {
+  auto small = pool_of(0, {1, 0}), large = pool_of(1, {50, 0});
+  small.members[1].base = 10;  // it would rather be at the second site
+  const std::vector<AssignPool> pools = {small, large};
+  const auto shares = only(make_assign_task({}, hundred_each, pools, proximity));
+  EXPECT_NEAR(shares->share(0, 0), 1, 0.001);
+}
+
+TEST(GroupingTest, WhatIsTooMuchToSolveCountsAsLoadWhereItIs) {
+  std::vector<AssignSite> sites(300);
+  std::vector<double> near(300 * 300, 0.1);
+  for (std::size_t l = 0; l < 300; ++l) near[l * 300 + l] = 1;
+  AssignPool pool;
+  for (std::uint32_t s = 0; s < 300; ++s) pool.members.push_back({.site = s});
+  pool.rps.assign(300, 2.0);
+  ASSERT_GT(std::size_t{300} * 300, assign_ways_max);
+  const std::vector<AssignPool> pools = {pool};
+  const auto task = make_assign_task({}, sites, pools, near);
+  EXPECT_TRUE(task.groups.empty());
+  for (const auto& site : task.problem.sites) EXPECT_NEAR(site.fixed_rps, 2, 1e-9);
+}
+
+TEST(GroupingTest, SmallMovesAndLostDemandChangeNothing) {
+  GroupShares former{.sites = {0, 1}, .shares = {{0.5, 0.5}, {}}, .wanted = {}, .rps = 1};
+  auto next = former;
+  EXPECT_FALSE(differs(&former, next, 0.02));
+  next.shares[0] = {0.51, 0.49};
+  EXPECT_FALSE(differs(&former, next, 0.02));
+  next.shares[0] = {0.53, 0.47};
+  EXPECT_TRUE(differs(&former, next, 0.02));
+  next.shares[0] = {};
+  EXPECT_FALSE(differs(&former, next, 0.02)) << "no demand: what was goes on";
+  next = former;
+  next.shares[1] = {1, 0};
+  EXPECT_TRUE(differs(&former, next, 0.02));
+  next = former;
+  next.sites = {0, 2};
+  EXPECT_TRUE(differs(&former, next, 0.02));
+  EXPECT_TRUE(differs(nullptr, next, 0.02));
+}
+
+TEST(GroupingTest, PoolsWithoutDemandOrMembersAreLeftAlone) {
+  auto idle = pool_of(0, {0, 0}), empty = pool_of(1, {5, 5});
+  empty.members.clear();
+  const std::vector<AssignPool> pools = {idle, empty};
+  EXPECT_TRUE(make_assign_task({}, hundred_each, pools, proximity).groups.empty());
+}
+
+}  // namespace
+}  // namespace pharos::controlplane

@@ -1,0 +1,183 @@
+// Dealing that stays: leaders by share, and how many clients a change of weights moves.
+#include "pharos/controlplane/rank/spread.hh"
+
+#include "pharos/controlplane/rank/deal.hh"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <string>
+
+namespace pharos::controlplane {
+namespace {
+
+std::vector<Hand> hands_of(std::vector<double> weights, std::uint64_t seed = 0) {
+  std::vector<Hand> hands;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    hands.push_back({dealing_key("s" + std::to_string(seed), "e" + std::to_string(i)), weights[i]});
+  }
+  return hands;
+}
+
+std::vector<double> shares_of(const std::vector<Hand>& hands) {
+  double total = 0;
+  for (const auto& hand : hands) total += hand.weight;
+  std::vector<double> shares;
+  for (const auto& hand : hands) shares.push_back(hand.weight / total);
+  return shares;
+}
+
+double must_move(const std::vector<Hand>& before, const std::vector<Hand>& after) {
+  const auto a = shares_of(before), b = shares_of(after);
+  double moves = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) moves += std::max(b[i] - a[i], 0.0);
+  return moves;
+}
+
+double moved(const std::vector<std::uint16_t>& a, const std::vector<std::uint16_t>& b) {
+  double count = 0;
+  for (std::size_t slot = 0; slot < a.size(); ++slot) count += a[slot] != b[slot];
+  return count / static_cast<double>(a.size());
+}
+
+TEST(OwnersNearTest, TheSameWeightsMoveNobody) {
+  const auto hands = hands_of({3, 1, 2, 2});
+  const auto base = owners_of(64, hands);
+  EXPECT_EQ(owners_near(base, hands), base);
+  EXPECT_EQ(owners_near(base, hands_of({0, 0, 0, 0})), base) << "no weight at all: as configured";
+}
+
+// From the configured weights to an operator's, and from one of these to another.
+TEST(OwnersNearTest, AChangeOfWeightByXMovesXOfTheClientsAndTwoPercentAtMost) {
+  double worst = 0, worst_next = 0, off = 0;
+  for (unsigned seed = 1; seed <= 300; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto count = 2 + seed % 9;
+    std::vector<double> weights;
+    for (unsigned i = 0; i < count; ++i) weights.push_back(static_cast<double>(1 + random() % 5));
+    const auto configured = hands_of(weights, seed);
+    const auto base = owners_of(256, configured);
+    const auto which = random() % count;
+    constexpr double factors[] = {0.25, 0.5, 0.8, 0.95, 1.05, 1.25, 2, 4};
+    auto tuned = configured;
+    tuned[which].weight *= factors[random() % 8];
+    const auto owners = owners_near(base, tuned);
+    worst = std::max(worst, moved(base, owners) - must_move(configured, tuned));
+    auto next = tuned;
+    next[which].weight *= factors[random() % 8];
+    const auto later = owners_near(base, next);
+    worst_next = std::max(worst_next, moved(owners, later) - must_move(tuned, next));
+    const auto shares = shares_of(next);
+    for (std::size_t i = 0; i < shares.size(); ++i) {
+      const auto slots = static_cast<double>(std::ranges::count(later, i));
+      off = std::max(off, std::abs(slots - shares[i] * 256));
+    }
+  }
+  RecordProperty("worst_beyond_x", std::to_string(worst));
+  RecordProperty("worst_beyond_x_of_a_second_change", std::to_string(worst_next));
+  EXPECT_LE(worst, 0.02);
+  EXPECT_LE(worst_next, 0.03) << "through the configured weights, rounded twice";
+  EXPECT_LT(off, 2.0) << "and the shares are right, in slots";
+}
+
+TEST(OwnersNearTest, AHandThatGoesMovesItsOwnSlotsAndFindsThemAgain) {
+  for (unsigned seed = 1; seed <= 50; ++seed) {
+    auto hands = hands_of({1, 2, 3, 1, 2}, seed);
+    const auto base = owners_of(64, hands);
+    auto without = hands;
+    without[seed % 5].weight = 0;
+    const auto owners = owners_near(base, without);
+    unsigned others = 0;
+    for (std::size_t slot = 0; slot < 64; ++slot) {
+      EXPECT_NE(owners[slot], seed % 5);
+      others += base[slot] != seed % 5 && owners[slot] != base[slot];
+    }
+    EXPECT_LE(others, 2U) << "rounding";
+    EXPECT_EQ(owners_near(base, hands), base);
+  }
+}
+
+TEST(DealStickyTest, OnlyTheClientsOfWhoGoesMove) {
+  auto hands = hands_of({1, 1, 2, 4});
+  const auto before = deal_sticky(256, hands);
+  hands.erase(hands.begin() + 2);
+  const auto after = deal_sticky(256, hands);
+  for (std::size_t slot = 0; slot < 256; ++slot) {
+    const auto was = before[slot].front();
+    if (was == 2) continue;
+    EXPECT_EQ(after[slot].front(), was > 2 ? was - 1 : was);
+  }
+}
+
+TEST(DealStickyTest, SharesAreAboutRight) {
+  const auto slots = deal_sticky(1024, hands_of({1, 3}));
+  const auto first =
+      std::ranges::count_if(slots, [](const auto& order) { return order.front() == 0; });
+  EXPECT_NEAR(static_cast<double>(first), 256, 50);
+  EXPECT_TRUE(deal_sticky(64, {}).empty());
+}
+
+// ---- leads ----
+
+const std::vector<std::uint16_t> order = {2, 0, 1};
+const std::vector<double> whole = {1, 1, 1};
+
+TEST(LeadsTest, WithoutAnAssignmentTheFirstLeadsAll) {
+  const auto leads = leads_of(order, {}, whole);
+  EXPECT_EQ(leads, (std::vector<Lead>{{2, 1.0}}));
+  EXPECT_TRUE(is_undivided(leads, order, 64));
+  EXPECT_TRUE(leads_of({}, {}, whole).empty());
+  EXPECT_TRUE(is_undivided({}, {}, 64));
+}
+
+TEST(LeadsTest, AnAssignmentIsFollowedAndFilledUpWhereSomebodyIsGone) {
+  const std::vector<double> assigned = {0.25, 0.25, 0.25};  // a quarter was for who is gone
+  const auto leads = leads_of(order, assigned, whole);
+  ASSERT_EQ(leads.size(), 3U);
+  for (const auto& lead : leads) EXPECT_NEAR(lead.share, 1.0 / 3, 1e-12);
+  EXPECT_FALSE(is_undivided(leads, order, 64));
+  const std::vector<double> nothing = {0, 0, 0};
+  EXPECT_EQ(leads_of(order, nothing, whole), (std::vector<Lead>{{2, 1.0}}));
+}
+
+TEST(LeadsTest, WhatAnEndpointMayNotTakeYetGoesToTheNext) {
+  const std::vector<double> admitted = {1, 1, 0.25};
+  EXPECT_EQ(leads_of(order, {}, admitted), (std::vector<Lead>{{2, 0.25}, {0, 0.75}}));
+  const std::vector<double> all_rise = {0.5, 0.5, 0.25};
+  EXPECT_EQ(leads_of(order, {}, all_rise), (std::vector<Lead>{{2, 1.0}}))
+      << "nobody else is there to take them";
+}
+
+TEST(LeadsTest, ALeaderWhoIsNotFirstIsDealtToo) {
+  const std::vector<double> assigned = {1, 0, 0};
+  const auto leads = leads_of(order, assigned, whole);
+  EXPECT_EQ(leads, (std::vector<Lead>{{0, 1.0}}));
+  EXPECT_FALSE(is_undivided(leads, order, 64));
+  const std::vector<std::uint64_t> keys = {11, 22, 33};
+  const auto slots = spread(1, leads, keys, order);
+  ASSERT_EQ(slots.size(), 1U);
+  EXPECT_EQ(slots[0], (std::vector<std::uint16_t>{0, 2, 1}));
+}
+
+TEST(SpreadTest, SlotsFollowTheSharesAndTheOthersStandInTheirOrder) {
+  const std::vector<std::uint64_t> keys = {11, 22, 33};
+  const std::vector<Lead> leads = {{2, 0.75}, {1, 0.25}};
+  const auto slots = spread(64, leads, keys, order);
+  ASSERT_EQ(slots.size(), 64U);
+  unsigned first = 0;
+  for (const auto& slot : slots) {
+    first += slot.front() == 2;
+    if (slot.front() == 2) {
+      EXPECT_EQ(slot, order);
+    } else {
+      EXPECT_EQ(slot, (std::vector<std::uint16_t>{1, 2, 0}));
+    }
+  }
+  EXPECT_EQ(first, 48U);
+}
+
+}  // namespace
+}  // namespace pharos::controlplane
