@@ -250,6 +250,30 @@ std::vector<std::shared_ptr<const GroupShares>> shares_of(const AssignTask& task
   return made;
 }
 
+std::vector<double> loads_in_force(const AssignTask& task,
+                                   std::span<const GroupShares* const> in_force) {
+  std::vector<double> loads;
+  for (const auto& site : task.problem.sites) loads.push_back(std::max(site.fixed_rps, 0.0));
+  for (std::size_t d = 0; d < task.parts.size(); ++d) {
+    const auto& part = task.parts[d];
+    const auto& demand = task.problem.demands[d];
+    const auto& sites = task.groups[part.group].sites;
+    const auto* shares = in_force[part.group];
+    const auto row = task.dealt[part.group] ? 0 : part.row;
+    double known = 0;
+    if (shares != nullptr) {
+      for (const auto site : sites) known += shares->share(row, site);
+    }
+    if (known <= 0) {
+      const auto best = std::ranges::max_element(demand.scores) - demand.scores.begin();
+      loads[sites[static_cast<std::size_t>(best)]] += demand.rps;
+      continue;
+    }
+    for (const auto site : sites) loads[site] += demand.rps * shares->share(row, site) / known;
+  }
+  return loads;
+}
+
 bool differs(const GroupShares* former, const GroupShares& next, double step) {
   if (former == nullptr || former->sites != next.sites || former->wanted != next.wanted)
     return true;

@@ -187,7 +187,7 @@ Json endpoint_row(const EngineSide& side, std::uint32_t endpoint) {
   for (const auto p : fixed.pools) ttl_s = std::max(ttl_s, side.engine.view_pool(p).ttl_s);
   if (config.ttl_max)
     ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(config.ttl_max->seconds()));
-  return {{"service", world.service(fixed.service).id},
+  Json row = {{"service", world.service(fixed.service).id},
           {"id", config.id},
           {"site", config.site},
           {"version", config.version},
@@ -202,6 +202,12 @@ Json endpoint_row(const EngineSide& side, std::uint32_t endpoint) {
           {"ttl_s", ttl_s},
           {"reason", view.reason},
           {"since_s", seconds_since(view.since, side.now)}};
+  if (const auto drain = side.engine.view_drain(endpoint, side.now)) {
+    row["drain"] = {{"since_s", drain->since.seconds()}, {"moved", drain->moved}};
+    if (drain->requests_before_rps) row["drain"]["requests_before_rps"] = *drain->requests_before_rps;
+    if (drain->requests_rps) row["drain"]["requests_rps"] = *drain->requests_rps;
+  }
+  return row;
 }
 
 Json weight_row(const EngineSide& side, std::uint32_t endpoint) {

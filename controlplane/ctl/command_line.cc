@@ -58,6 +58,7 @@ class CommandLine {
     add_looks();
     add_endpoints();
     add_weights();
+    add_maintenance();
     add_factors();
     add_explain();
     add_live();
@@ -277,6 +278,24 @@ class CommandLine {
       });
       add_endpoint_option(command);
     }
+  }
+
+  void add_maintenance() {
+    auto* works = add(&app_, "maintenance", "planned work: sites drain while it lasts",
+                      [this] { return to_controlplane(Access::read, "maintenance"); });
+    auto* plan = add(works, "plan", "plan work; it survives restarts", [this] {
+      return to_controlplane(Access::write, "maintenance-set",
+                             {{"id", name_}, {"sites", sites_}, {"from", from_}, {"to", to_}});
+    });
+    plan->add_option("id", name_, "its name")->required();
+    plan->add_option("sites", sites_, "the sites that drain")->required();
+    plan->add_option("--from", from_, "when it begins, in UTC: 2026-11-21T02:00:00Z")->required();
+    plan->add_option("--to", to_, "when it is over")->required();
+    auto* cancel = add(works, "cancel", "take back what was planned here", [this] {
+      return to_controlplane(Access::write, "maintenance-set",
+                             {{"id", name_}, {"sites", json::array()}});
+    });
+    cancel->add_option("id", name_, "its name")->required();
   }
 
   void add_weights() {
@@ -515,7 +534,8 @@ class CommandLine {
   Action action_;
   std::unique_ptr<HistoryLine> history_;
   std::unique_ptr<ObserveLine> observe_;
-  std::string name_, target_, weight_, client_, at_, type_ = "A";
+  std::string name_, target_, weight_, client_, at_, type_ = "A", from_, to_;
+  std::vector<std::string> sites_;
   std::vector<std::string> files_, words_;
   double exponent_ = 1, interval_s_ = 1, resolver_ttl_min_s_ = 0;
   unsigned rounds_ = 0, rows_ = 12;

@@ -185,7 +185,7 @@ std::string endpoints_view(const json& endpoints, bool colours) {
   const auto list = endpoints.is_object() ? json::array({endpoints}) : endpoints;
   return table(
       list,
-      {"ENDPOINT", "SITE", "STATE", "OVERRIDE", ">SCORE", ">WEIGHT", ">PRIORITY", ">TTL",
+      {"ENDPOINT", "SITE", "STATE", "OVERRIDE", ">MOVED", ">SCORE", ">WEIGHT", ">PRIORITY", ">TTL",
        "ADDRESSES", "REASON"},
       [](const json& endpoint) -> std::vector<Cell> {
         const auto kept = word(endpoint, "override");
@@ -193,6 +193,7 @@ std::string endpoints_view(const json& endpoints, bool colours) {
                 word(endpoint, "site"),
                 state_cell(endpoint, "state"),
                 {kept, kept == "auto" ? Colour::faint : Colour::warning},
+                with(at(endpoint, "drain"), "moved", share_text),
                 score_text(endpoint, "score"),
                 word(endpoint, "weight"),
                 word(endpoint, "priority"),
@@ -331,6 +332,22 @@ std::string policy_test_view(const json& told, bool colours) {
              colours, "no policy takes it");
 }
 
+std::string maintenance_view(const json& works, bool colours) {
+  return table(
+      works, {"WORK", "SITES", "FROM", "TO", "BY", "STATE"},
+      [](const json& work) -> std::vector<Cell> {
+        const auto& active = at(work, "active");
+        const bool goes_on = active.is_boolean() && active.get<bool>();
+        return {word(work, "id"),
+                joined(at(work, "sites")),
+                word(work, "from"),
+                word(work, "to"),
+                word(work, "by"),
+                {goes_on ? "goes on" : "planned", goes_on ? Colour::warning : Colour::none}};
+      },
+      colours, "no work is planned");
+}
+
 // ---- the answers to changes ----
 
 std::string reload_view(const json& result, bool colours) {
@@ -355,7 +372,7 @@ std::string log_level_view(const json& result, bool) {
 }
 
 using View = std::string (*)(const json&, bool);
-constexpr std::array<std::pair<std::string_view, View>, 24> views = {
+constexpr std::array<std::pair<std::string_view, View>, 26> views = {
     {{"status", status_view},
      {"stats", stats_view},
      {"sites", sites_view},
@@ -363,6 +380,8 @@ constexpr std::array<std::pair<std::string_view, View>, 24> views = {
      {"endpoints", endpoints_view},
      {"endpoint-set", endpoints_view},
      {"alarms", alarms_view},
+     {"maintenance", maintenance_view},
+     {"maintenance-set", maintenance_view},
      {"factors", factors_view},
      {"factor-set", factors_view},
      {"weights", weights_view},

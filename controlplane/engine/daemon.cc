@@ -187,7 +187,8 @@ Status Daemon::start_ingest() {
 Status Daemon::start_loop(std::shared_ptr<const Tables> tables) {
   const auto& remembered = store_->remembered();
   const Instant now = monotonic_now();
-  Decisions decisions{remembered.overrides, remembered.weights, remembered.exponents};
+  Decisions decisions{remembered.overrides, remembered.weights, remembered.exponents,
+                      remembered.maintenance};
   const auto socket = config_->controlplane.dataplane_socket.empty()
                           ? config_->run_directory + "/tables.sock"
                           : config_->controlplane.dataplane_socket;

@@ -59,6 +59,7 @@ void Engine::build_state(Instant now) {
   refresh_proximity();
   for (auto* list : {&dirty_pools_, &score_dirty_pools_, &returning_}) list->clear();
   returns_due_ = never;
+  drains_.clear();
   tightness_.assign(world_->config->sites.size(), 0);
   start_planning();
   panicking_pools_.clear();
@@ -203,6 +204,7 @@ void Engine::judge(std::uint32_t endpoint, Instant now) {
                         : well                                   ? Standing::healthy
                         : reserve                                ? Standing::barred
                                                                  : Standing::failing;
+  if (standing != state.standing) note_drain(endpoint, standing, now);
   if (standing != state.standing || !state.judged) {
     state.since = now;
     mark_dirty(endpoint);

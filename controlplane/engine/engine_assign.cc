@@ -48,9 +48,9 @@ void Engine::restart_demand() {
   demand_.restart();
 }
 
-// After a change of members the next assignment does not wait for its turn.
-void Engine::hasten_assignment() {
-  if (assigning_) assign_due_ = std::min(assign_due_, assign_last_ + assign_urgent_interval);
+// After a change of members or scores the next assignment does not wait for its turn.
+void Engine::hasten_assignment(Duration after_the_last) {
+  if (assigning_) assign_due_ = std::min(assign_due_, assign_last_ + after_the_last);
 }
 
 Instant Engine::assign_deadline() const noexcept {
@@ -160,7 +160,16 @@ std::optional<AssignTask> Engine::take_assign_task(Instant now) {
 
 void Engine::assigned(const AssignTask& task, const Assignment& assignment) {
   if (task.world_serial != world_serial_) return;
-  const double step = world_->config->controlplane.assign.step;
+  const auto& config = world_->config->controlplane.assign;
+  std::vector<const GroupShares*> in_force;
+  for (const auto& pools : task.pools) in_force.push_back(pools_[pools.front()].assigned.get());
+  const auto loads = loads_in_force(task, in_force);
+  // Small moves are worth it where what is in force would fill a site too far.
+  double step = config.step;
+  for (std::size_t s = 0; s < loads.size(); ++s) {
+    const auto& limit = task.problem.sites[s].capacity_rps;
+    if (limit && loads[s] > config.high_watermark * *limit * 1.001) step = 0;
+  }
   const auto shares = controlplane::shares_of(task, assignment);
   for (std::size_t g = 0; g < shares.size(); ++g) {
     for (const auto pool : task.pools[g]) {

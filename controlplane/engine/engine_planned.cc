@@ -57,7 +57,19 @@ PlannedSite planned_at(std::span<const config::MaintenanceConfig> all, const std
 
 void Engine::start_planning() {
   planned_.assign(world_->config->sites.size(), {});
-  planned_due_ = world_->config->maintenance.empty() ? never : Instant{0};
+  planned_work_ = world_->config->maintenance;
+  planned_work_.insert(planned_work_.end(), decisions_.maintenance.begin(),
+                       decisions_.maintenance.end());
+  planned_due_ = Instant{0};
+}
+
+void Engine::set_maintenance(const config::MaintenanceConfig& work) {
+  std::erase_if(decisions_.maintenance, [&](const auto& other) { return other.id == work.id; });
+  if (!work.sites.empty()) decisions_.maintenance.push_back(work);
+  planned_work_ = world_->config->maintenance;
+  planned_work_.insert(planned_work_.end(), decisions_.maintenance.begin(),
+                       decisions_.maintenance.end());
+  planned_due_ = Instant{0};
 }
 
 void Engine::set_clock(Now now) {
@@ -67,15 +79,16 @@ void Engine::set_clock(Now now) {
     if (moved < clock_slack && Duration{0} - clock_slack < moved) return;
   }
   wall_offset_ = offset;
-  if (!world_->config->maintenance.empty()) planned_due_ = Instant{0};
+  planned_due_ = Instant{0};
 }
 
 void Engine::tick_planned(Instant now) {
-  if (now < planned_due_ || !wall_offset_) return;
+  if (now < planned_due_) return;
   planned_due_ = never;
+  if (!wall_offset_) return;
   const WallTime wall{now.ns + wall_offset_->ns};
   for (std::uint32_t s = 0; s < planned_.size(); ++s) {
-    auto next = planned_at(world_->config->maintenance, world_->site(s).id, wall);
+    auto next = planned_at(planned_work_, world_->site(s).id, wall);
     if (next.due.ns != never.ns)
       planned_due_ = std::min(planned_due_, Instant{next.due.ns - wall_offset_->ns});
     if (next == planned_[s]) continue;

@@ -58,7 +58,11 @@ void Engine::refresh_membership(std::uint32_t pool) {
     state.tightness = std::max<unsigned>(state.tightness, tightness_[site]);
     state.planned_ttl_s = std::min(state.planned_ttl_s, planned_[site].ttl_s);
   }
-  if (state.members_changed && state.cells.front().ranked) hasten_assignment();
+  if (state.members_changed && state.cells.front().ranked) {
+    hasten_assignment(assign_urgent_interval);
+  } else if (state.assigned != nullptr) {
+    hasten_assignment(assign_score_interval);
+  }
 }
 
 config::Policy Engine::policy_of(std::uint32_t pool) const {

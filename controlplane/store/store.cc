@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS exponents (factor TEXT PRIMARY KEY, exponent REAL NOT
   WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS freshness (site TEXT PRIMARY KEY, boot_epoch INTEGER NOT NULL,
   sequence INTEGER NOT NULL, fingerprints BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS maintenance (id TEXT, site TEXT, begins_ns INTEGER NOT NULL,
+  ends_ns INTEGER NOT NULL, PRIMARY KEY (id, site)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS down_sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
 )sql"};
 
@@ -91,6 +93,17 @@ void read_decisions(Database& database, Remembered& into) {
   }
   auto weights = database.prepare("SELECT service, endpoint, weight FROM weights");
   while (weights.row()) into.weights[{weights.text(0), weights.text(1)}] = weights.real(2);
+  auto works =
+      database.prepare("SELECT id, site, begins_ns, ends_ns FROM maintenance ORDER BY id, site");
+  while (works.row()) {
+    if (into.maintenance.empty() || into.maintenance.back().id != works.text(0)) {
+      auto& work = into.maintenance.emplace_back();
+      work.id = works.text(0);
+      work.from = {works.integer(2)};
+      work.to = {works.integer(3)};
+    }
+    into.maintenance.back().sites.push_back(works.text(1));
+  }
   auto exponents = database.prepare("SELECT factor, exponent FROM exponents");
   while (exponents.row()) {
     if (!into.exponents) into.exponents.emplace();
@@ -309,6 +322,28 @@ void Store::save_exponents(const std::optional<config::ScoreConfig>& exponents) 
       if (!database.prepare("INSERT INTO exponents VALUES (?1, ?2)")
                .bind(1, std::string_view(name))
                .bind(2, (*exponents).*member)
+               .run()) {
+        return false;
+      }
+    }
+    return true;
+  });
+}
+
+void Store::save_maintenance(const config::MaintenanceConfig& work) {
+  state_->add([work, now = wall_now()](Database& database) {
+    if (!database.prepare("DELETE FROM maintenance WHERE id = ?1 OR ends_ns <= ?2")
+             .bind(1, work.id)
+             .bind(2, now.ns)
+             .run()) {
+      return false;
+    }
+    for (const auto& site : work.sites) {
+      if (!database.prepare("INSERT INTO maintenance VALUES (?1, ?2, ?3, ?4)")
+               .bind(1, work.id)
+               .bind(2, site)
+               .bind(3, work.from.ns)
+               .bind(4, work.to.ns)
                .run()) {
         return false;
       }

@@ -62,9 +62,7 @@ void LaneBurst::serve() noexcept {
   const Watch* watch = watch_ == nullptr ? nullptr : watch_->load();
   if (watch != nullptr) observer_.before(*watch, queries(), counters_);
   serve_burst(state, *root, queries(), counters_);
-<<<<<<< HEAD
   if (watch != nullptr) observer_.after(*watch, queries(), counters_);
-=======
   if (ring_) forward_to_control_plane(state, *ring_);
 }
 
@@ -78,7 +76,6 @@ void LaneBurst::forward() noexcept {
 
 bool LaneBurst::has_demand() const noexcept {
   return ring_ && state_.load()->impl().demand.count != 0;
->>>>>>> b6f81f1 (steering: demand against capacity, coming back, planned work, and the policies geo, sticky and multivalue)
 }
 
 }  // namespace pharos::dataplane

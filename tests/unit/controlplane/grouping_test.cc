@@ -109,6 +109,16 @@ TEST(GroupingTest, SmallMovesAndLostDemandChangeNothing) {
   EXPECT_TRUE(differs(nullptr, next, 0.02));
 }
 
+TEST(GroupingTest, LoadsInForceAreThoseOfTheSharesOrOfTheScores) {
+  const std::vector<AssignPool> pools = {pool_of(0, {100, 60})};
+  const auto task = make_assign_task({}, hundred_each, pools, proximity);
+  const GroupShares* none[] = {nullptr};
+  EXPECT_EQ(loads_in_force(task, none), (std::vector<double>{100, 60}));
+  const GroupShares half{.sites = {0, 1}, .shares = {{0.5, 0.5}, {}}, .wanted = {}, .rps = 1};
+  const GroupShares* some[] = {&half};
+  EXPECT_EQ(loads_in_force(task, some), (std::vector<double>{50, 110}));
+}
+
 TEST(GroupingTest, PoolsWithoutDemandOrMembersAreLeftAlone) {
   auto idle = pool_of(0, {0, 0}), empty = pool_of(1, {5, 5});
   empty.members.clear();

@@ -389,6 +389,46 @@ TEST(SteeringTest, AStepOfTheWallClockMovesPlannedWorkWithIt) {
   EXPECT_EQ(driver.leads(www, eu)[fra], 0);
 }
 
+TEST(SteeringTest, TheOperatorPlansWorkBesideTheConfiguration) {
+  Driver driver(small_config());
+  driver.run_for(seconds(5));
+  auto work = work_at("2026-11-20T12:00:20Z", "2026-11-20T12:00:40Z");
+  driver.engine.set_maintenance(work);
+  driver.step();
+  EXPECT_LE(driver.ttl(www), 15U);
+  driver.run_for(seconds(20));
+  EXPECT_EQ(driver.leads(www, eu)[fra], 0);
+  EXPECT_EQ(driver.engine.decisions().maintenance.size(), 1U);
+  work.sites.clear();
+  driver.engine.set_maintenance(work);
+  driver.step();
+  EXPECT_EQ(driver.leads(www, eu)[fra], 1);
+  EXPECT_TRUE(driver.engine.decisions().maintenance.empty());
+}
+
+// ---- drains ----
+
+TEST(SteeringTest, ADrainIsMeasuredByTheQueriesThatWereToldOtherwise) {
+  Driver driver(small_config());
+  driver.queries = {{{www, eu}, 100}, {{www, us}, 900}};
+  driver.run_for(seconds(100));
+  const auto endpoint = *driver.engine.world().find_endpoint("www", "fra");
+  EXPECT_FALSE(driver.engine.view_drain(endpoint, driver.now));
+  driver.engine.set_override(endpoint, config::Override::drain, driver.now);
+  driver.step();
+  auto drain = driver.engine.view_drain(endpoint, driver.now);
+  ASSERT_TRUE(drain);
+  EXPECT_NEAR(drain->moved, 0, 0.03);
+  driver.run_for(seconds(30));
+  drain = driver.engine.view_drain(endpoint, driver.now);
+  EXPECT_NEAR(drain->moved, 0.5, 0.05) << "half of the TTL of 60 s";
+  driver.run_for(seconds(40));
+  EXPECT_EQ(driver.engine.view_drain(endpoint, driver.now)->moved, 1);
+  driver.engine.set_override(endpoint, config::Override::automatic, driver.now);
+  driver.step();
+  EXPECT_FALSE(driver.engine.view_drain(endpoint, driver.now));
+}
+
 TEST(PlannedTest, LimitsComeInPowersOfTwo) {
   const std::vector<config::MaintenanceConfig> all = {
       work_at("2026-11-20T12:05:00Z", "2026-11-20T12:10:00Z")};

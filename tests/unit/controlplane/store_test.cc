@@ -35,6 +35,32 @@ TEST_F(StoreTest, ANewDatabaseRemembersNothing) {
   EXPECT_TRUE(store->remembered().alarm.empty());
 }
 
+TEST_F(StoreTest, PlannedWorkComesBackUntilItIsOverOrTakenBack) {
+  const auto work = [](const char* id, std::vector<std::string> sites, std::int64_t ends_in_s) {
+    config::MaintenanceConfig made;
+    made.id = id;
+    made.sites = std::move(sites);
+    made.from = {wall_now().ns - 7'200'000'000'000};
+    made.to = {wall_now().ns + ends_in_s * 1'000'000'000};
+    return made;
+  };
+  {
+    const auto store = open();
+    store->save_maintenance(work("over", {"fra"}, -3600));
+    store->save_maintenance(work("power", {"fra", "nyc"}, 3600));
+    store->save_maintenance(work("cable", {"sin"}, 3600));
+    store->save_maintenance(work("power", {"nyc"}, 7200));
+    store->save_maintenance(work("cable", {}, 0));
+    EXPECT_TRUE(store->sync());
+  }
+  const auto store = open();
+  const auto& all = store->remembered().maintenance;
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].id, "power");
+  EXPECT_EQ(all[0].sites, std::vector<std::string>{"nyc"});
+  EXPECT_GT(all[0].to, wall_now());
+}
+
 TEST_F(StoreTest, EverythingComesBackAfterARestart) {
   dns::NameHashKey key;
   key.bytes[7] = std::byte{9};

@@ -73,6 +73,11 @@ struct AssignTask {
 [[nodiscard]] std::vector<std::shared_ptr<const GroupShares>> shares_of(
     const AssignTask& task, const Assignment& assignment);
 
+// What the sites would carry of the task's demand with the shares that are in force (by group; null: none, and demand goes
+// where it is best off), fixed load included.
+[[nodiscard]] std::vector<double> loads_in_force(const AssignTask& task,
+                                                 std::span<const GroupShares* const> in_force);
+
 // Whether a pool that has `former` should take `next`: other sites, or a share that moves by more than `step`.
 [[nodiscard]] bool differs(const GroupShares* former, const GroupShares& next, double step);
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "pharos/controlplane/assign/demand_board.hh"
+#include "pharos/controlplane/assign/drain_meter.hh"
 #include "pharos/controlplane/assign/grouping.hh"
 #include "pharos/controlplane/engine/planned.hh"
 #include "pharos/controlplane/engine/round.hh"
@@ -46,6 +47,8 @@ inline constexpr std::size_t pool_alarms_max = 16;
 inline constexpr Duration lag_noise = milliseconds(5);
 // After a change of members the next assignment comes as soon as this after the last.
 inline constexpr Duration assign_urgent_interval = milliseconds(200);
+// ... and as soon as this after scores have moved.
+inline constexpr Duration assign_score_interval = seconds(1);
 // Steps in which an endpoint that comes back takes its share.
 inline constexpr unsigned slow_start_steps = 8;
 // Redirections by `fail: to` are followed this far.
@@ -57,6 +60,7 @@ struct Decisions {
   std::map<Key, config::Override> overrides;
   std::map<Key, double> weights;
   std::optional<config::ScoreConfig> exponents;  // empty: as configured
+  std::vector<config::MaintenanceConfig> maintenance;  // beside what is configured
 };
 
 // What the engine has done so far: a step costs what these grow by.
@@ -91,6 +95,13 @@ struct PoolView {
   unsigned healthy = 0;  // members
   unsigned total = 0;
   std::uint32_t answered_by = 0;  // itself, or the pool that it is redirected to
+};
+
+// How far a drain is.
+struct DrainView {
+  Duration since;
+  double moved = 0;  // of the clients that the endpoint led, by demand
+  std::optional<double> requests_before_rps, requests_rps;  // of the endpoint, as reported
 };
 
 // Demand and limits as the last assignment saw them.
@@ -133,7 +144,18 @@ class Engine {
   // Share of a locale's clients whose answers an endpoint leads, by member of the answering pool.
   [[nodiscard]] std::vector<double> lead_shares(std::uint32_t pool, std::uint16_t locale) const;
 
+  // How far the clients of an endpoint that is drained or taken out have moved; nothing where it is neither, or was
+  // before a restart or reload.
+  [[nodiscard]] std::optional<DrainView> view_drain(std::uint32_t endpoint, Instant now) const;
+
   // ---- planned work (engine_planned.cc) ----
+
+  // Work that the operator plans, in place of what he planned under that id; an empty list of sites takes it back.
+  void set_maintenance(const config::MaintenanceConfig& work);
+  // Configured work and the operator's.
+  [[nodiscard]] const std::vector<config::MaintenanceConfig>& planned_work() const noexcept {
+    return planned_work_;
+  }
 
   // The wall clock beside the monotonic one; before step() wherever maintenance is configured.
   void set_clock(Now now);
@@ -256,7 +278,7 @@ class Engine {
 
   void start_assigning(Instant now);
   [[nodiscard]] bool limits_known() const;
-  void hasten_assignment();
+  void hasten_assignment(Duration after_the_last);
   void refresh_requests(Instant now);
   [[nodiscard]] std::vector<double> requests_per_answer() const;
   [[nodiscard]] double base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const;
@@ -269,6 +291,7 @@ class Engine {
   static void take_over(EndpointState& endpoint, const EndpointState& former);
   void start_planning();
   void tick_planned(Instant now);
+  void note_drain(std::uint32_t endpoint, Standing next, Instant now);
 
   void note_wellness(std::uint32_t endpoint, bool well, Instant now);
   void begin_rise(std::uint32_t endpoint, Instant now);
@@ -341,9 +364,11 @@ class Engine {
   std::vector<std::uint8_t> tightness_;  // by site
 
   std::optional<Duration> wall_offset_;  // of the wall clock from the monotonic one
+  std::vector<config::MaintenanceConfig> planned_work_;
   std::vector<PlannedSite> planned_;     // by site
   Instant planned_due_ = never;
 
+  std::map<std::uint32_t, Drain> drains_;  // by endpoint
   std::vector<std::uint32_t> returning_;  // endpoints that are held or rise
   Instant returns_due_ = never;
 };

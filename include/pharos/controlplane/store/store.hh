@@ -39,6 +39,7 @@ struct Remembered {
   std::map<std::pair<std::string, std::string>, config::Override> overrides;
   std::map<std::pair<std::string, std::string>, double> weights;
   std::optional<config::ScoreConfig> exponents;
+  std::vector<config::MaintenanceConfig> maintenance;  // planned by the operator
   std::vector<SiteFreshness> freshness;
   std::set<std::string> down_sites;
 };
@@ -64,6 +65,8 @@ class Store {
   void save_weight(const std::string& service, const std::string& endpoint,
                    std::optional<double> weight);
   void save_exponents(const std::optional<config::ScoreConfig>& exponents);
+  // Work that is planned in place of what was under its id; without sites it is taken back. What is over is forgotten.
+  void save_maintenance(const config::MaintenanceConfig& work);
   void save_freshness(std::vector<SiteFreshness> freshness);
   void save_site_down(const std::string& site, bool down);
 

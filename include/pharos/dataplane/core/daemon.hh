@@ -130,11 +130,8 @@ class Daemon {
   std::vector<ExceptionInterface*> exceptions_;  // one per port, the lane's; nullptr: none
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Lane> lane_;
-<<<<<<< HEAD
   std::unique_ptr<Watching> watching_;
-=======
   int lane_ring_fd_ = -1;  // the lane's own
->>>>>>> b6f81f1 (steering: demand against capacity, coming back, planned work, and the policies geo, sticky and multivalue)
   std::unique_ptr<TableStore> store_;
   std::unique_ptr<control::Server> control_;
 

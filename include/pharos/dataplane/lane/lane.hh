@@ -63,15 +63,12 @@ class Lane {
   // lives as long as the lane. Errors: unavailable.
   [[nodiscard]] Result<ExceptionInterface*> add(Tap tap, unsigned queue_count,
                                                 std::optional<std::uint16_t> vlan);
-<<<<<<< HEAD
   // What is copied of the queries; outlives the lane. Before start().
   void set_watch(const RcuPointer<const Watch>& watch, unsigned seat) noexcept {
     burst_.set_watch(watch, seat);
   }
-=======
   // Where demand and logged queries go. Before start().
   void set_ring(RingProducer ring) { burst_.set_ring(std::move(ring)); }
->>>>>>> b6f81f1 (steering: demand against capacity, coming back, planned work, and the policies geo, sticky and multivalue)
   // Begins to serve, in a thread of its own, where `on_start` runs first. Errors: unavailable.
   [[nodiscard]] Status start(std::function<void()> on_start = {});
   // Ends the thread and with it all connections. May be called twice.

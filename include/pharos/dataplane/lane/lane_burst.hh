@@ -43,13 +43,11 @@ class LaneBurst {
   void add(ConstBytes request, const IpAddress& source, std::uint16_t source_port,
            Transport transport, unsigned capacity) noexcept;
 
-<<<<<<< HEAD
   // What is copied of the queries, and the lane's seat there. Before the lane starts.
   void set_watch(const RcuPointer<const Watch>& watch, unsigned seat) noexcept {
     watch_ = &watch;
     observer_ = Observer(seat);
   }
-=======
   // Where demand and logged queries go; none: nowhere. Before the lane starts.
   void set_ring(RingProducer ring) { ring_.emplace(std::move(ring)); }
   // Sends what is due of them. Once a round.
@@ -57,7 +55,6 @@ class LaneBurst {
   // Whether something waits for its second to be over.
   [[nodiscard]] bool has_demand() const noexcept;
 
->>>>>>> b6f81f1 (steering: demand against capacity, coming back, planned work, and the policies geo, sticky and multivalue)
   // Answers all that were added; verdicts and replies stand in queries(), in the order of adding.
   void serve() noexcept;
   [[nodiscard]] std::span<Query> queries() noexcept { return {queries_.data(), count_}; }
@@ -69,12 +66,9 @@ class LaneBurst {
   const RcuPointer<ServeState>& state_;
   const std::atomic<std::uint32_t>& wall_s_;
   CoreCounters& counters_;
-<<<<<<< HEAD
   const RcuPointer<const Watch>* watch_ = nullptr;  // none: nobody looks
   Observer observer_{0};
-=======
   std::optional<RingProducer> ring_;
->>>>>>> b6f81f1 (steering: demand against capacity, coming back, planned work, and the policies geo, sticky and multivalue)
   unsigned count_ = 0;
   std::array<Query, burst_queries_max> queries_;
   std::unique_ptr<std::byte[]> slots_;
