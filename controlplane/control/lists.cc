@@ -188,23 +188,24 @@ Json endpoint_row(const EngineSide& side, std::uint32_t endpoint) {
   if (config.ttl_max)
     ttl_s = std::min(ttl_s, static_cast<std::uint32_t>(config.ttl_max->seconds()));
   Json row = {{"service", world.service(fixed.service).id},
-          {"id", config.id},
-          {"site", config.site},
-          {"version", config.version},
-          {"addresses", std::move(addresses)},
-          {"port", config.port},
-          {"target", target_text(world.service(fixed.service), config)},
-          {"state", view.state},
-          {"override", config::name_of(view.override)},
-          {"weight", view.weight},
-          {"score", view.score},
-          {"priority", config.priority},
-          {"ttl_s", ttl_s},
-          {"reason", view.reason},
-          {"since_s", seconds_since(view.since, side.now)}};
+              {"id", config.id},
+              {"site", config.site},
+              {"version", config.version},
+              {"addresses", std::move(addresses)},
+              {"port", config.port},
+              {"target", target_text(world.service(fixed.service), config)},
+              {"state", view.state},
+              {"override", config::name_of(view.override)},
+              {"weight", view.weight},
+              {"score", view.score},
+              {"priority", config.priority},
+              {"ttl_s", ttl_s},
+              {"reason", view.reason},
+              {"since_s", seconds_since(view.since, side.now)}};
   if (const auto drain = side.engine.view_drain(endpoint, side.now)) {
     row["drain"] = {{"since_s", drain->since.seconds()}, {"moved", drain->moved}};
-    if (drain->requests_before_rps) row["drain"]["requests_before_rps"] = *drain->requests_before_rps;
+    if (drain->requests_before_rps)
+      row["drain"]["requests_before_rps"] = *drain->requests_before_rps;
     if (drain->requests_rps) row["drain"]["requests_rps"] = *drain->requests_rps;
   }
   return row;

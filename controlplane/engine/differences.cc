@@ -53,8 +53,8 @@ std::string text_of(const config::SiteConfig& s) {
 }
 
 std::string text_of(const config::LocaleConfig& l) {
-  std::string text = fmt::format("{} {} {}", l.latitude.value_or(999), l.longitude.value_or(999),
-                                 l.demand_weight);
+  std::string text =
+      fmt::format("{} {} {}", l.latitude.value_or(999), l.longitude.value_or(999), l.demand_weight);
   for (const auto& [site, latency] : l.latency) text += fmt::format(" {}={}", site, latency.ns);
   return text;
 }

@@ -181,8 +181,8 @@ void EngineLoop::handle(table_channel::Received received) {
   if (const auto* hello = std::get_if<table_channel::Hello>(&received.message)) {
     side_.publication.connected(*hello);
     side_.engine.restart_demand();
-    spdlog::info("connected to the data plane: {} rings, tables {}.{} in use",
-                 hello->worker_count, hello->in_use.epoch, hello->in_use.generation);
+    spdlog::info("connected to the data plane: {} rings, tables {}.{} in use", hello->worker_count,
+                 hello->in_use.epoch, hello->in_use.generation);
     if (auto attached = ingest_.replace_rings(std::move(received.fds)); !attached) {
       spdlog::error("the data plane's beacon rings cannot be used: {}", attached.error().text());
     }
@@ -277,8 +277,8 @@ void EngineLoop::report_alarms() {
 }
 
 void EngineLoop::arm_timer() noexcept {
-  const Instant next = std::min({side_.engine.next_deadline(), side_.engine.assign_deadline(),
-                                 side_.client.next_deadline()});
+  const Instant next = std::min(
+      {side_.engine.next_deadline(), side_.engine.assign_deadline(), side_.client.next_deadline()});
   itimerspec when{};
   if (next != never) {
     // Zero would disarm; the past fires at once.

@@ -124,9 +124,8 @@ void Engine::refresh_slots(std::uint32_t pool) {
     auto owners = owners_near(state.base_owners, all);
     // From members of the pool to hands.
     for (auto& owner : owners) {
-      owner = static_cast<std::uint16_t>(
-          std::ranges::lower_bound(state.membership.members, owner) -
-          state.membership.members.begin());
+      owner = static_cast<std::uint16_t>(std::ranges::lower_bound(state.membership.members, owner) -
+                                         state.membership.members.begin());
     }
     state.slots = deal(owners, hands);
   }
@@ -139,9 +138,8 @@ void Engine::refresh_slots(std::uint32_t pool) {
 double Engine::configured_weight(std::uint32_t endpoint) const {
   if (world_->service(world_->endpoints[endpoint].service).policy == config::Policy::multivalue)
     return 1;
-  return world_->endpoint(endpoint).weight *
-         raised(world_->endpoints[endpoint].version_preference,
-                world_->config->controlplane.score.version);
+  return world_->endpoint(endpoint).weight * raised(world_->endpoints[endpoint].version_preference,
+                                                    world_->config->controlplane.score.version);
 }
 
 std::vector<std::uint16_t> Engine::base_owners_of(std::uint32_t pool) const {

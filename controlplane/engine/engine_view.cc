@@ -1,6 +1,5 @@
-#include "pharos/controlplane/engine/engine.hh"
-
 #include "pharos/config/wall_time.hh"
+#include "pharos/controlplane/engine/engine.hh"
 
 #include <spdlog/fmt/fmt.h>
 
@@ -76,7 +75,8 @@ std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
   if (state.rising)
     add(fmt::format("coming back: takes {:.0f} % of its clients so far", state.admitted * 100));
   if (const auto& work = planned_[fixed.site]; work.active) {
-    add(fmt::format("planned work '{}' goes on until {}", work.id, config::wall_time_text(work.to)));
+    add(fmt::format("planned work '{}' goes on until {}", work.id,
+                    config::wall_time_text(work.to)));
   } else if (!work.id.empty()) {
     add(fmt::format("planned work '{}' begins {}", work.id, config::wall_time_text(work.from)));
   }

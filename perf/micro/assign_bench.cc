@@ -40,15 +40,13 @@ AssignProblem problem_of(unsigned groups, double load) {
 
 // Arguments: groups, load in percent of all capacity.
 void bm_assign(benchmark::State& state) {
-  const auto problem = problem_of(static_cast<unsigned>(state.range(0)),
-                                  static_cast<double>(state.range(1)) / 100);
+  const auto problem =
+      problem_of(static_cast<unsigned>(state.range(0)), static_cast<double>(state.range(1)) / 100);
   double overload = 0;
   for (auto _ : state) overload = assign(problem).overload;
   state.counters["overload"] = overload;
 }
-BENCHMARK(bm_assign)
-    ->ArgsProduct({{1, 4, 16}, {50, 85, 130}})
-    ->Unit(benchmark::kMillisecond);
+BENCHMARK(bm_assign)->ArgsProduct({{1, 4, 16}, {50, 85, 130}})->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace pharos::controlplane

@@ -102,7 +102,8 @@ const Table* table_of<ControlplaneConfig>() {
           key("delta_segments_max", &C::delta_segments_max, as<unsigned>(whole(1, 31)),
               "ranking deltas on one base before they are compacted", "16"),
           key("shrink_limit", &C::shrink_limit, ratio(),
-              "a reload that removes more than this of the names, of all endpoints, or of a service's endpoints (of four "
+              "a reload that removes more than this of the names, of all endpoints, or of a "
+              "service's endpoints (of four "
               "or more) needs --force",
               "20%"),
           key("seed", &C::seed, whole(0, std::numeric_limits<std::uint64_t>::max()),

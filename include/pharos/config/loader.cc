@@ -37,7 +37,8 @@ Key include_key() {
   key.name = "include";
   key.description =
       "files, or patterns of files, relative to this one. They may hold `sites`, `locales`, "
-      "`zones`, `zone_files`, `services`, `policies`, `maintenance` and `include`; the lists are joined";
+      "`zones`, `zone_files`, `services`, `policies`, `maintenance` and `include`; the lists are "
+      "joined";
   key.example = "[services/*.yaml]";
   key.shape = one_or_more(file_path()).shape;
   key.read = [](Reader& reader, const Node& node, void*) { reader.include(reader, node); };

@@ -334,13 +334,13 @@ struct ServiceConfig {
   // Healthy share of weight below which all count as healthy; 0: never.
   double panic_threshold = 0.5;
   FailMode fail = FailMode::open;
-  std::string fail_to;                     // service id, with FailMode::to
-  std::optional<catalog::EcsMode> ecs;     // default: that of the data plane, see ecs_of()
+  std::string fail_to;                  // service id, with FailMode::to
+  std::optional<catalog::EcsMode> ecs;  // default: that of the data plane, see ecs_of()
   Failback failback = Failback::automatic;
-  Duration failback_hold = seconds(300);  // Failback::hold: well for this long
-  Duration slow_start{};                  // an endpoint that came back takes its share within this
-  int importance = 0;                     // in a shortage the higher is served first
-  double probe_share = 0;                 // of its demand that each healthy site gets at the least
+  Duration failback_hold = seconds(300);   // Failback::hold: well for this long
+  Duration slow_start{};                   // an endpoint that came back takes its share within this
+  int importance = 0;                      // in a shortage the higher is served first
+  double probe_share = 0;                  // of its demand that each healthy site gets at the least
   unsigned slots = 64;                     // answer variants, a power of two up to 1024
   std::map<std::string, double> versions;  // version -> preference in (0, 1]; absent: 1
   // The same ranking as other records of the names (config/service_records.hh):

@@ -232,7 +232,8 @@ TEST(AssignTest, NoPlanThatTriesAllWaysIsCheaper) {
     const auto problem = random_problem(random, 3, 3, load);
     const double ours = cost_of(problem, assign(problem).shares);
     double best = 1e300;
-    for_each_plan(problem, [&](const auto& plan) { best = std::min(best, cost_of(problem, plan)); });
+    for_each_plan(problem,
+                  [&](const auto& plan) { best = std::min(best, cost_of(problem, plan)); });
     EXPECT_LE(ours, best * 1.0005 + 0.01) << "seed " << seed << " at load " << load;
   }
 }
@@ -274,7 +275,9 @@ TEST(AssignTest, AfterALossNoSurvivorPassesItsLimit) {
     for (const auto& member : members) left += *problem.sites[member.site].capacity_rps;
     const auto after = assign(problem);
     EXPECT_NEAR(after.site_rps[0], 0, eps);
-    if (demand < left * 0.999) { EXPECT_LT(after.overload, 0.001) << "seed " << seed; }
+    if (demand < left * 0.999) {
+      EXPECT_LT(after.overload, 0.001) << "seed " << seed;
+    }
   }
 }
 
@@ -294,8 +297,7 @@ TEST(AssignTest, ASmallChangeOfDemandMovesFewClients) {
     const auto after = assign(problem);
     for (std::size_t d = 0; d < problem.demands.size(); ++d) {
       for (std::size_t m = 0; m < after.shares[d].size(); ++m) {
-        moved += problem.demands[d].rps *
-                 std::max(after.shares[d][m] - before.shares[d][m], 0.0);
+        moved += problem.demands[d].rps * std::max(after.shares[d][m] - before.shares[d][m], 0.0);
       }
     }
     moved_most = std::max(moved_most, moved / total);

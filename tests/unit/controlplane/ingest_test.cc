@@ -211,9 +211,8 @@ TEST(IngestTest, TakesSamplesOfDemandThatAreWhole) {
   auto ingest = open_ingest({});
   auto ring = make_ring();
   ASSERT_TRUE(ingest.replace_rings(fds_of(ring)));
-  const std::array<DemandEntry, 2> entries{
-      {{.pool = 3, .locale = 4, .reserved = 0, .weight = 64},
-       {.pool = 5, .locale = 0, .reserved = 0, .weight = 1}}};
+  const std::array<DemandEntry, 2> entries{{{.pool = 3, .locale = 4, .reserved = 0, .weight = 64},
+                                            {.pool = 5, .locale = 0, .reserved = 0, .weight = 1}}};
   const DemandHead head{.pools_id = 7, .locales_id = 9, .entry_count = 2, .reserved = 0};
   const auto bytes = std::as_bytes(std::span(entries));
   ASSERT_TRUE(ring.push(RingRecordKind::demand, object_bytes(head), bytes));

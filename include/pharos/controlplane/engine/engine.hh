@@ -59,7 +59,7 @@ struct Decisions {
   using Key = std::pair<std::string, std::string>;  // service, endpoint
   std::map<Key, config::Override> overrides;
   std::map<Key, double> weights;
-  std::optional<config::ScoreConfig> exponents;  // empty: as configured
+  std::optional<config::ScoreConfig> exponents;        // empty: as configured
   std::vector<config::MaintenanceConfig> maintenance;  // beside what is configured
 };
 
@@ -226,15 +226,15 @@ class Engine {
     Volatility volatility{{}, {}};
     std::vector<std::vector<std::uint16_t>> slots;  // weighted: members by slot
     std::vector<double> dealt_weights;
-    std::vector<std::uint16_t> base_owners;        // weighted: by slot, as configured
+    std::vector<std::uint16_t> base_owners;       // weighted: by slot, as configured
     std::shared_ptr<const GroupShares> assigned;  // null: never
     // Ranked: orders by slot of the cells in which not all clients have the same leader.
     std::vector<std::vector<std::vector<std::uint16_t>>> spreads;
     std::vector<std::uint32_t> spread_of;  // by locale, index + 1; empty: all are undivided
     bool in_doubt = false;
-    unsigned tightness = 0;               // of the tightest site of its members
+    unsigned tightness = 0;             // of the tightest site of its members
     std::uint32_t planned_ttl_s = ~0U;  // no answer outlives the next planned change
-    bool members_changed = true;  // when its membership was made last
+    bool members_changed = true;        // when its membership was made last
     std::uint32_t answered_by = 0;
     bool dirty = false;            // in dirty_pools_
     bool score_dirty = false;      // in score_dirty_pools_
@@ -365,11 +365,11 @@ class Engine {
 
   std::optional<Duration> wall_offset_;  // of the wall clock from the monotonic one
   std::vector<config::MaintenanceConfig> planned_work_;
-  std::vector<PlannedSite> planned_;     // by site
+  std::vector<PlannedSite> planned_;  // by site
   Instant planned_due_ = never;
 
   std::map<std::uint32_t, Drain> drains_;  // by endpoint
-  std::vector<std::uint32_t> returning_;  // endpoints that are held or rise
+  std::vector<std::uint32_t> returning_;   // endpoints that are held or rise
   Instant returns_due_ = never;
 };
 

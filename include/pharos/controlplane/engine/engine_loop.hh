@@ -101,9 +101,9 @@ class EngineLoop {
   std::vector<std::string> reported_alarms_;
   AcceptedBeacon beacon_;
   std::vector<DemandSample> demand_;  // of this turn
-  bool more_beacons_ = false;  // the last turn left some
-  Instant cause_;              // oldest beacon of this turn, or the turn itself
-  Assigner assigner_;          // posts to us: stopped first
+  bool more_beacons_ = false;         // the last turn left some
+  Instant cause_;                     // oldest beacon of this turn, or the turn itself
+  Assigner assigner_;                 // posts to us: stopped first
 };
 
 }  // namespace pharos::controlplane
