@@ -244,7 +244,7 @@ std::vector<ApiRoute> make_routes() {
         in_body("force", "tell it even where it is refused", false, 'b')},
        {},
        "{sites:[{site:s share:n planned_share:n overloaded:b}] moved_share:n services:[o] "
-       "ttl_exposure_s:n exposed_pool:s load_known:b overloads:[s] changed:[s]}"},
+       "ttl_exposure_s:n exposed_pool:s load_source:s overloads:[s] changed:[s]}"},
       {"GET",
        "/v1/shares",
        "shares",

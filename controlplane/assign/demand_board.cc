@@ -13,6 +13,22 @@ DemandBoard::DemandBoard(std::size_t pools, std::size_t locales, Duration window
       averages_(pools * locales),
       totals_(pools * locales) {}
 
+void DemandBoard::take_over(const DemandBoard& former, std::span<const std::uint32_t> pools,
+                            std::span<const std::uint32_t> locales) noexcept {
+  last_ = former.last_;
+  ticking_ = former.ticking_;
+  filled_ = former.filled_;
+  for (std::uint32_t p = 0; p < pools.size(); ++p) {
+    for (std::uint16_t l = 0; l < locales.size(); ++l) {
+      if (pools[p] == nothing || locales[l] == nothing) continue;
+      const auto from = former.index(pools[p], static_cast<std::uint16_t>(locales[l]));
+      counts_[index(p, l)] = former.counts_[from];
+      averages_[index(p, l)] = former.averages_[from];
+      totals_[index(p, l)] = former.totals_[from];
+    }
+  }
+}
+
 void DemandBoard::heard(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) noexcept {
   if (locale >= locales_ || index(pool, locale) >= counts_.size()) return;
   counts_[index(pool, locale)] += weight;

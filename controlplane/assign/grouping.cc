@@ -1,5 +1,7 @@
 #include "pharos/controlplane/assign/grouping.hh"
 
+#include "pharos/controlplane/assign/demand_board.hh"
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -186,6 +188,35 @@ double GroupShares::weight_factor(std::uint32_t site) const noexcept {
   const auto at = place_of(sites, site);
   if (at >= sites.size() || sites[at] != site || at >= wanted.size() || wanted[at] <= 0) return 1;
   return shares.empty() || shares[0].empty() ? 1 : shares[0][at] / wanted[at];
+}
+
+GroupShares renumbered(const GroupShares& shares, std::span<const std::uint32_t> sites,
+                       std::span<const std::uint32_t> locales) {
+  constexpr auto nothing = DemandBoard::nothing;
+  std::vector<std::pair<std::uint32_t, std::size_t>> kept;  // new index, place in `shares`
+  for (std::size_t i = 0; i < shares.sites.size(); ++i) {
+    if (const auto site = sites[shares.sites[i]]; site != nothing) kept.emplace_back(site, i);
+  }
+  std::ranges::sort(kept);
+  const auto pick = [&](const std::vector<double>& row) {
+    std::vector<double> picked;
+    if (row.empty()) return picked;
+    for (const auto& [site, place] : kept) picked.push_back(row[place]);
+    return picked;
+  };
+  GroupShares made;
+  made.rps = shares.rps;
+  made.wanted = pick(shares.wanted);
+  for (const auto& [site, place] : kept) made.sites.push_back(site);
+  if (!shares.wanted.empty()) {  // dealt: one row for all locales
+    for (const auto& row : shares.shares) made.shares.push_back(pick(row));
+    return made;
+  }
+  for (const auto former : locales) {
+    const bool known = former != nothing && former < shares.shares.size();
+    made.shares.push_back(known ? pick(shares.shares[former]) : std::vector<double>{});
+  }
+  return made;
 }
 
 AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> sites,

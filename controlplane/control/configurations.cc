@@ -1,4 +1,5 @@
 #include "pharos/controlplane/engine/plan.hh"
+#include "pharos/controlplane/engine/shrink.hh"
 #include "pharos/controlplane/history/history.hh"
 
 #include <fcntl.h>
@@ -105,6 +106,18 @@ bool flag_of(const Json& arguments, const char* name) {
 
 // ---- plans ----
 
+std::string_view source_text(LoadSource source) {
+  switch (source) {
+    case LoadSource::none:
+      return "none";
+    case LoadSource::sites:
+      return "sites";
+    case LoadSource::demand:
+      return "demand";
+  }
+  return "none";
+}
+
 Json plan_row(const Plan& plan) {
   Json sites = Json::array();
   for (const auto& site : plan.sites) {
@@ -113,7 +126,7 @@ Json plan_row(const Plan& plan) {
                 {"planned_share", site.share_after},
                 {"overloaded", site.overloaded}};
     if (site.load_before_rps) row["load_rps"] = *site.load_before_rps;
-    if (plan.load_known) row["planned_rps"] = site.load_after_rps;
+    if (plan.load_source != LoadSource::none) row["planned_rps"] = site.load_after_rps;
     if (site.capacity_rps) row["capacity_rps"] = *site.capacity_rps;
     sites.push_back(std::move(row));
   }
@@ -123,7 +136,7 @@ Json plan_row(const Plan& plan) {
   }
   return {{"sites", std::move(sites)},         {"moved_share", plan.moved_share},
           {"services", std::move(services)},   {"ttl_exposure_s", plan.ttl_exposure_s},
-          {"exposed_pool", plan.exposed_pool}, {"load_known", plan.load_known},
+          {"exposed_pool", plan.exposed_pool}, {"load_source", source_text(plan.load_source)},
           {"overloads", overloads_of(plan)}};
 }
 
@@ -134,9 +147,7 @@ Result<Json> plan_text(Daemon& daemon, const std::string& text, bool force) {
   auto [before, former, now] = daemon.loop().ask([](EngineSide& side) {
     return std::tuple(side.engine, side.publication.shared_tables(), side.now);
   });
-  auto after = before;
-  after.replace_world((*candidate)->world, now);
-  static_cast<void>(after.step(now));
+  const auto after = planned(before, (*candidate)->world, now);
   const auto plan = plan_of(before, after);
   auto result = plan_row(plan);
   result["changed"] = differences(*former, **candidate);
@@ -146,9 +157,10 @@ Result<Json> plan_text(Daemon& daemon, const std::string& text, bool force) {
     for (const auto& one : overloads) all += (all.empty() ? "" : "; ") + one;
     return fail(ErrorCode::conflict, all, "plan", "give the sites room, or use force");
   }
-  if (auto shrunk = check_shrink(*former, **candidate,
-                                 (*candidate)->world->config->controlplane.shrink_limit);
-      !shrunk)
+  const double limit = (*candidate)->world->config->controlplane.shrink_limit;
+  if (auto shrunk = check_shrink(*former, **candidate, limit); !shrunk)
+    return std::unexpected(std::move(shrunk).error());
+  if (auto shrunk = check_endpoint_shrink(*former->world, *(*candidate)->world, limit); !shrunk)
     return std::unexpected(std::move(shrunk).error());
   return result;
 }

@@ -98,8 +98,11 @@ std::string plan_text(const json& result, bool colours) {
   }
   out += "TTL exposure    " + word(at(result, "ttl_exposure_s")) + "s " +
          harmless(word(at(result, "exposed_pool"))) + "\n";
-  if (at(result, "load_known") == json(false))
-    out += "no site reports requests: load is not known\n";
+  if (const auto source = word(at(result, "load_source")); source == "none") {
+    out += "no demand was counted and no site reports requests: load is not known\n";
+  } else if (source == "sites") {
+    out += "no demand was counted yet: load is what the sites report\n";
+  }
   if (const auto& overloads = at(result, "overloads"); overloads.is_array()) {
     for (const auto& one : overloads)
       out += coloured(harmless(word(one)), Colour::bad, colours) + "\n";

@@ -51,7 +51,11 @@ void Engine::replace_world(std::shared_ptr<const World> world, Instant now) {
     const auto at = former_endpoints.find(key_of(e));
     if (at != former_endpoints.end()) take_over(endpoints_[e], endpoints[at->second]);
   }
+  const auto pools = std::exchange(pools_, {});
+  const auto demand = std::exchange(demand_, {});
+  const auto requests = std::exchange(requests_, {});
   build_state(now);
+  carry_over(*former, pools, demand, requests, now);
 }
 
 void Engine::build_state(Instant now) {
@@ -61,7 +65,7 @@ void Engine::build_state(Instant now) {
   returns_due_ = never;
   drains_.clear();
   tightness_.assign(world_->config->sites.size(), 0);
-  start_planning();
+  start_planning(now);
   panicking_pools_.clear();
   volatile_pools_.clear();
   pools_.clear();

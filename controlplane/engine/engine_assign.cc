@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 // Demand and capacity: what is asked for, the problem that it makes, and what its solution changes
 // (controlplane/assign/README.md).
@@ -37,6 +38,50 @@ void Engine::start_assigning(Instant now) {
   assign_last_ = now;
   assign_due_ = now + config.controlplane.assign.interval;
   demand_waits_ = false;
+}
+
+// Demand, requests and shares of what was there before go on, by name: a change of configuration is no reason to forget who
+// asks for what, or to send all of a locale to one site again.
+void Engine::carry_over(const World& former, std::span<const PoolState> pools,
+                        const DemandBoard& demand, std::span<const double> requests, Instant now) {
+  constexpr auto nothing = DemandBoard::nothing;
+  const auto places_in = [](const auto& names, const auto& of) {
+    std::map<std::string, std::uint32_t> places;
+    for (const auto& name : names) places.emplace(of(name), static_cast<std::uint32_t>(places.size()));
+    return places;
+  };
+  const auto place = [](const auto& places, const std::string& name) {
+    const auto at = places.find(name);
+    return at == places.end() ? nothing : at->second;
+  };
+  const auto itself = [](const std::string& name) { return name; };
+  const auto id = [](const auto& thing) { return thing.id; };
+  const auto former_pools = places_in(former.pool_names(), itself);
+  const auto former_locales = places_in(former.locales, itself);
+  const auto former_services = places_in(former.config->services, id);
+  const auto sites = places_in(world_->config->sites, id);
+
+  std::vector<std::uint32_t> pool_from, locale_from, site_to;
+  for (const auto& name : world_->pool_names()) pool_from.push_back(place(former_pools, name));
+  for (const auto& name : world_->locales) locale_from.push_back(place(former_locales, name));
+  for (const auto& site : former.config->sites) site_to.push_back(place(sites, site.id));
+  demand_.take_over(demand, pool_from, locale_from);
+  for (std::size_t s = 0; s < requests_.size(); ++s) {
+    const auto at = place(former_services, world_->config->services[s].id);
+    if (at != nothing) requests_[s] = requests[at];
+  }
+  if (!assigning_) return;
+  std::map<const GroupShares*, std::shared_ptr<const GroupShares>> made;
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    if (pool_from[p] == nothing) continue;
+    const auto& shares = pools[pool_from[p]].assigned;
+    if (shares == nullptr || dealt_by_slot(p) == shares->wanted.empty()) continue;
+    auto& renewed = made[shares.get()];
+    if (renewed == nullptr)
+      renewed = std::make_shared<const GroupShares>(renumbered(*shares, site_to, locale_from));
+    pools_[p].assigned = renewed;
+  }
+  if (demand_.known()) assign_due_ = now;
 }
 
 void Engine::heard_demand(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) {
@@ -123,6 +168,19 @@ AssignPool Engine::assign_pool_of(std::uint32_t pool) const {
   return made;
 }
 
+std::vector<double> Engine::requests_by_cell() const {
+  const auto ratios = requests_per_answer();
+  std::vector<double> requests;
+  requests.reserve(pools_.size() * world_->locales.size());
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    for (std::uint16_t l = 0; l < world_->locales.size(); ++l) {
+      requests.push_back(demand_.rate(p, l) * world_->demand_weights[l] *
+                         ratios[world_->pools[p].service]);
+    }
+  }
+  return requests;
+}
+
 std::optional<AssignTask> Engine::take_assign_task(Instant now) {
   if (now < assign_deadline()) return std::nullopt;
   const auto& config = *world_->config;
@@ -133,14 +191,13 @@ std::optional<AssignTask> Engine::take_assign_task(Instant now) {
   refresh_requests(now);
   if (!assigning_ || !demand_.known()) return std::nullopt;
 
-  const auto ratios = requests_per_answer();
+  const auto requests = requests_by_cell();
   std::vector<AssignPool> wanted;
   std::vector<std::uint32_t> place(pools_.size(), ~0U);  // of a pool that answers, in `wanted`
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
     const auto source = pools_[p].answered_by;
     for (std::uint16_t l = 0; l < world_->locales.size(); ++l) {
-      const double rps =
-          demand_.rate(p, l) * world_->demand_weights[l] * ratios[world_->pools[p].service];
+      const double rps = requests[p * world_->locales.size() + l];
       if (rps <= 0) continue;
       if (place[source] == ~0U) {
         place[source] = static_cast<std::uint32_t>(wanted.size());
@@ -211,12 +268,27 @@ std::vector<double> Engine::assigned_shares(std::uint32_t pool, std::uint16_t lo
   return shares;
 }
 
+// What each member leads at the least, so that the health of its site stays known; empty: nothing is asked for. At least
+// one slot, or it would be nothing.
+std::vector<double> Engine::least_shares(std::uint32_t pool, unsigned slots) const {
+  const auto& fixed = world_->pools[pool];
+  const double share = world_->service(fixed.service).probe_share;
+  if (share <= 0) return {};
+  std::map<std::uint32_t, double> at_site;
+  for (const auto member : pools_[pool].membership.members) at_site[fixed.sites[member]] += 1;
+  std::vector<double> least(fixed.members.size(), 0.0);
+  for (const auto member : pools_[pool].membership.members)
+    least[member] = std::max(share / at_site[fixed.sites[member]], 1.0 / slots);
+  return least;
+}
+
 // The cells of a ranked pool in which not all clients have the same leader.
 void Engine::spread_cells(std::uint32_t pool) {
   auto& state = pools_[pool];
   state.spread_of.clear();
   state.spreads.clear();
   const auto source = state.answered_by;
+  if (dealt_by_slot(source)) return;
   const auto& fixed = world_->pools[source];
   const auto& members = pools_[source].membership.members;
   std::vector<double> admitted(fixed.members.size(), 1.0);
@@ -225,14 +297,15 @@ void Engine::spread_cells(std::uint32_t pool) {
     admitted[member] = endpoints_[fixed.members[member]].admitted;
     any_held = any_held || admitted[member] < 1;
   }
-  if (members.empty() || (pools_[source].assigned == nullptr && !any_held)) return;
+  const auto slots = std::max(world_->service(fixed.service).slots, spread_slots_min);
+  const auto least = least_shares(source, slots);
+  if (members.empty() || (pools_[source].assigned == nullptr && !any_held && least.empty())) return;
   std::vector<std::uint64_t> keys;
   for (const auto e : fixed.members) keys.push_back(world_->endpoints[e].dealing_key);
-  const auto slots = std::max(world_->service(fixed.service).slots, spread_slots_min);
   state.spread_of.assign(state.cells.size(), 0);
   for (std::uint16_t l = 0; l < state.cells.size(); ++l) {
     const auto order = std::span(state.orders).subspan(l * state.order_length, state.order_length);
-    const auto leads = leads_of(order, assigned_shares(source, l), admitted);
+    const auto leads = leads_of(order, assigned_shares(source, l), admitted, least);
     if (is_undivided(leads, order, slots)) continue;
     state.spreads.push_back(spread(leads.size() == 1 ? 1 : slots, leads, keys, order));
     state.spread_of[l] = static_cast<std::uint32_t>(state.spreads.size());

@@ -55,21 +55,26 @@ PlannedSite planned_at(std::span<const config::MaintenanceConfig> all, const std
   return result;
 }
 
-void Engine::start_planning() {
-  planned_.assign(world_->config->sites.size(), {});
+void Engine::refresh_planned_work() {
   planned_work_ = world_->config->maintenance;
   planned_work_.insert(planned_work_.end(), decisions_.maintenance.begin(),
                        decisions_.maintenance.end());
   planned_due_ = Instant{0};
 }
 
+// Known before anything is judged: a site in maintenance does not begin to drain with every reload.
+void Engine::start_planning(Instant now) {
+  planned_.assign(world_->config->sites.size(), {});
+  refresh_planned_work();
+  if (!wall_offset_) return;
+  for (std::uint32_t s = 0; s < planned_.size(); ++s)
+    planned_[s] = planned_at(planned_work_, world_->site(s).id, {now.ns + wall_offset_->ns});
+}
+
 void Engine::set_maintenance(const config::MaintenanceConfig& work) {
   std::erase_if(decisions_.maintenance, [&](const auto& other) { return other.id == work.id; });
   if (!work.sites.empty()) decisions_.maintenance.push_back(work);
-  planned_work_ = world_->config->maintenance;
-  planned_work_.insert(planned_work_.end(), decisions_.maintenance.begin(),
-                       decisions_.maintenance.end());
-  planned_due_ = Instant{0};
+  refresh_planned_work();
 }
 
 void Engine::set_clock(Now now) {

@@ -9,6 +9,7 @@ namespace pharos::controlplane {
 void Engine::take_over(EndpointState& endpoint, const EndpointState& former) {
   endpoint.health = former.health;
   endpoint.well = former.well;
+  endpoint.met = true;
   endpoint.held = former.held;
   endpoint.held_until = former.held_until;
   endpoint.rising = former.rising;
@@ -20,7 +21,7 @@ void Engine::take_over(EndpointState& endpoint, const EndpointState& former) {
 void Engine::note_wellness(std::uint32_t endpoint, bool well, Instant now) {
   auto& state = endpoints_[endpoint];
   const auto& service = world_->service(world_->endpoints[endpoint].service);
-  const bool came_back = state.judged && well && !state.well;
+  const bool came_back = (state.judged || state.met) && well && !state.well;
   state.well = well;
   if (!well) {
     state.held = state.rising = false;

@@ -10,6 +10,9 @@
 namespace pharos::controlplane {
 namespace {
 
+// Clients are dealt in slots: so much more than was asked for may come to a site.
+constexpr double slot_slack = 0.005;
+
 using CellName = std::pair<std::string, std::string>;  // pool, locale
 using Shares = std::map<std::string, double>;          // by site, or by endpoint
 
@@ -21,38 +24,36 @@ struct CellShares {
 
 CellShares shares_of(const Engine& engine, std::uint32_t pool, std::uint16_t locale) {
   const auto& world = engine.world();
-  const auto& service = world.service(world.pools[pool].service);
-  const auto& source = world.service(world.pools[engine.view_pool(pool).answered_by].service);
+  const auto& members = world.pools[engine.view_pool(pool).answered_by].members;
   CellShares shares;
-  shares.service = service.id;
-  const unsigned slots = source.policy == config::Policy::weighted ? source.slots : 1;
-  for (unsigned slot = 0; slot < slots; ++slot) {
-    const auto answered = engine.answered(pool, locale, slot);
-    if (answered.empty()) continue;
-    const auto first = answered.front();
-    shares.sites[world.site(world.endpoints[first].site).id] += 1.0 / slots;
-    shares.endpoints[world.endpoint(first).id] += 1.0 / slots;
+  shares.service = world.service(world.pools[pool].service).id;
+  shares.ttl_s = engine.ttl_of_cell(pool, locale);
+  const auto leads = engine.lead_shares(pool, locale);
+  for (std::size_t m = 0; m < leads.size(); ++m) {
+    if (leads[m] <= 0) continue;
+    shares.sites[world.site(world.endpoints[members[m]].site).id] += leads[m];
+    shares.endpoints[world.endpoint(members[m]).id] += leads[m];
   }
   return shares;
 }
 
-// Cells of addresses: other records follow the same ranking. Of more than `cells_max`, pools at even distances.
+enum class Which { addresses, all };
+
+// Cells of addresses (other records follow the same ranking), or of all records. Of more than `cells_max`, pools at even
+// distances.
 std::map<CellName, CellShares> cells_of(
-    const Engine& engine, std::size_t cells_max = std::numeric_limits<std::size_t>::max()) {
+    const Engine& engine, Which which,
+    std::size_t cells_max = std::numeric_limits<std::size_t>::max()) {
   std::map<CellName, CellShares> cells;
   const auto& world = engine.world();
   const auto all = world.pools.size() * world.locales.size();
   const auto stride = static_cast<std::uint32_t>(std::min<std::size_t>(
       all / std::max<std::size_t>(cells_max, 1) + 1, std::max<std::size_t>(world.pools.size(), 1)));
   for (std::uint32_t p = 0; p < world.pools.size(); p += stride) {
-    if (!world.pools[p].pool.holds_addresses()) continue;
+    if (which == Which::addresses && !world.pools[p].pool.holds_addresses()) continue;
     const auto name = world.pools[p].pool.name();
-    const auto ttl_s = engine.view_pool(p).ttl_s;
-    for (std::uint16_t l = 0; l < world.locales.size(); ++l) {
-      auto shares = shares_of(engine, p, l);
-      shares.ttl_s = ttl_s;
-      cells.emplace(CellName{name, world.locales[l]}, std::move(shares));
-    }
+    for (std::uint16_t l = 0; l < world.locales.size(); ++l)
+      cells.emplace(CellName{name, world.locales[l]}, shares_of(engine, p, l));
   }
   return cells;
 }
@@ -76,6 +77,27 @@ std::map<std::string, double> loads_of(const Engine& engine) {
     if (rps) loads.emplace(engine.world().site(s).id, static_cast<double>(*rps));
   }
   return loads;
+}
+
+// What each cell carries to each site, by the data plane's counters; nothing where they have counted nothing.
+std::map<CellName, Shares> measured_demand_of(const Engine& engine,
+                                              const std::map<CellName, CellShares>& cells) {
+  const auto& world = engine.world();
+  const auto requests = engine.requests_by_cell();
+  if (!engine.demand().known() ||
+      std::ranges::none_of(requests, [](const double rps) { return rps > 0; })) {
+    return {};
+  }
+  std::map<CellName, Shares> demand;
+  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
+    for (std::uint16_t l = 0; l < world.locales.size(); ++l) {
+      CellName name{world.pools[p].pool.name(), world.locales[l]};
+      auto& carried = demand[name];
+      for (const auto& [site, share] : cells.at(name).sites)
+        carried[site] = requests[p * world.locales.size() + l] * share;
+    }
+  }
+  return demand;
 }
 
 // What each cell carries of each site's load; where nobody reports any, its share.
@@ -140,12 +162,29 @@ void add_sites(const Engine& engine, Plan& plan) {
 
 }  // namespace
 
+Engine planned(const Engine& engine, std::shared_ptr<const World> world, Instant now) {
+  auto next = engine;
+  next.replace_world(std::move(world), now);
+  static_cast<void>(next.step(now));  // who is answered at all: what there is to assign to
+  next.assign_in_place(now);
+  static_cast<void>(next.step(now));
+  return next;
+}
+
 Plan plan_of(const Engine& before, const Engine& after) {
   Plan plan;
-  const auto former = cells_of(before);
-  const auto next = cells_of(after);
+  auto former = cells_of(before, Which::all);
+  auto demand = measured_demand_of(before, former);
   const auto loads = loads_of(before);
-  const auto demand = demand_of(former, loads);
+  plan.load_source = !demand.empty() ? LoadSource::demand
+                     : std::ranges::any_of(loads, [](const auto& load) { return load.second > 0; })
+                         ? LoadSource::sites
+                         : LoadSource::none;
+  if (plan.load_source != LoadSource::demand) {
+    former = cells_of(before, Which::addresses);
+    demand = demand_of(former, loads);
+  }
+  const auto next = cells_of(after, Which::all);
   add_sites(after, plan);
   add_sites(before, plan);
   double total = 0;
@@ -172,20 +211,23 @@ Plan plan_of(const Engine& before, const Engine& after) {
   for (auto& [service, moved] : plan.moved_by_service) {
     if (of_service[service] > 0) moved /= of_service[service];
   }
-  for (const auto& [site, load] : loads) plan.load_known = plan.load_known || load > 0;
   for (auto& site : plan.sites) {
-    if (const auto load = loads.find(site.id); load != loads.end())
+    if (const auto load = loads.find(site.id); load != loads.end()) {
       site.load_before_rps = load->second;
+    } else if (plan.load_source == LoadSource::demand) {
+      site.load_before_rps = leaves[site.id];
+    }
     if (total > 0) {
       site.share_before = leaves[site.id] / total;
       site.share_after = arrives[site.id] / total;
     }
-    if (!plan.load_known) continue;
+    if (plan.load_source == LoadSource::none) continue;
     // What no answer of ours brought there stays there.
     const double own = std::max(site.load_before_rps.value_or(0) - leaves[site.id], 0.0);
     site.load_after_rps = own + arrives[site.id];
-    site.overloaded = site.capacity_rps && site.load_after_rps > *site.capacity_rps &&
-                      site.load_after_rps > site.load_before_rps.value_or(0) * (1 + 1e-9);
+    site.overloaded =
+        site.capacity_rps && site.load_after_rps > *site.capacity_rps * (1 + slot_slack) &&
+        site.load_after_rps > std::max(site.load_before_rps.value_or(0), leaves[site.id]) * (1 + 1e-9);
   }
   return plan;
 }
@@ -201,7 +243,7 @@ std::vector<std::string> overloads_of(const Plan& plan) {
 }
 
 std::map<std::string, double> answer_shares(const Engine& engine) {
-  const auto cells = cells_of(engine, share_cells_max);
+  const auto cells = cells_of(engine, Which::addresses, share_cells_max);
   const auto demand = demand_of(cells, {});  // each cell alike
   double total = 0;
   for (const auto& [name, carried] : demand) total += sum_of(carried);

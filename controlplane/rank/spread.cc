@@ -14,10 +14,26 @@ double total_of(std::span<const std::uint16_t> order, std::span<const double> as
   return total;
 }
 
+// Lifts everybody to his least, at the cost of what the others have above theirs.
+void lift(std::vector<Lead>& leads, std::span<const double> least) {
+  const double most = 0.5 / static_cast<double>(leads.size());
+  const auto floor_of = [&](const Lead& lead) { return std::clamp(least[lead.member], 0.0, most); };
+  double missing = 0, spare = 0;
+  for (const auto& lead : leads) {
+    missing += std::max(floor_of(lead) - lead.share, 0.0);
+    spare += std::max(lead.share - floor_of(lead), 0.0);
+  }
+  if (missing <= 0) return;
+  for (auto& lead : leads) {
+    const double above = lead.share - floor_of(lead);
+    lead.share = above > 0 ? floor_of(lead) + above * (1 - missing / spare) : floor_of(lead);
+  }
+}
+
 }  // namespace
 
 std::vector<Lead> leads_of(std::span<const std::uint16_t> order, std::span<const double> assigned,
-                           std::span<const double> admitted) {
+                           std::span<const double> admitted, std::span<const double> least) {
   if (order.empty()) return {};
   std::vector<Lead> leads;
   const double total = total_of(order, assigned);
@@ -35,6 +51,7 @@ std::vector<Lead> leads_of(std::span<const std::uint16_t> order, std::span<const
       whole->share += held;
     }
   }
+  if (!least.empty()) lift(leads, least);
   std::erase_if(leads, [](const Lead& lead) { return lead.share <= 0; });
   return leads;
 }

@@ -1,5 +1,7 @@
 #include "pharos/controlplane/assign/grouping.hh"
 
+#include "pharos/controlplane/assign/demand_board.hh"
+
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -117,6 +119,26 @@ TEST(GroupingTest, LoadsInForceAreThoseOfTheSharesOrOfTheScores) {
   const GroupShares half{.sites = {0, 1}, .shares = {{0.5, 0.5}, {}}, .wanted = {}, .rps = 1};
   const GroupShares* some[] = {&half};
   EXPECT_EQ(loads_in_force(task, some), (std::vector<double>{50, 110}));
+}
+
+TEST(GroupingTest, SharesFollowTheirSitesAndLocalesToOtherNumbers) {
+  constexpr auto nothing = DemandBoard::nothing;
+  const GroupShares ranked{.sites = {0, 2, 5},
+                           .shares = {{0.5, 0.3, 0.2}, {}, {0, 1, 0}},
+                           .wanted = {},
+                           .rps = 7};
+  // Site 0 becomes 9, 2 becomes 1, 5 goes; locales in another order, one of them new.
+  const std::vector<std::uint32_t> sites = {9, nothing, 1, nothing, nothing, nothing};
+  const std::vector<std::uint32_t> locales = {2, nothing, 0, 1};
+  const auto made = renumbered(ranked, sites, locales);
+  EXPECT_EQ(made.sites, (std::vector<std::uint32_t>{1, 9}));
+  EXPECT_EQ(made.shares, (std::vector<std::vector<double>>{{1, 0}, {}, {0.3, 0.5}, {}}));
+  EXPECT_EQ(made.rps, 7);
+  const GroupShares dealt{
+      .sites = {0, 2}, .shares = {{0.6, 0.4}}, .wanted = {0.75, 0.25}, .rps = 7};
+  const auto bent = renumbered(dealt, sites, locales);
+  EXPECT_EQ(bent.shares, (std::vector<std::vector<double>>{{0.4, 0.6}}));
+  EXPECT_EQ(bent.weight_factor(9), 0.6 / 0.75);
 }
 
 TEST(GroupingTest, PoolsWithoutDemandOrMembersAreLeftAlone) {

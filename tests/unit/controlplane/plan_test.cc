@@ -29,10 +29,30 @@ Engine engine_of(const config::Config& config, const std::vector<float>& loads_r
 }
 
 Engine later(const Engine& engine, const config::Config& config) {
-  auto next = engine;
-  next.replace_world(world_of(config), start + milliseconds(30));
-  static_cast<void>(next.step(start + milliseconds(40)));
-  return next;
+  return planned(engine, world_of(config), start + milliseconds(30));
+}
+
+// The same, asked by locales `eu` and `us` for `www` so and so many times a second.
+Engine asked_engine(const config::Config& config, std::uint32_t eu_rate, std::uint32_t us_rate) {
+  Engine engine(world_of(config), {}, {}, start);
+  for (int turn = 0; turn <= 300; ++turn) {
+    const auto now = start + milliseconds(200) * turn;
+    for (std::uint32_t site = 0; site < 3; ++site) {
+      engine.heard(site, {.metrics = {}, .interval_ms = 200, .leaving = false, .endpoints = {}}, 1,
+                   static_cast<std::uint64_t>(turn) + 1, now);
+    }
+    if (turn % 5 == 4) {
+      engine.heard_demand(www, eu, eu_rate);
+      engine.heard_demand(www, us, us_rate);
+    }
+    if (now >= engine.assign_deadline()) engine.assign_in_place(now);
+    static_cast<void>(engine.step(now));
+  }
+  return engine;
+}
+
+Engine later_asked(const Engine& engine, const config::Config& config) {
+  return planned(engine, world_of(config), start + seconds(60));
 }
 
 const SitePlan& site_of(const Plan& plan, const std::string& id) {
@@ -45,7 +65,7 @@ TEST(PlanTest, TheSameConfigurationMovesNobody) {
   const auto plan = plan_of(before, later(before, config));
   EXPECT_EQ(plan.moved_share, 0);
   EXPECT_EQ(plan.ttl_exposure_s, 0U);
-  EXPECT_TRUE(plan.load_known);
+  EXPECT_EQ(plan.load_source, LoadSource::sites);
   for (const auto& site : plan.sites)
     EXPECT_NEAR(site.load_after_rps, *site.load_before_rps, 1e-6) << site.id;
   EXPECT_TRUE(overloads_of(plan).empty());
@@ -88,6 +108,63 @@ TEST(PlanTest, SaysWhereItIsMoreThanASiteBears) {
   for (auto& service : less.services)
     std::erase_if(service.endpoints, [](const auto& e) { return e.site == "nyc"; });
   EXPECT_TRUE(overloads_of(plan_of(full, later(full, less))).empty());
+}
+
+// ---- by the data plane's counters ----
+
+TEST(PlanTest, DemandSaysWhatEachAnswerCarries) {
+  const auto config = small_config();
+  const auto before = asked_engine(config, 300, 100);
+  auto next = config;
+  for (auto& service : next.services)
+    std::erase_if(service.endpoints, [](const auto& e) { return e.site == "fra"; });
+  const auto plan = plan_of(before, later_asked(before, next));
+  EXPECT_EQ(plan.load_source, LoadSource::demand);
+  EXPECT_NEAR(*site_of(plan, "fra").load_before_rps, 300, 3);
+  EXPECT_NEAR(*site_of(plan, "nyc").load_before_rps, 100, 1);
+  EXPECT_NEAR(site_of(plan, "fra").load_after_rps, 0, 1e-6);
+  EXPECT_NEAR(site_of(plan, "nyc").load_after_rps, 400, 4);
+  EXPECT_NEAR(plan.moved_share, 0.75, 0.01);
+  EXPECT_NEAR(plan.moved_by_service.at("www"), 0.75, 0.01);
+  EXPECT_EQ(plan.moved_by_service.at("api"), 0) << "nobody asks for it";
+}
+
+TEST(PlanTest, TheWayToTheLimitsIsPartOfThePlan) {
+  auto config = small_config();
+  for (auto& site : config.sites) site.capacity_rps = 1000;
+  const auto before = asked_engine(config, 800, 400);
+  auto next = config;
+  for (auto& service : next.services)
+    std::erase_if(service.endpoints, [](const auto& e) { return e.site == "fra"; });
+  // 1200 for nyc alone, by the scores: but sin has room.
+  const auto plan = plan_of(before, later_asked(before, next));
+  EXPECT_TRUE(overloads_of(plan).empty());
+  EXPECT_LE(site_of(plan, "nyc").load_after_rps, 1000);
+  EXPECT_GT(site_of(plan, "sin").load_after_rps, 195);
+  // Without sin there is none.
+  for (auto& service : next.services)
+    std::erase_if(service.endpoints, [](const auto& e) { return e.site == "sin"; });
+  const auto overloads = overloads_of(plan_of(before, later_asked(before, next)));
+  ASSERT_EQ(overloads.size(), 1U);
+  EXPECT_TRUE(overloads[0].starts_with("site nyc would get 1")) << overloads[0];
+  // Nor where the limit itself is what changes.
+  next = config;
+  for (auto& site : next.sites) site.capacity_rps = 300;
+  const auto narrow = overloads_of(plan_of(before, later_asked(before, next)));
+  EXPECT_TRUE(std::ranges::any_of(
+      narrow, [](const auto& text) { return text.starts_with("site sin would get 4"); }));
+}
+
+TEST(PlanTest, TheWorstTtlIsThatOfACellThatChanges) {
+  auto config = small_config();
+  config.services[1].ttl_ceiling = seconds(300);
+  const auto before = asked_engine(config, 300, 100);
+  auto next = config;
+  next.services[2].endpoints[0].addresses = {address(9, 9)};
+  next.services[2].endpoints[0].id = "fra-2";
+  const auto plan = plan_of(before, later_asked(before, next));
+  EXPECT_EQ(plan.ttl_exposure_s, 60U) << "the 300 s of pay do not change";
+  EXPECT_EQ(plan.exposed_pool, "www/A");
 }
 
 TEST(PlanTest, SharesSumToOneAndFollowTheRanking) {

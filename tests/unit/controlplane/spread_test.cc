@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -149,6 +150,23 @@ TEST(LeadsTest, WhatAnEndpointMayNotTakeYetGoesToTheNext) {
   const std::vector<double> all_rise = {0.5, 0.5, 0.25};
   EXPECT_EQ(leads_of(order, {}, all_rise), (std::vector<Lead>{{2, 1.0}}))
       << "nobody else is there to take them";
+}
+
+TEST(LeadsTest, EverybodyGetsHisLeastAndNobodyLosesHisOwn) {
+  const std::array<std::uint16_t, 4> order = {2, 0, 1, 3};
+  const std::array<double, 4> admitted = {1, 1, 1, 1}, least = {0.02, 0.02, 0.02, 0};
+  const auto leads = leads_of(order, {}, admitted, least);
+  ASSERT_EQ(leads.size(), 3U);
+  EXPECT_EQ(leads[0].member, 2);
+  EXPECT_NEAR(leads[0].share, 0.96, 1e-12);
+  EXPECT_NEAR(leads[1].share, 0.02, 1e-12);
+  const std::array<double, 4> assigned = {0.5, 0.3, 0.2, 0}, much = {0.9, 0.9, 0.9, 0.9};
+  double total = 0;
+  for (const auto& lead : leads_of(order, assigned, admitted, much)) {
+    EXPECT_GE(lead.share, 0.125 - 1e-12) << "at most half of an equal share";
+    total += lead.share;
+  }
+  EXPECT_NEAR(total, 1, 1e-12);
 }
 
 TEST(LeadsTest, ALeaderWhoIsNotFirstIsDealtToo) {

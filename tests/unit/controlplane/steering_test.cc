@@ -228,6 +228,66 @@ TEST(SteeringTest, AnAssignmentOfAFormerWorldIsForgotten) {
   EXPECT_EQ(driver.leads(www, eu), (std::array<double, 3>{1, 0, 0}));
 }
 
+TEST(SteeringTest, AReloadForgetsNeitherDemandNorShares) {
+  auto config = limited_config(1000, 1000, 1000);
+  Driver driver(config);
+  driver.queries = {{{www, eu}, 1500}, {{www, us}, 100}, {{api, eu}, 60}};
+  driver.run_for(seconds(60));
+  const auto before = driver.leads(www, eu);
+  ASSERT_LT(before[fra], 0.65);
+  // Another site in front, and another service: every index moves.
+  auto site = config.sites[0];
+  site.id = "ams";
+  config.sites.insert(config.sites.begin(), site);
+  config.services.insert(config.services.begin(),
+                         service_config("aaa", config::Policy::ranked, 7));
+  driver.engine.replace_world(
+      *make_world(std::make_shared<const config::Config>(config), {"default", "asia", "eu", "us"}),
+      driver.now);
+  static_cast<void>(driver.engine.step(driver.now));
+  constexpr std::uint32_t www_now = www + 1;
+  constexpr std::uint16_t eu_now = eu + 1;
+  EXPECT_EQ(driver.engine.world().pools[www_now].pool.service, "www");
+  EXPECT_NEAR(driver.engine.demand().rate(www_now, eu_now), 1500, 30);
+  const auto after = driver.engine.lead_shares(www_now, eu_now);
+  for (std::size_t s = 0; s < 3; ++s) EXPECT_NEAR(after[s], before[s], 1e-9) << s;
+  EXPECT_LE(driver.engine.assign_deadline(), driver.now) << "and the next assignment is due";
+}
+
+TEST(SteeringTest, SharesOfASiteThatIsGoneGoToTheOthers) {
+  auto config = limited_config(1000, 1000, 1000);
+  Driver driver(config);
+  driver.queries = {{{www, eu}, 1500}};
+  driver.run_for(seconds(60));
+  config.sites.erase(config.sites.begin());
+  for (auto& service : config.services)
+    std::erase_if(service.endpoints, [](const auto& e) { return e.site == "fra"; });
+  driver.engine.replace_world(
+      *make_world(std::make_shared<const config::Config>(config), {"default", "eu", "us"}),
+      driver.now);
+  static_cast<void>(driver.engine.step(driver.now));
+  const auto shares = driver.engine.lead_shares(www, eu);
+  EXPECT_NEAR(std::accumulate(shares.begin(), shares.end(), 0.0), 1, 1e-9);
+  driver.engine.assign_in_place(driver.now);
+  static_cast<void>(driver.engine.step(driver.now));
+  for (const double share : driver.engine.lead_shares(www, eu)) EXPECT_LE(share * 1500, 1000);
+}
+
+TEST(SteeringTest, EachHealthySiteGetsItsShareForProbesWithoutAnyLimit) {
+  auto config = small_config();
+  config.services[2].probe_share = 0.02;
+  Driver driver(config);
+  driver.run_for(seconds(5));
+  for (const auto locale : {everyone, eu, us}) {
+    for (const double share : driver.leads(www, locale)) EXPECT_GE(share, 0.02 - 1.0 / 256);
+  }
+  EXPECT_NEAR(driver.leads(www, eu)[fra], 0.96, 0.01);
+  driver.kill(sin);
+  driver.run_for(seconds(2));
+  EXPECT_EQ(driver.leads(www, eu)[sin], 0) << "not who is down";
+  EXPECT_NEAR(driver.leads(www, eu)[fra], 0.98, 0.01);
+}
+
 // ---- coming back ----
 
 TEST(SteeringTest, AnEndpointThatComesBackTakesItsClientsStepByStep) {
@@ -327,6 +387,29 @@ TEST(SteeringTest, FailbackHoldsUntilTheEndpointHasStayedWell) {
   EXPECT_EQ(driver.leads(pay, eu)[fra], 1);
 }
 
+TEST(SteeringTest, AReloadAtTheVeryMomentOfAReturnHoldsIt) {
+  auto config = small_config();
+  config.services[1].failback = config::Failback::manual;
+  config.controlplane.health.rise = {};
+  config.controlplane.health.rise_beacons = 1;
+  Driver driver(config);
+  driver.run_for(seconds(5));
+  driver.kill(fra);
+  driver.run_for(seconds(2));
+  ASSERT_EQ(driver.leads(pay, eu)[fra], 0);
+  for (int i = 0; i < 3; ++i) {  // well again, and no step in between
+    driver.now = driver.now + milliseconds(200);
+    driver.engine.heard(fra, driver.report[fra], 1, ++driver.sequence, driver.now);
+  }
+  driver.engine.replace_world(
+      *make_world(std::make_shared<const config::Config>(config), {"default", "eu", "us"}),
+      driver.now);
+  driver.revive(fra);
+  driver.run_for(seconds(20));
+  EXPECT_EQ(driver.engine.health().site(fra).state, SiteState::up);
+  EXPECT_EQ(driver.leads(pay, eu)[fra], 0);
+}
+
 TEST(SteeringTest, AReloadForgetsNoHold) {
   auto config = small_config();
   config.services[1].failback = config::Failback::manual;
@@ -375,6 +458,21 @@ TEST(SteeringTest, ASiteDrainsForPlannedWorkAndNoAnswerOutlivesItsBeginning) {
   EXPECT_GT(driver.ttl(www), 0U);
   driver.run_for(seconds(300));
   EXPECT_EQ(driver.leads(www, eu)[fra], 1);
+}
+
+TEST(SteeringTest, AReloadInPlannedWorkBeginsNoDrain) {
+  auto config = small_config();
+  config.maintenance = {work_at("2026-11-20T12:01:00Z", "2026-11-20T13:00:00Z")};
+  Driver driver(config);
+  driver.run_for(seconds(90));
+  const auto endpoint = *driver.engine.world().find_endpoint("www", "fra");
+  EXPECT_TRUE(driver.engine.view_drain(endpoint, driver.now));
+  driver.engine.replace_world(
+      *make_world(std::make_shared<const config::Config>(config), {"default", "eu", "us"}),
+      driver.now);
+  driver.step();
+  EXPECT_EQ(driver.leads(www, eu)[fra], 0);
+  EXPECT_FALSE(driver.engine.view_drain(endpoint, driver.now));
 }
 
 TEST(SteeringTest, AStepOfTheWallClockMovesPlannedWorkWithIt) {

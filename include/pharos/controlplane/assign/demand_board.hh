@@ -9,6 +9,7 @@
 #include "pharos/base/clock.hh"
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace pharos::controlplane {
@@ -17,6 +18,12 @@ class DemandBoard {
  public:
   DemandBoard() = default;
   DemandBoard(std::size_t pools, std::size_t locales, Duration window);
+
+  // Goes on from what another board measured: pools and locales of this one are those of `former` that are named by
+  // index (`nothing`: new, and not asked for yet). As many as this board has. Before anything else is called.
+  static constexpr std::uint32_t nothing = ~0U;
+  void take_over(const DemandBoard& former, std::span<const std::uint32_t> pools,
+                 std::span<const std::uint32_t> locales) noexcept;
 
   // Answers of a pool for a locale; what is out of range is ignored.
   void heard(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) noexcept;

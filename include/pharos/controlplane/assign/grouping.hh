@@ -32,6 +32,13 @@ struct GroupShares {
   [[nodiscard]] double weight_factor(std::uint32_t site) const noexcept;
 };
 
+// Shares for a world in which sites and locales have other indices. `sites`: the new index by the former one, `locales`: the
+// former one by the new one; `nothing`: gone, or new. What a site that is gone had is nobody's: shares add up to less than
+// 1 then, and leads_of() fills them up.
+[[nodiscard]] GroupShares renumbered(const GroupShares& shares,
+                                     std::span<const std::uint32_t> sites,
+                                     std::span<const std::uint32_t> locales);
+
 // A pool whose demand is to be assigned.
 struct AssignPool {
   struct Member {

@@ -139,6 +139,8 @@ class Engine {
   [[nodiscard]] Instant assign_deadline() const noexcept;
   void postpone_assignment(Instant until);
   [[nodiscard]] const DemandBoard& demand() const noexcept { return demand_; }
+  // Requests per second of each cell, as the assignment sees them: [pool * locales + locale].
+  [[nodiscard]] std::vector<double> requests_by_cell() const;
   [[nodiscard]] double assign_overload() const noexcept { return assign_overload_; }
   [[nodiscard]] SiteLoadView view_load(std::uint32_t site) const;
   // Share of a locale's clients whose answers an endpoint leads, by member of the answering pool.
@@ -163,8 +165,8 @@ class Engine {
   [[nodiscard]] bool in_maintenance(std::uint32_t site) const { return planned_[site].active; }
   [[nodiscard]] const PlannedSite& planned(std::uint32_t site) const { return planned_[site]; }
 
-  // A new configuration. Sites and endpoints that stay (by id) keep their health; every cell is
-  // new.
+  // A new configuration. Sites and endpoints that stay (by id) keep their health, pools their demand and their shares;
+  // every cell is new, and the next assignment is due.
   void replace_world(std::shared_ptr<const World> world, Instant now);
 
   // Lets time pass and ranks what is dirty. The first step ranks everything.
@@ -183,6 +185,10 @@ class Engine {
   }
   [[nodiscard]] EndpointView view(std::uint32_t endpoint, std::uint16_t locale, Instant now) const;
   [[nodiscard]] PoolView view_pool(std::uint32_t pool) const;
+  // TTL of the answers of a cell as ranked last.
+  [[nodiscard]] std::uint32_t ttl_of_cell(std::uint32_t pool, std::uint16_t locale) const {
+    return pools_[pool].cells[locale].ttl_s;
+  }
   // The answers of a cell as ranked last.
   [[nodiscard]] CellContent content(std::uint32_t pool, std::uint16_t locale) const;
   // Endpoints of a cell in the order of the answers of one slot, as ranked last.
@@ -206,6 +212,7 @@ class Engine {
     Instant since;
     // Coming back (engine_return.cc).
     bool well = true;
+    bool met = false;            // in a former world: `well` is what it was there
     bool held = false;           // well again, and waiting for its failback
     Instant held_until = never;  // `never`: until the operator says so
     bool rising = false;         // takes its share step by step
@@ -277,6 +284,8 @@ class Engine {
   [[nodiscard]] std::vector<std::uint16_t> base_owners_of(std::uint32_t pool) const;
 
   void start_assigning(Instant now);
+  void carry_over(const World& former, std::span<const PoolState> pools, const DemandBoard& demand,
+                  std::span<const double> requests, Instant now);
   [[nodiscard]] bool limits_known() const;
   void hasten_assignment(Duration after_the_last);
   void refresh_requests(Instant now);
@@ -284,12 +293,14 @@ class Engine {
   [[nodiscard]] double base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const;
   [[nodiscard]] AssignPool assign_pool_of(std::uint32_t pool) const;
   [[nodiscard]] std::vector<double> assigned_shares(std::uint32_t pool, std::uint16_t locale) const;
+  [[nodiscard]] std::vector<double> least_shares(std::uint32_t pool, unsigned slots) const;
   [[nodiscard]] unsigned tightness_of(std::uint32_t site, unsigned former) const;
   void refresh_tightness();
   void refresh_tightness(std::uint32_t site);
 
   static void take_over(EndpointState& endpoint, const EndpointState& former);
-  void start_planning();
+  void start_planning(Instant now);
+  void refresh_planned_work();
   void tick_planned(Instant now);
   void note_drain(std::uint32_t endpoint, Standing next, Instant now);
 

@@ -1,9 +1,10 @@
 // What other tables would change, before they do: load of each site, clients that move, and how long answers given now
 // live on.
 //
-// Demand is what the sites report: each answer of a site is taken to carry an equal part of its measured requests, and
-// takes it along to where it would go. Pure; the caller's thread. A name that clients reach over A and AAAA counts twice,
-// before and after alike.
+// What an answer carries is what the data plane's counters say of its (pool, locale), in requests behind it
+// (controlplane/assign/README.md). Where they have counted nothing yet, each answer of a site is taken to carry an equal
+// part of the requests that the site reports; a name that clients reach over A and AAAA counts twice then, before and after
+// alike. Pure; the caller's thread.
 #pragma once
 
 #include "pharos/controlplane/engine/engine.hh"
@@ -19,11 +20,13 @@ namespace pharos::controlplane {
 struct SitePlan {
   std::string id;
   double share_before = 0, share_after = 0;  // of the answers, by what they carry
-  std::optional<double> load_before_rps;     // measured; empty: nobody reports it
+  std::optional<double> load_before_rps;     // as reported, else by demand; empty: neither is known
   double load_after_rps = 0;
   std::optional<double> capacity_rps;
   bool overloaded = false;  // above its capacity, and fuller than before
 };
+
+enum class LoadSource { none, sites, demand };
 
 struct Plan {
   std::vector<SitePlan>
@@ -32,9 +35,11 @@ struct Plan {
   std::map<std::string, double> moved_by_service;
   std::uint32_t ttl_exposure_s = 0;  // longest TTL of an answer that would change
   std::string exposed_pool;
-  bool load_known = false;
+  LoadSource load_source = LoadSource::none;
 };
 
+// The engine as it would be with another world, demand assigned to it: without a trace in `engine`.
+[[nodiscard]] Engine planned(const Engine& engine, std::shared_ptr<const World> world, Instant now);
 // `after` has ranked everything.
 [[nodiscard]] Plan plan_of(const Engine& before, const Engine& after);
 // Where it is more than a site bears, in words; empty: nowhere.

@@ -16,10 +16,13 @@ struct Lead {
 
 // The shares of the members of `order`, best first. `assigned` (by member; empty: all to the first of the order) is what
 // each should get, `admitted` (by member, in [0, 1]) what part of that it may take now; what it may not goes to
-// the next of the order that is admitted whole, or stays where there is none. Adds up to 1; without members, empty.
+// the next of the order that is admitted whole, or stays where there is none. `least` (by member; empty: 0) is what each
+// gets in any case, at most half of an equal share; it is taken from those that have more. Adds up to 1; without
+// members, empty.
 [[nodiscard]] std::vector<Lead> leads_of(std::span<const std::uint16_t> order,
                                          std::span<const double> assigned,
-                                         std::span<const double> admitted);
+                                         std::span<const double> admitted,
+                                         std::span<const double> least = {});
 
 // Whether the first of `order` leads for everybody: nothing to deal.
 [[nodiscard]] bool is_undivided(std::span<const Lead> leads, std::span<const std::uint16_t> order,
