@@ -34,8 +34,9 @@ constexpr std::string_view zones_shape =
 constexpr std::string_view explain_shape =
     "{name:s type:s client:s locale:s scope:n service:s pool:s policy:s ttl_s:n slot?:n panic:b "
     "version:{epoch:n generation:n} answers:[{address:s endpoint:s ttl_s:n rank:n}] "
-    "factors:[{endpoint:s site:s score:n proximity:n health:n headroom:n condition:n preference:n "
-    "risk:n weight:n state:s reason:s}]}";
+    "groups?:[{group:s in:s policy:s weight:n priority:n healthy:n total:n takes_part:b panic:b}] "
+    "factors:[{endpoint:s site:s group:s score:n proximity:n health:n headroom:n condition:n "
+    "preference:n risk:n weight:n state:s reason:s}]}";
 
 std::vector<ApiRoute> make_routes() {
   const auto only_service = in_query("service", "only of this one");

@@ -13,8 +13,11 @@ namespace {
 
 using Sites = std::vector<std::uint32_t>;
 
-// dealt, importance, probe share, service + 1 where endpoints have limits of their own, sites, wanted shares
-using GroupKey = std::tuple<bool, int, double, std::uint32_t, Sites, std::vector<double>>;
+// What a pool's demand follows beside limits: scores, weights that are the same for all locales, or policies in groups.
+enum class Rule { scores, weights, homes };
+
+// rule, importance, probe share, service + 1 where endpoints have limits of their own or groups, sites, wanted shares
+using GroupKey = std::tuple<Rule, int, double, std::uint32_t, Sites, std::vector<double>>;
 
 struct Draft {
   std::vector<std::uint32_t> pools;
@@ -56,12 +59,17 @@ std::vector<double> wanted_of(const AssignPool& pool, const Sites& sites) {
   return wanted;
 }
 
+Rule rule_of(const AssignPool& pool) {
+  if (pool.dealt) return Rule::weights;
+  return pool.homes.empty() ? Rule::scores : Rule::homes;
+}
+
 GroupKey key_of(const AssignPool& pool) {
-  const bool limited = std::ranges::any_of(
+  const bool limited = !pool.homes.empty() || std::ranges::any_of(
       pool.members, [](const auto& member) { return member.capacity_rps.has_value(); });
   auto sites = sites_of(pool);
   auto wanted = pool.dealt ? wanted_of(pool, sites) : std::vector<double>{};
-  return {pool.dealt,
+  return {rule_of(pool),
           pool.importance,
           pool.dealt ? 0 : pool.probe_share,
           limited ? pool.service + 1 : 0,
@@ -91,6 +99,18 @@ std::vector<double> scores_of(const AssignPool& pool, const Sites& sites,
   return scores;
 }
 
+// What the policies of a pool with groups ask for in a locale, by site; adds up to 1.
+std::vector<double> homes_of(const AssignPool& pool, const Sites& sites, std::size_t locale) {
+  std::vector<double> homes(sites.size(), 0.0);
+  const auto& shares = pool.homes[locale];
+  const double total = total_of(shares);
+  for (std::size_t m = 0; m < pool.members.size(); ++m) {
+    const double even = 1.0 / static_cast<double>(pool.members.size());
+    homes[place_of(sites, pool.members[m].site)] += total > 0 ? shares[m] / total : even;
+  }
+  return homes;
+}
+
 // Shares in force, by site of `sites`; none where there are none for the row.
 std::vector<double> former_of(const AssignPool& pool, const Sites& sites, std::size_t row) {
   std::vector<double> former;
@@ -105,7 +125,7 @@ class Builder {
       : task_(task), proximity_(proximity), site_count_(task.problem.sites.size()) {}
 
   void add_group(const GroupKey& key, const Draft& draft) {
-    const auto& [dealt, importance, probe_share, service, sites, wanted] = key;
+    const auto& [rule, importance, probe_share, service, sites, wanted] = key;
     const auto& speaker = *draft.largest;
     AssignGroup group{.importance = importance, .members = {}};
     for (const auto site : sites) {
@@ -116,13 +136,17 @@ class Builder {
     }
     const auto index = static_cast<std::uint32_t>(task_.groups.size());
     task_.problem.groups.push_back(std::move(group));
-    task_.groups.push_back({sites, {}, wanted, draft.rps});
+    task_.groups.push_back(
+        {.sites = sites, .shares = {}, .wanted = wanted, .rps = draft.rps});
     task_.pools.push_back(draft.pools);
-    task_.dealt.push_back(dealt);
-    if (dealt) {
-      add_dealt(index, draft, sites, wanted);
-    } else {
-      add_ranked(index, draft, sites);
+    task_.by_home.push_back(rule != Rule::scores);
+    switch (rule) {
+      case Rule::scores:
+        return add_ranked(index, draft, sites);
+      case Rule::weights:
+        return add_dealt(index, draft, sites, wanted);
+      case Rule::homes:
+        return add_nested(index, draft, sites);
     }
   }
 
@@ -135,6 +159,12 @@ class Builder {
       limits[sites[i]].fixed_rps += wanted[i] * draft.rps;
     if (!wanted.empty()) return;
     for (std::size_t l = 0; l < draft.by_locale.size(); ++l) {
+      if (std::get<0>(key) == Rule::homes) {
+        const auto homes = homes_of(*draft.largest, sites, l);
+        for (std::size_t i = 0; i < homes.size(); ++i)
+          limits[sites[i]].fixed_rps += homes[i] * draft.by_locale[l];
+        continue;
+      }
       const auto scores = scores_of(*draft.largest, sites, proximity_of(l));
       const auto best = std::ranges::max_element(scores) - scores.begin();
       limits[sites[static_cast<std::size_t>(best)]].fixed_rps += draft.by_locale[l];
@@ -153,7 +183,29 @@ class Builder {
                                        .rps = draft.by_locale[l],
                                        .scores = scores_of(*draft.largest, sites, proximity_of(l)),
                                        .former = former_of(*draft.largest, sites, l)});
-      task_.parts.push_back({group, l, 1});
+      task_.parts.push_back({.group = group, .row = l, .home = 0, .part = 1});
+    }
+  }
+
+  // Each part of a locale is best off where the policies send it, then where the scores would.
+  void add_nested(std::uint32_t group, const Draft& draft, const Sites& sites) {
+    auto& shares = task_.groups[group];
+    shares.homes.resize(draft.by_locale.size());
+    for (std::uint32_t l = 0; l < draft.by_locale.size(); ++l) {
+      if (draft.by_locale[l] <= 0) continue;
+      const auto& homes = shares.homes[l] = homes_of(*draft.largest, sites, l);
+      auto away = scores_of(*draft.largest, sites, proximity_of(l));
+      for (auto& score : away) score *= assign_away_score;
+      for (std::uint32_t home = 0; home < sites.size(); ++home) {
+        if (homes[home] <= 0) continue;
+        auto scores = away;
+        scores[home] = 1;
+        task_.problem.demands.push_back({.group = group,
+                                         .rps = draft.by_locale[l] * homes[home],
+                                         .scores = std::move(scores),
+                                         .former = {}});
+        task_.parts.push_back({.group = group, .row = l, .home = home, .part = homes[home]});
+      }
     }
   }
 
@@ -167,7 +219,7 @@ class Builder {
                                        .rps = draft.rps * wanted[home],
                                        .scores = std::move(scores),
                                        .former = {}});
-      task_.parts.push_back({group, home, wanted[home]});
+      task_.parts.push_back({.group = group, .row = 0, .home = home, .part = wanted[home]});
     }
   }
 
@@ -182,6 +234,12 @@ double GroupShares::share(std::size_t locale, std::uint32_t site) const noexcept
   if (locale >= shares.size() || shares[locale].empty()) return 0;
   const auto at = place_of(sites, site);
   return at < sites.size() && sites[at] == site ? shares[locale][at] : 0;
+}
+
+double GroupShares::home_share(std::size_t locale, std::uint32_t site) const noexcept {
+  if (locale >= homes.size() || homes[locale].empty()) return 0;
+  const auto at = place_of(sites, site);
+  return at < sites.size() && sites[at] == site ? homes[locale][at] : 0;
 }
 
 double GroupShares::weight_factor(std::uint32_t site) const noexcept {
@@ -215,6 +273,8 @@ GroupShares renumbered(const GroupShares& shares, std::span<const std::uint32_t>
   for (const auto former : locales) {
     const bool known = former != nothing && former < shares.shares.size();
     made.shares.push_back(known ? pick(shares.shares[former]) : std::vector<double>{});
+    if (shares.homes.empty()) continue;
+    made.homes.push_back(known ? pick(shares.homes[former]) : std::vector<double>{});
   }
   return made;
 }
@@ -246,7 +306,17 @@ AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> 
   std::size_t ways = 0;
   for (const auto& [key, draft] : groups) {
     const auto site_count = std::get<4>(*key).size();
-    ways += site_count * (std::get<0>(*key) ? site_count : draft->by_locale.size());
+    switch (std::get<0>(*key)) {
+      case Rule::scores:
+        ways += site_count * draft->by_locale.size();
+        break;
+      case Rule::weights:
+        ways += site_count * site_count;
+        break;
+      case Rule::homes:
+        ways += site_count * site_count * draft->by_locale.size();
+        break;
+    }
     if (ways <= assign_ways_max) {
       builder.add_group(*key, *draft);
     } else {
@@ -263,15 +333,15 @@ std::vector<std::shared_ptr<const GroupShares>> shares_of(const AssignTask& task
     const auto& part = task.parts[d];
     auto& group = groups[part.group];
     const auto& shares = assignment.shares[d];
-    if (!task.dealt[part.group]) {
-      if (group.shares.size() <= part.row) group.shares.resize(part.row + 1);
-      group.shares[part.row] = shares;
+    if (group.shares.size() <= part.row) group.shares.resize(part.row + 1);
+    auto& row = group.shares[part.row];
+    if (!task.by_home[part.group]) {
+      row = shares;
       continue;
     }
-    if (group.shares.empty()) group.shares.emplace_back(group.sites.size(), 0.0);
-    auto& row = group.shares[0];
+    row.resize(group.sites.size(), 0.0);
     if (shares.empty()) {  // too little to count: it stays at home
-      row[part.row] += part.part;
+      row[part.home] += part.part;
       continue;
     }
     for (std::size_t m = 0; m < shares.size(); ++m) row[m] += part.part * shares[m];
@@ -290,23 +360,23 @@ std::vector<double> loads_in_force(const AssignTask& task,
     const auto& demand = task.problem.demands[d];
     const auto& sites = task.groups[part.group].sites;
     const auto* shares = in_force[part.group];
-    const auto row = task.dealt[part.group] ? 0 : part.row;
     double known = 0;
     if (shares != nullptr) {
-      for (const auto site : sites) known += shares->share(row, site);
+      for (const auto site : sites) known += shares->share(part.row, site);
     }
     if (known <= 0) {
       const auto best = std::ranges::max_element(demand.scores) - demand.scores.begin();
       loads[sites[static_cast<std::size_t>(best)]] += demand.rps;
       continue;
     }
-    for (const auto site : sites) loads[site] += demand.rps * shares->share(row, site) / known;
+    for (const auto site : sites) loads[site] += demand.rps * shares->share(part.row, site) / known;
   }
   return loads;
 }
 
 bool differs(const GroupShares* former, const GroupShares& next, double step) {
-  if (former == nullptr || former->sites != next.sites || former->wanted != next.wanted)
+  if (former == nullptr || former->sites != next.sites || former->wanted != next.wanted ||
+      former->homes != next.homes)
     return true;
   for (std::size_t l = 0; l < next.shares.size(); ++l) {
     const bool was = l < former->shares.size() && !former->shares[l].empty();

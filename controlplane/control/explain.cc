@@ -103,6 +103,7 @@ Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member,
   const auto site = world.endpoints[e].site;
   return {{"endpoint", world.endpoint(e).id},
           {"site", world.site(site).id},
+          {"group", world.endpoint(e).group},
           {"version", world.endpoint(e).version},
           {"address", world.pools[pool].addresses[member].front().text()},
           {"score", view.score},
@@ -118,6 +119,22 @@ Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member,
           {"state", view.state},
           {"reason", view.reason},
           {"rtt_ms", world.rtt(locale, site)}};
+}
+
+Json groups_of(const Engine& engine, std::uint32_t pool) {
+  Json groups = Json::array();
+  for (const auto& group : engine.view_groups(pool)) {
+    groups.push_back({{"group", group.id},
+                      {"in", group.in},
+                      {"policy", config::name_of(group.policy)},
+                      {"weight", group.weight},
+                      {"priority", group.priority},
+                      {"healthy", group.healthy},
+                      {"total", group.total},
+                      {"takes_part", group.takes_part},
+                      {"panic", group.panic}});
+  }
+  return groups;
 }
 
 // As the order of the answers; those that are not answered behind them, best score first.
@@ -175,6 +192,8 @@ Result<Json> explain(const EngineSide& side, const Question& question) {
                  {"answers_per_s", engine.demand().rate(*pool, locale.index)},
                  {"answers", answers_of(side, *pool, locale.index, slot, content.ttl_s)},
                  {"factors", factors_of(side, view.answered_by, locale.index, slot)}};
+  if (auto groups = groups_of(engine, view.answered_by); !groups.empty())
+    result["groups"] = std::move(groups);
   if (slotted) result["slot"] = slot;
   return result;
 }

@@ -27,6 +27,31 @@ std::string answers_view(const json& answers, bool colours) {
       colours, "no answers");
 }
 
+// Groups as a tree: each under what it is in.
+std::string groups_view(const json& groups, bool colours) {
+  if (!groups.is_array() || groups.empty()) return {};
+  return "\n" + table(
+                    groups,
+                    {"GROUP", "IN", "POLICY", ">WEIGHT", ">PRIORITY", ">HEALTHY", "ANSWERS"},
+                    [](const json& row) -> std::vector<Cell> {
+                      const bool takes_part = at(row, "takes_part") == json(true);
+                      const bool panic = at(row, "panic") == json(true);
+                      return {word(row, "group"),
+                              word(row, "in"),
+                              word(row, "policy"),
+                              word(row, "weight"),
+                              word(row, "priority"),
+                              word(row, "healthy") + " of " + word(row, "total"),
+                              {panic        ? "all, too few are healthy"
+                               : takes_part ? "yes"
+                                            : "no",
+                               panic        ? Colour::bad
+                               : takes_part ? Colour::none
+                                            : Colour::faint}};
+                    },
+                    colours, "");
+}
+
 }  // namespace
 
 std::string explain_view(const json& told, bool colours) {
@@ -47,6 +72,7 @@ std::string explain_view(const json& told, bool colours) {
   }
   auto out = facts.take();
   out += "\n" + answers_view(at(told, "answers"), colours);
+  out += groups_view(at(told, "groups"), colours);
   out += "\n" + table(
                     at(told, "factors"),
                     {"ENDPOINT", "SITE", "STATE", ">LEADS", ">SCORE", ">PROXIMITY", ">HEALTH",

@@ -9,12 +9,6 @@
 // (controlplane/assign/README.md).
 
 namespace pharos::controlplane {
-namespace {
-
-// Demand that is shared out is dealt in slots of at most this part of a locale, so that rounding passes no limit.
-constexpr unsigned spread_slots_min = 256;
-
-}  // namespace
 
 bool Engine::limits_known() const {
   const auto& config = *world_->config;
@@ -75,7 +69,10 @@ void Engine::carry_over(const World& former, std::span<const PoolState> pools,
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
     if (pool_from[p] == nothing) continue;
     const auto& shares = pools[pool_from[p]].assigned;
-    if (shares == nullptr || dealt_by_slot(p) == shares->wanted.empty()) continue;
+    if (shares == nullptr || dealt_by_slot(p) == shares->wanted.empty() ||
+        is_nested(p) == shares->homes.empty()) {
+      continue;
+    }
     auto& renewed = made[shares.get()];
     if (renewed == nullptr)
       renewed = std::make_shared<const GroupShares>(renumbered(*shares, site_to, locale_from));
@@ -138,7 +135,7 @@ std::vector<double> Engine::requests_per_answer() const {
 
 double Engine::base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const {
   const auto& state = endpoints_[endpoint];
-  if (world_->service(world_->pools[pool].service).policy == config::Policy::geo) return 1;
+  if (!is_nested(pool) && policy_of(pool) == config::Policy::geo) return 1;
   Factors factors = state.factors;
   factors.headroom = 1;
   return pools_[pool].membership.panic ? score_as_if_healthy(factors, exponents_)
@@ -161,9 +158,16 @@ AssignPool Engine::assign_pool_of(std::uint32_t pool) const {
   for (const auto member : state.membership.members) {
     const auto e = fixed.members[member];
     made.members.push_back({.site = world_->endpoints[e].site,
-                            .weight = made.dealt ? dealt_weight(e, state.membership.panic) : 1,
+                            .weight = made.dealt ? dealt_weight(e, service.policy,
+                                                                state.membership.panic)
+                                                 : 1,
                             .base = base_without_headroom(pool, e),
                             .capacity_rps = world_->endpoint(e).capacity_rps});
+    // Of groups: what each leads there unless limits bend it.
+    if (state.homes.empty()) continue;
+    made.homes.resize(world_->locales.size());
+    for (std::size_t l = 0; l < state.homes.size(); ++l)
+      made.homes[l].push_back(state.homes[l][member]);
   }
   return made;
 }

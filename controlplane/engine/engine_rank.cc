@@ -42,8 +42,13 @@ void Engine::refresh_membership(std::uint32_t pool) {
     endpoint.ranked_base = endpoint.base;
   }
   auto& state = pools_[pool];
-  auto membership =
-      membership_of(candidates, service.policy, service.panic_threshold, service.fail);
+  Membership membership;
+  if (is_nested(pool)) {
+    state.nested = nest_membership(fixed.nest, candidates, service.fail);
+    membership = state.nested.all;
+  } else {
+    membership = membership_of(candidates, service.policy, service.panic_threshold, service.fail);
+  }
   state.members_changed = membership.members != state.membership.members;
   if (membership.panic) panicking_pools_.insert(pool);
   if (!membership.panic && state.membership.panic) panicking_pools_.erase(pool);
@@ -69,7 +74,9 @@ config::Policy Engine::policy_of(std::uint32_t pool) const {
   return world_->service(world_->pools[pool].service).policy;
 }
 
+// Whether all of the pool is dealt by one policy, for all locales alike.
 bool Engine::dealt_by_slot(std::uint32_t pool) const {
+  if (is_nested(pool)) return false;
   switch (policy_of(pool)) {
     case config::Policy::weighted:
     case config::Policy::sticky:
@@ -87,9 +94,8 @@ bool Engine::dealt_by_slot(std::uint32_t pool) const {
 // load or distance. Condition and risk bend in quarters, so that a fall that is slowly forgotten
 // does not move a few clients with every beacon.
 // Sticky clients are not moved for it, and those of multivalue do not stay where they begin.
-double Engine::dealt_weight(std::uint32_t endpoint, bool panic) const {
+double Engine::dealt_weight(std::uint32_t endpoint, config::Policy policy, bool panic) const {
   const auto& state = endpoints_[endpoint];
-  const auto policy = world_->service(world_->endpoints[endpoint].service).policy;
   if (policy == config::Policy::multivalue) return state.admitted;
   const double weight =
       state.weight * raised(state.factors.version, exponents_.version) * state.admitted;
@@ -108,7 +114,7 @@ void Engine::refresh_slots(std::uint32_t pool) {
   std::vector<double> weights(fixed.members.size(), -1);  // -1: no member
   for (const auto member : state.membership.members) {
     const auto e = fixed.members[member];
-    double weight = dealt_weight(e, state.membership.panic);
+    double weight = dealt_weight(e, policy_of(pool), state.membership.panic);
     if (state.assigned != nullptr) weight *= state.assigned->weight_factor(fixed.sites[member]);
     hands.push_back({world_->endpoints[e].dealing_key, weight});
     all[member].weight = weights[member] = weight;
@@ -135,9 +141,8 @@ void Engine::refresh_slots(std::uint32_t pool) {
 }
 
 // What the configuration says, whatever the operator and the world have made of it since.
-double Engine::configured_weight(std::uint32_t endpoint) const {
-  if (world_->service(world_->endpoints[endpoint].service).policy == config::Policy::multivalue)
-    return 1;
+double Engine::configured_weight(std::uint32_t endpoint, config::Policy policy) const {
+  if (policy == config::Policy::multivalue) return 1;
   return world_->endpoint(endpoint).weight * raised(world_->endpoints[endpoint].version_preference,
                                                     world_->config->controlplane.score.version);
 }
@@ -145,7 +150,7 @@ double Engine::configured_weight(std::uint32_t endpoint) const {
 std::vector<std::uint16_t> Engine::base_owners_of(std::uint32_t pool) const {
   std::vector<Hand> hands;
   for (const auto e : world_->pools[pool].members)
-    hands.push_back({world_->endpoints[e].dealing_key, configured_weight(e)});
+    hands.push_back({world_->endpoints[e].dealing_key, configured_weight(e, policy_of(pool))});
   return owners_of(world_->service(world_->pools[pool].service).slots, hands);
 }
 
@@ -175,13 +180,14 @@ void Engine::refresh_proximity() {
 void Engine::lay_out_members(std::uint32_t pool) {
   const auto source = pools_[pool].answered_by;
   const auto& fixed = world_->pools[source];
-  const bool panic = pools_[source].membership.panic;
-  const bool nearest = policy_of(source) == config::Policy::geo;
+  const bool nearest = !is_nested(source) && policy_of(source) == config::Policy::geo;
   bench_.base.resize(fixed.members.size());
   bench_.scores.resize(fixed.members.size());
   for (const auto member : pools_[source].membership.members) {
     const auto& endpoint = endpoints_[fixed.members[member]];
-    bench_.base[member] = nearest ? 1 : panic ? endpoint.base_as_if_healthy : endpoint.base;
+    bench_.base[member] = nearest                  ? 1
+                          : panics(source, member) ? endpoint.base_as_if_healthy
+                                                   : endpoint.base;
   }
   bench_.digests = fixed.digests;
   bench_.weights.clear();
@@ -384,13 +390,18 @@ void Engine::rank_pool(std::uint32_t pool, Instant now, Round& round) {
   const auto source = follow_redirects(pool);
   const bool from_another = std::exchange(state.answered_by, source) != source;
   lay_out_members(pool);
-  if (dealt_by_slot(source)) {
+  if (dealt_by_slot(source) || is_nested(source)) {
     state.orders.clear();
     state.order_length = 0;
   } else {
     order_cells(pool, from_another);
   }
-  spread_cells(pool);
+  if (is_nested(source)) {
+    if (from_another) state.nest_ranks.clear();
+    nest_cells(pool);
+  } else {
+    spread_cells(pool);
+  }
   const bool first = !state.cells.front().ranked;
   if (note_changes(pool) && !first) {
     state.volatility.changed(now);

@@ -88,6 +88,69 @@ void add_members(World& world, WorldPool& pool, std::uint32_t index) {
   add_ttl_limits(world, pool);
 }
 
+// Groups of the service, parents first: indices into service.groups. Those in a circle or in nothing are left out, which the
+// loader has refused.
+std::vector<std::uint32_t> groups_top_down(const config::ServiceConfig& service) {
+  std::vector<std::uint32_t> order;
+  std::vector<std::string> parents = {""};
+  for (std::size_t next = 0; next < parents.size(); ++next) {
+    for (std::uint32_t g = 0; g < service.groups.size(); ++g) {
+      if (service.groups[g].in != parents[next] || std::ranges::find(order, g) != order.end())
+        continue;
+      order.push_back(g);
+      parents.push_back(service.groups[g].id);
+    }
+  }
+  return order;
+}
+
+// The service's groups that have members in the pool, and which node each member is a child of.
+void add_nest(const World& world, WorldPool& pool) {
+  const auto& service = world.service(pool.service);
+  if (service.groups.empty()) return;
+  const auto groups = groups_top_down(service);
+  std::map<std::string, std::size_t> place = {{"", 0}};  // in `all`
+  Nest all(groups.size() + 1);
+  all[0].policy = service.policy;
+  all[0].panic_threshold = service.panic_threshold;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const auto& group = service.groups[groups[i]];
+    place.emplace(group.id, i + 1);
+    auto& node = all[i + 1];
+    node = {.policy = group.policy,
+            .weight = group.weight,
+            .priority = group.priority,
+            .panic_threshold = group.panic_threshold.value_or(service.panic_threshold),
+            .key = dealing_key(service.id, "/" + group.id),
+            .group = groups[i],
+            .children = {}};
+  }
+  for (std::uint16_t m = 0; m < pool.members.size(); ++m) {
+    const auto at = place.find(world.endpoint(pool.members[m]).group);
+    all[at == place.end() ? 0 : at->second].children.push_back({false, m});
+  }
+  // From the deepest up: who has nobody is left out.
+  for (std::size_t i = groups.size(); i > 0; --i) {
+    if (all[i].children.empty()) continue;
+    all[place.at(service.groups[groups[i - 1]].in)].children.push_back(
+        {true, static_cast<std::uint16_t>(i)});
+  }
+  std::vector<std::uint16_t> kept(all.size(), 0);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (i > 0 && all[i].children.empty()) continue;
+    kept[i] = static_cast<std::uint16_t>(pool.nest.size());
+    pool.nest.push_back(std::move(all[i]));
+  }
+  for (auto& node : pool.nest) {
+    for (auto& child : node.children) {
+      if (child.is_node) child.index = kept[child.index];
+    }
+    std::ranges::sort(node.children, {},
+                      [](const auto& child) { return std::pair(child.is_node, child.index); });
+  }
+  pool.node_of = nodes_of_members(pool.nest, pool.members.size());
+}
+
 Status add_pools(World& world) {
   std::map<std::string, std::uint32_t> services;
   for (std::uint32_t s = 0; s < world.config->services.size(); ++s) {
@@ -103,6 +166,7 @@ Status add_pools(World& world) {
     made.pool = pools[p];
     made.service = services.at(pools[p].service);
     add_members(world, made, p);
+    add_nest(world, made);
     const auto& service = world.service(made.service);
     if (!made.pool.holds_addresses()) {
       auto targets = record_targets_of(service, made.pool.type);

@@ -19,12 +19,18 @@ std::uint64_t mix(std::uint64_t x) noexcept {
 
 constexpr unsigned draw_bits = 53;
 
-// Of each slot and hand a number of `draw_bits` bits, fixed for a slot and an endpoint; [slot * hands + hand].
-std::vector<std::uint64_t> draws_of(unsigned slot_count, std::span<const Hand> hands) {
+std::uint64_t seed_of(unsigned slot) noexcept {
+  return mix(slot + 0x9e3779b97f4a7c15);
+}
+
+// Of each slot and hand a number of `draw_bits` bits, fixed for a slot and an endpoint; [slot * hands + hand]. `numbers`:
+// of the slots; empty: from 0.
+std::vector<std::uint64_t> draws_of(unsigned slot_count, std::span<const Hand> hands,
+                                    std::span<const std::uint16_t> numbers = {}) {
   std::vector<std::uint64_t> draws;
   draws.reserve(slot_count * hands.size());
   for (unsigned slot = 0; slot < slot_count; ++slot) {
-    const std::uint64_t seed = mix(slot + 0x9e3779b97f4a7c15);
+    const std::uint64_t seed = seed_of(numbers.empty() ? slot : numbers[slot]);
     for (const auto& hand : hands) draws.push_back(mix(hand.key ^ seed) >> (64 - draw_bits));
   }
   return draws;
@@ -195,12 +201,17 @@ class KeyOrder {
 
 }  // namespace
 
+std::uint64_t dealing_draw(unsigned slot, std::uint64_t key) noexcept {
+  return mix(key ^ seed_of(slot)) >> (64 - draw_bits);
+}
+
 std::vector<std::uint16_t> owners_near(std::span<const std::uint16_t> base,
-                                       std::span<const Hand> hands) {
+                                       std::span<const Hand> hands,
+                                       std::span<const std::uint16_t> numbers) {
   std::vector<std::uint16_t> owners(base.begin(), base.end());
   if (std::ranges::none_of(hands, [](const auto& hand) { return hand.weight > 0; })) return owners;
   const auto slot_count = static_cast<unsigned>(base.size());
-  const auto draws = draws_of(slot_count, hands);
+  const auto draws = draws_of(slot_count, hands, numbers);
   const auto draw = [&](unsigned slot, std::size_t hand) {
     return uniform(draws[slot * hands.size() + hand]);
   };

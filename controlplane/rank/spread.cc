@@ -3,6 +3,8 @@
 #include "pharos/controlplane/rank/deal.hh"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace pharos::controlplane {
 namespace {
@@ -76,6 +78,49 @@ std::vector<std::vector<std::uint16_t>> spread(unsigned slot_count, std::span<co
                          [&](auto member) { return member != leads[hand].member; });
   }
   return slots;
+}
+
+namespace {
+
+void lead_with(std::vector<std::uint16_t>& order, std::vector<std::uint16_t>::iterator leader) {
+  std::rotate(order.begin(), leader, leader + 1);
+}
+
+}  // namespace
+
+void hold_back(std::vector<std::vector<std::uint16_t>>& slots, std::span<const std::uint64_t> keys,
+               std::span<const double> admitted) {
+  std::vector<std::vector<unsigned>> led(admitted.size());
+  for (unsigned slot = 0; slot < slots.size(); ++slot) {
+    if (!slots[slot].empty() && admitted[slots[slot].front()] < 1)
+      led[slots[slot].front()].push_back(slot);
+  }
+  for (std::size_t member = 0; member < led.size(); ++member) {
+    auto& mine = led[member];
+    std::ranges::sort(
+        mine, {}, [&](unsigned slot) { return std::pair(dealing_draw(slot, keys[member]), slot); });
+    const auto kept = static_cast<std::size_t>(
+        std::max(admitted[member], 0.0) * static_cast<double>(mine.size()) + 0.5);
+    for (std::size_t i = kept; i < mine.size(); ++i) {
+      auto& order = slots[mine[i]];
+      const auto next =
+          std::ranges::find_if(order, [&](const auto other) { return admitted[other] >= 1; });
+      if (next != order.end()) lead_with(order, next);
+    }
+  }
+}
+
+void bend_to(std::vector<std::vector<std::uint16_t>>& slots, std::span<const std::uint64_t> keys,
+             std::span<const double> shares) {
+  if (slots.front().empty()) return;
+  std::vector<Hand> hands;
+  for (std::size_t member = 0; member < shares.size(); ++member)
+    hands.push_back({keys[member], std::max(shares[member], 0.0)});
+  std::vector<std::uint16_t> leaders;
+  for (const auto& order : slots) leaders.push_back(order.front());
+  const auto owners = owners_near(leaders, hands);
+  for (std::size_t slot = 0; slot < slots.size(); ++slot)
+    lead_with(slots[slot], std::ranges::find(slots[slot], owners[slot]));
 }
 
 }  // namespace pharos::controlplane

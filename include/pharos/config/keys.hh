@@ -70,6 +70,11 @@ void check_service_records(Reader& reader, const Node& node, const ServiceConfig
 [[nodiscard]] std::vector<Key> service_steering_keys();
 void check_service_steering(Reader& reader, const Node& node, const ServiceConfig& service);
 
+// `groups` of services, `group` of endpoints, and the check of both.
+[[nodiscard]] Key groups_key();
+[[nodiscard]] Key endpoint_group_key();
+void check_groups(Reader& reader, const Node& node, const ServiceConfig& service);
+
 // Reads the keys of `node` into `object`; unknown, missing and mistyped ones are reported.
 void read_keys(Reader& reader, const Node& node, const Table& table, void* object);
 
@@ -128,6 +133,8 @@ template <>
 const Table* table_of<ServiceConfig>();
 template <>
 const Table* table_of<EndpointConfig>();
+template <>
+const Table* table_of<GroupConfig>();
 template <>
 const Table* table_of<NamePolicyConfig>();
 
@@ -349,5 +356,7 @@ template <typename Object, typename T, typename Store>
   key.required = true;
   return key;
 }
+
+[[nodiscard]] Type<Policy> policy_choice();
 
 }  // namespace pharos::config

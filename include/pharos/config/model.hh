@@ -308,9 +308,21 @@ enum class Override { automatic, up, down, drain };
 [[nodiscard]] std::string_view name_of(IdlePolicy policy) noexcept;
 [[nodiscard]] std::string_view name_of(HugePages value) noexcept;
 
+// A policy within the policy of a service: its endpoints and groups stand in what it is in as one.
+struct GroupConfig {
+  std::string id;  // unique in its service
+  std::string in;  // id of another group; empty: the service itself
+  Policy policy = Policy::ranked;
+  double weight = 1.0;                    // as of an endpoint
+  int priority = 0;                       // as of an endpoint
+  std::optional<double> panic_threshold;  // default: that of the service
+  Source source;
+};
+
 struct EndpointConfig {
   std::string id;  // unique in its service
   std::string site;
+  std::string group;  // empty: the service itself
   std::vector<IpAddress> addresses;  // IPv4 go to the A pool, IPv6 to the AAAA pool
   std::uint16_t port = 0;
   double weight = 1.0;  // >= 0; 0: only as a last resort
@@ -352,6 +364,7 @@ struct ServiceConfig {
   std::string target_domain;  // endpoints have names below it; empty: the first name
   bool address_hints = true;  // ipv4hint and ipv6hint
   dns::SvcParams parameters;  // of SVCB and HTTPS; port and hints come from the endpoint
+  std::vector<GroupConfig> groups;  // policies within this one
   std::vector<EndpointConfig> endpoints;
   Source source;
 };

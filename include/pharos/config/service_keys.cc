@@ -228,6 +228,7 @@ void check_service(Reader& reader, const Node& node, void* object) {
   check_ttls(reader, node, service);
   check_service_records(reader, node, service);
   check_service_steering(reader, node, service);
+  check_groups(reader, node, service);
   if (service.fail == FailMode::to && service.fail_to == service.id) {
     reader.mistakes.add(node.find("fail")->place, "service '" + service.id + "' fails to itself",
                         "name another one");
@@ -269,6 +270,7 @@ const Table* table_of<EndpointConfig>() {
                      "endpoint '" + to.id + "' of service '" + reader.service + "'", node.place});
                 to.site = std::move(site);
               })),
+          endpoint_group_key(),
           address_key(),
           key("addresses", &C::addresses, one_or_more(ip_address(), addresses_max),
               "IPv4 addresses answer A, IPv6 addresses answer AAAA",
@@ -313,12 +315,7 @@ const Table* table_of<ServiceConfig>() {
                                })),
           names_key(),
           key("policy", &C::policy,
-              choice<Policy>({{"ranked", Policy::ranked},
-                              {"weighted", Policy::weighted},
-                              {"failover", Policy::failover},
-                              {"geo", Policy::geo},
-                              {"sticky", Policy::sticky},
-                              {"multivalue", Policy::multivalue}}),
+              policy_choice(),
               "`ranked`: best score first; `weighted`: clients dealt by weight; `failover`: by "
               "priority; `geo`: nearest first; `sticky`: dealt by weight, and moved only when an "
               "endpoint goes; `multivalue`: each client begins with another",
@@ -339,6 +336,7 @@ const Table* table_of<ServiceConfig>() {
               "ignore"),
           slots_key(),
           versions_key(),
+          groups_key(),
           required(key("endpoints", &C::endpoints,
                        list_of(object<EndpointConfig>(), 1, endpoints_max), "see below")),
       },

@@ -73,6 +73,65 @@ TEST(SteeringConfigTest, SaysWhatIsWrong) {
       "write failback: hold)");
 }
 
+// Line 8 of the small configuration onwards.
+std::string with_groups(const std::string& groups, const std::string& group = "g") {
+  auto text = small();
+  text.insert(text.find("    endpoints:"), "    groups:\n" + groups);
+  text.insert(text.find(", address"), ", group: " + group);
+  return text;
+}
+
+TEST(GroupConfigTest, ReadsGroupsInGroups) {
+  const auto config = load_text(
+      with_groups("      - {id: g, in: outer, policy: weighted, weight: 3, priority: -1}\n"
+                  "      - {id: outer, panic_threshold: 20%}\n"),
+      "test.yaml", Reading::without_secrets);
+  ASSERT_TRUE(config) << config.error().text();
+  const auto& service = config->services[0];
+  ASSERT_EQ(service.groups.size(), 2U);
+  EXPECT_EQ(service.groups[0].id, "g");
+  EXPECT_EQ(service.groups[0].in, "outer");
+  EXPECT_EQ(service.groups[0].policy, Policy::weighted);
+  EXPECT_EQ(service.groups[0].weight, 3);
+  EXPECT_EQ(service.groups[0].priority, -1);
+  EXPECT_FALSE(service.groups[0].panic_threshold);
+  EXPECT_EQ(service.groups[1].policy, Policy::ranked);
+  EXPECT_EQ(service.groups[1].panic_threshold, 0.2);
+  EXPECT_EQ(service.endpoints[0].group, "g");
+}
+
+TEST(GroupConfigTest, SaysWhatIsWrong) {
+  expect_mistake(with_groups("      - {id: g}\n", "h"),
+                 "test.yaml:11: endpoint 'a' of service 'www' is in the unknown group 'h' (there "
+                 "are: g)\n"
+                 "test.yaml:9: group 'g' of service 'www' is empty (put endpoints into it with "
+                 "'group: g', or leave it out)");
+  expect_mistake(with_groups("      - {id: g, in: elsewhere}\n"),
+                 "test.yaml:9: group 'g' of service 'www' is in the unknown group 'elsewhere' "
+                 "(there are: g)");
+  expect_mistake(with_groups("      - {id: g}\n"
+                             "      - {id: g}\n"),
+                 "test.yaml:10: service 'www' has two groups 'g' (ids of groups are unique in "
+                 "their service)");
+  expect_mistake(with_groups("      - {id: g, in: h}\n"
+                             "      - {id: h, in: g}\n"),
+                 "test.yaml:9: group 'g' of service 'www' is in itself ('in' leads to a group "
+                 "farther up)\n"
+                 "test.yaml:10: group 'h' of service 'www' is in itself ('in' leads to a group "
+                 "farther up)");
+  expect_mistake(with_groups("      - {id: g, in: d}\n"
+                             "      - {id: d, in: c}\n"
+                             "      - {id: c, in: b}\n"
+                             "      - {id: b, in: a}\n"
+                             "      - {id: a}\n"),
+                 "test.yaml:9: group 'g' of service 'www' is nested 5 deep (at most 4)");
+  auto text = small();
+  text.insert(text.find(", address"), ", group: g");
+  expect_mistake(text,
+                 "test.yaml:9: endpoint 'a' of service 'www' is in the unknown group 'g' (the "
+                 "service has no 'groups')");
+}
+
 TEST(WallTimeTest, ReadsAndWritesUtc) {
   const auto time = parse_wall_time("2026-11-21T02:03:04Z");
   ASSERT_TRUE(time);

@@ -24,10 +24,18 @@ struct GroupShares {
   // By locale, then site; none for a locale without demand. Dealt pools have one row, for all locales.
   std::vector<std::vector<double>> shares;
   std::vector<double> wanted;  // dealt pools: by site, what their weights ask for
+  // Pools with groups: by locale, then site, what their policies ask for; none as above.
+  std::vector<std::vector<double>> homes = {};
   double rps = 0;              // demand of the group
 
   // The share of a site; 0 where it is not among them or the locale has none.
   [[nodiscard]] double share(std::size_t locale, std::uint32_t site) const noexcept;
+  // Whether the locale has shares at all.
+  [[nodiscard]] bool knows(std::size_t locale) const noexcept {
+    return locale < shares.size() && !shares[locale].empty();
+  }
+  // Of a pool with groups: what its policies ask for.
+  [[nodiscard]] double home_share(std::size_t locale, std::uint32_t site) const noexcept;
   // Of a dealt pool: how much of its weight a site may use, 1 being all.
   [[nodiscard]] double weight_factor(std::uint32_t site) const noexcept;
 };
@@ -54,20 +62,23 @@ struct AssignPool {
   double probe_share = 0;
   std::vector<Member> members;          // at least one
   std::vector<double> rps;              // by locale
+  // Pools with groups: by locale, then place in `members`, the share that it leads there by its policies.
+  std::vector<std::vector<double>> homes = {};
   const GroupShares* former = nullptr;  // in force; null: none
 };
 
 struct AssignTask {
   struct Part {  // of a demand of the problem
     std::uint32_t group = 0;
-    std::uint32_t row = 0;  // locale; dealt pools: the site, among the group's, where it is at home
-    double part = 1;        // of the row's demand; dealt pools: of all
+    std::uint32_t row = 0;   // of the shares: the locale; dealt pools: 0
+    std::uint32_t home = 0;  // dealt pools and those with groups: the site where it is at home, among the group's
+    double part = 1;         // of the row's demand
   };
   AssignProblem problem;
   std::vector<Part> parts;                        // by demand
   std::vector<GroupShares> groups;                // shares still to be filled in
   std::vector<std::vector<std::uint32_t>> pools;  // by group
-  std::vector<bool> dealt;                        // by group
+  std::vector<bool> by_home;                      // by group: dealt, or with groups of their own
   std::uint64_t world_serial = 0;                 // the engine's own mark
 };
 

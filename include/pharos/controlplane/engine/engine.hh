@@ -22,6 +22,7 @@
 #include "pharos/controlplane/image/ranking_builder.hh"
 #include "pharos/controlplane/rank/alike.hh"
 #include "pharos/controlplane/rank/membership.hh"
+#include "pharos/controlplane/rank/nest.hh"
 #include "pharos/controlplane/rank/volatility.hh"
 #include "pharos/controlplane/score/score.hh"
 
@@ -49,6 +50,8 @@ inline constexpr Duration lag_noise = milliseconds(5);
 inline constexpr Duration assign_urgent_interval = milliseconds(200);
 // ... and as soon as this after scores have moved.
 inline constexpr Duration assign_score_interval = seconds(1);
+// Demand that is shared out is dealt in slots of at most this part of a locale, so that rounding passes no limit.
+inline constexpr unsigned spread_slots_min = 256;
 // Steps in which an endpoint that comes back takes its share.
 inline constexpr unsigned slow_start_steps = 8;
 // Redirections by `fail: to` are followed this far.
@@ -86,6 +89,17 @@ struct EndpointView {
   double admitted = 1;  // share of its clients that it takes so far, coming back
   bool held = false;    // well again, and waiting for its failback
   Instant since;
+};
+
+// A group of a pool, as judged last.
+struct GroupView {
+  std::string id, in;  // `in`: empty: the service itself
+  config::Policy policy = config::Policy::ranked;
+  double weight = 1;
+  int priority = 0;
+  unsigned healthy = 0, total = 0;  // members, those of groups in it included
+  bool takes_part = false;
+  bool panic = false;
 };
 
 struct PoolView {
@@ -143,6 +157,8 @@ class Engine {
   [[nodiscard]] std::vector<double> requests_by_cell() const;
   [[nodiscard]] double assign_overload() const noexcept { return assign_overload_; }
   [[nodiscard]] SiteLoadView view_load(std::uint32_t site) const;
+  // The groups of a pool, parents first; empty where the service has none.
+  [[nodiscard]] std::vector<GroupView> view_groups(std::uint32_t pool) const;
   // Share of a locale's clients whose answers an endpoint leads, by member of the answering pool.
   [[nodiscard]] std::vector<double> lead_shares(std::uint32_t pool, std::uint16_t locale) const;
 
@@ -238,6 +254,11 @@ class Engine {
     // Ranked: orders by slot of the cells in which not all clients have the same leader.
     std::vector<std::vector<std::vector<std::uint16_t>>> spreads;
     std::vector<std::uint32_t> spread_of;  // by locale, index + 1; empty: all are undivided
+    // Pools with groups: who takes part, and what order their rankings stood in last, by locale.
+    NestMembership nested;
+    NestOwners nest_owners;
+    std::vector<NestRanks> nest_ranks;
+    std::vector<std::vector<double>> homes;  // by locale, member: what it leads before limits bend it
     bool in_doubt = false;
     unsigned tightness = 0;             // of the tightest site of its members
     std::uint32_t planned_ttl_s = ~0U;  // no answer outlives the next planned change
@@ -279,8 +300,8 @@ class Engine {
   void judge(std::uint32_t endpoint, Instant now);
   void refresh_membership(std::uint32_t pool);
   void refresh_slots(std::uint32_t pool);
-  [[nodiscard]] double dealt_weight(std::uint32_t endpoint, bool panic) const;
-  [[nodiscard]] double configured_weight(std::uint32_t endpoint) const;
+  [[nodiscard]] double dealt_weight(std::uint32_t endpoint, config::Policy policy, bool panic) const;
+  [[nodiscard]] double configured_weight(std::uint32_t endpoint, config::Policy policy) const;
   [[nodiscard]] std::vector<std::uint16_t> base_owners_of(std::uint32_t pool) const;
 
   void start_assigning(Instant now);
@@ -313,6 +334,18 @@ class Engine {
   void rank_pool(std::uint32_t pool, Instant now, Round& round);
   void lay_out_members(std::uint32_t pool);
   void spread_cells(std::uint32_t pool);
+  void nest_cells(std::uint32_t pool);
+  [[nodiscard]] bool is_nested(std::uint32_t pool) const {
+    return !world_->pools[pool].nest.empty();
+  }
+  [[nodiscard]] config::Policy policy_of_member(std::uint32_t pool, std::uint16_t member) const;
+  [[nodiscard]] bool panics(std::uint32_t pool, std::uint16_t member) const;
+  [[nodiscard]] std::vector<double> nest_weights(std::uint32_t pool) const;
+  [[nodiscard]] std::vector<double> nested_shares(std::uint32_t source, std::uint16_t locale,
+                                                  std::span<const double> leads) const;
+  [[nodiscard]] std::vector<std::vector<std::uint16_t>> bent(
+      std::uint32_t source, std::uint16_t locale, std::span<const std::uint64_t> keys,
+      const std::vector<std::vector<std::uint16_t>>& slots) const;
   void order_cells(std::uint32_t pool, bool from_another);
   [[nodiscard]] bool note_changes(std::uint32_t pool);
   void group_cells(std::uint32_t pool);

@@ -6,6 +6,7 @@
 
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/image/record_targets.hh"
+#include "pharos/controlplane/rank/nest.hh"
 #include "pharos/controlplane/rank/pool.hh"
 
 #include <cstdint>
@@ -33,6 +34,8 @@ struct WorldPool {
   std::vector<std::uint32_t> sites;      // by member
   std::vector<std::uint64_t> digests;    // by member: of what it is answered with
   std::vector<std::uint32_t> ttl_max_s;  // by member; empty where none has a limit
+  Nest nest;                             // of a service with groups; empty: it has none
+  std::vector<std::uint16_t> node_of;    // by member, in `nest`
   // Of each member, those of the pool's family; all of them in pools of other records.
   std::vector<std::vector<IpAddress>> addresses;
   // Of SRV, SVCB and HTTPS: one for each member, in their order; else nothing.

@@ -34,9 +34,14 @@ struct Hand {
 // Weights that differ from those that `base` (owners by slot) was dealt by: slots stay where they are but for those that
 // must move, so that a change of shares by x moves x of the clients and at most a slot or two more. A function of
 // base and weights alone: no history, and a hand that comes back finds its slots again. `hands` are
-// those of the base; without any weight among them, the base.
+// those of the base; without any weight among them, the base. `numbers`: of the slots, where these are some of many; empty:
+// from 0.
 [[nodiscard]] std::vector<std::uint16_t> owners_near(std::span<const std::uint16_t> base,
-                                                     std::span<const Hand> hands);
+                                                     std::span<const Hand> hands,
+                                                     std::span<const std::uint16_t> numbers = {});
+
+// What a slot and an endpoint draw: a number of 53 bits, always the same.
+[[nodiscard]] std::uint64_t dealing_draw(unsigned slot, std::uint64_t key) noexcept;
 
 // Each slot to the hand with the least weighted key, whatever that makes of the shares (which come out right to
 // sqrt(n p (1-p)) slots): a hand that goes moves its own slots alone, and one that comes takes only what it keeps.

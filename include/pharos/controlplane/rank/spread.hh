@@ -35,4 +35,14 @@ struct Lead {
                                                              std::span<const std::uint64_t> keys,
                                                              std::span<const std::uint16_t> order);
 
+// Orders by slot that were made by other rules, bent where they must be; each slot keeps its order but for its leader.
+
+// Of the slots that a member leads, it keeps the part that it may take now (`admitted`, by member); the others go to the
+// next in their order that is admitted whole. Always the same ones go.
+void hold_back(std::vector<std::vector<std::uint16_t>>& slots, std::span<const std::uint64_t> keys,
+               std::span<const double> admitted);
+// Members come to lead `shares` (by member; of members of the orders only), and as few slots change hands as that allows.
+void bend_to(std::vector<std::vector<std::uint16_t>>& slots, std::span<const std::uint64_t> keys,
+             std::span<const double> shares);
+
 }  // namespace pharos::controlplane
