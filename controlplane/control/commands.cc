@@ -9,6 +9,7 @@ namespace pharos::controlplane {
 void add_commands(control::Server& server, Daemon& daemon) {
   add_status_commands(server, daemon);
   add_list_commands(server, daemon);
+  add_demand_command(server, daemon);
   add_maintenance_commands(server, daemon);
   add_tuning_commands(server, daemon);
   add_explain_command(server, daemon);

@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 
 void add_status_commands(control::Server& server, Daemon& daemon);
 void add_list_commands(control::Server& server, Daemon& daemon);
+void add_demand_command(control::Server& server, Daemon& daemon);
 void add_maintenance_commands(control::Server& server, Daemon& daemon);
 void add_tuning_commands(control::Server& server, Daemon& daemon);
 void add_explain_command(control::Server& server, Daemon& daemon);

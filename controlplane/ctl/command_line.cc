@@ -58,6 +58,7 @@ class CommandLine {
     add_looks();
     add_endpoints();
     add_weights();
+    add_demand();
     add_maintenance();
     add_factors();
     add_explain();
@@ -278,6 +279,14 @@ class CommandLine {
       });
       add_endpoint_option(command);
     }
+  }
+
+  void add_demand() {
+    auto* demand = add(&app_, "demand", "names, pools and locales that are asked for most", [this] {
+      return to_controlplane(Access::read, "demand", {{"limit", rows_}});
+    });
+    demand->add_option("--rows", rows_, "so many of each (1 to 1000)")
+        ->check(CLI::Range(1, 1000));
   }
 
   void add_maintenance() {

@@ -332,6 +332,30 @@ std::string policy_test_view(const json& told, bool colours) {
              colours, "no policy takes it");
 }
 
+std::string demand_view(const json& told, bool colours) {
+  Facts facts(colours);
+  facts.add("demand", at(told, "known") == json(true)
+                          ? with(told, "answers_per_s", count_text) + " answers a second"
+                          : std::string("nothing was counted yet"));
+  return facts.take() + "\n" +
+         table(
+             at(told, "names"), {"NAME", "SERVICE", ">ANSWERS/S", ">SHARE"},
+             [](const json& row) -> std::vector<Cell> {
+               return {word(row, "name"), word(row, "service"),
+                       with(row, "answers_per_s", count_text), with(row, "share", share_text)};
+             },
+             colours, "no name of a service is asked for") +
+         "\n" +
+         table(
+             at(told, "cells"), {"POOL", "LOCALE", ">ANSWERS/S", ">REQUESTS/S", ">SHARE"},
+             [](const json& row) -> std::vector<Cell> {
+               return {word(row, "pool"), word(row, "locale"),
+                       with(row, "answers_per_s", count_text),
+                       with(row, "requests_rps", count_text), with(row, "share", share_text)};
+             },
+             colours, "no pool is asked for");
+}
+
 std::string maintenance_view(const json& works, bool colours) {
   return table(
       works, {"WORK", "SITES", "FROM", "TO", "BY", "STATE"},
@@ -380,6 +404,7 @@ constexpr std::array<std::pair<std::string_view, View>, 26> views = {
      {"endpoints", endpoints_view},
      {"endpoint-set", endpoints_view},
      {"alarms", alarms_view},
+     {"demand", demand_view},
      {"maintenance", maintenance_view},
      {"maintenance-set", maintenance_view},
      {"factors", factors_view},

@@ -15,6 +15,8 @@ namespace {
 constexpr int events_max = 8;
 // An assignment that is due while another is being solved is looked at again this much later.
 constexpr Duration assign_retry = milliseconds(20);
+// Between two averages of the demand of names.
+constexpr Duration names_interval = seconds(1);
 // One turn takes at most this many beacons before it lets the engine answer to them.
 constexpr unsigned beacons_per_turn_max = 4096;
 
@@ -125,12 +127,20 @@ void EngineLoop::drain_beacons() {
   }
 }
 
-// Samples of tables other than ours mean other pools.
+// Samples of tables other than ours mean other pools, and other names.
 void EngineLoop::drain_demand() {
+  if (side_.now - names_ticked_ >= names_interval) {
+    names_ticked_ = side_.now;
+    side_.names.tick(side_.now);
+  }
   ingest_.take_demand(demand_);
   if (demand_.empty()) return;
   const auto& tables = side_.publication.tables();
+  const auto catalog_id = tables.catalog.header().checksum;
+  if (side_.names.catalog_id() != catalog_id)
+    side_.names = NameDemand(*tables.world->config, tables.catalog, side_.names);
   for (const auto& sample : demand_) {
+    if (sample.catalog_id == catalog_id) side_.names.heard(sample.entry.node, sample.entry.weight);
     if (sample.pools_id != tables.pools_id() || sample.locales_id != tables.locales_id()) continue;
     side_.engine.heard_demand(sample.entry.pool, sample.entry.locale, sample.entry.weight);
   }
@@ -181,6 +191,7 @@ void EngineLoop::handle(table_channel::Received received) {
   if (const auto* hello = std::get_if<table_channel::Hello>(&received.message)) {
     side_.publication.connected(*hello);
     side_.engine.restart_demand();
+    side_.names.restart();
     spdlog::info("connected to the data plane: {} rings, tables {}.{} in use", hello->worker_count,
                  hello->in_use.epoch, hello->in_use.generation);
     if (auto attached = ingest_.replace_rings(std::move(received.fds)); !attached) {

@@ -230,7 +230,7 @@ bool Ingest::State::take_demand(ConstBytes record) {
     return true;
   }
   for (std::uint32_t i = 0; i < head.entry_count; ++i) {
-    demand.push_back({head.pools_id, head.locales_id,
+    demand.push_back({head.pools_id, head.locales_id, head.catalog_id,
                       load<DemandEntry>(entries.data() + i * sizeof(DemandEntry))});
   }
   return true;

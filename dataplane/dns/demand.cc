@@ -8,23 +8,33 @@ namespace pharos::dataplane {
 
 namespace {
 
-// 8192 samples a second and thread: shares are right to 1 %, and the ring has room for ten seconds of them.
+// 7680 samples a second and thread: shares are right to 1 %, and the ring has room for ten seconds of them.
 constexpr unsigned demand_records_per_second = 64;
 
 // Samples of another catalog or locale map mean something else: they are dropped.
 [[gnu::cold, gnu::noinline]] void follow(DemandBatch& demand, const TableRoot& root) noexcept {
   const auto pools_id = root.catalog.header().content_id;
   const auto locales_id = root.locales.header().content_id;
-  if (demand.head.pools_id != pools_id || demand.head.locales_id != locales_id) {
+  const auto catalog_id = root.catalog.header().checksum;
+  if (demand.head.pools_id != pools_id || demand.head.locales_id != locales_id ||
+      demand.head.catalog_id != catalog_id) {
     demand.count = 0;
     demand.pending = 0;
   }
   demand.head.pools_id = pools_id;
   demand.head.locales_id = locales_id;
+  demand.head.catalog_id = catalog_id;
   demand.version = root.version;
 }
 
-void add(ServeState::Impl& state, const TableRoot& root, const Work& work) noexcept {
+std::uint32_t ref_of(const catalog::View& catalog, const catalog::Node& node) noexcept {
+  const auto* begin = reinterpret_cast<const std::byte*>(catalog.node(0));
+  return static_cast<std::uint32_t>((reinterpret_cast<const std::byte*>(&node) - begin) /
+                                    catalog::ref_unit_bytes);
+}
+
+void add(ServeState::Impl& state, const TableRoot& root, const Work& work,
+         const catalog::Node& node) noexcept {
   DemandBatch& demand = state.demand;
   if (demand.count == demand.entries.size()) return;
   if (demand.count == 0) demand.second = state.wall_s;
@@ -32,6 +42,7 @@ void add(ServeState::Impl& state, const TableRoot& root, const Work& work) noexc
   const auto locale = work.place.cell - root.ranking.row(work.pool);
   demand.entries[demand.count++] = {
       .pool = work.pool,
+      .node = ref_of(root.catalog, node),
       .locale = static_cast<std::uint16_t>(locale),
       .reserved = 0,
       .weight = static_cast<std::uint32_t>(std::min(demand.pending, weight_max))};
@@ -72,13 +83,14 @@ void note_demand(Burst& burst) noexcept {
   // Knuth's MMIX generator; the upper half picks without a division.
   demand.random = demand.random * 6364136223846793005U + 1442695040888963407U;
   const auto picked = (demand.random >> 32) * burst.pool_count >> 32;
-  add(burst.state, burst.root, burst.state.work[burst.pool[picked]]);
+  const Work& work = burst.state.work[burst.pool[picked]];
+  add(burst.state, burst.root, work, *work.node);
 }
 
 void note_demand(ServeState::Impl& state, const TableRoot& root, const Work& work) noexcept {
   if (state.demand.version != root.version) follow(state.demand, root);
   ++state.demand.pending;
-  add(state, root, work);
+  add(state, root, work, *work.steered);
 }
 
 void forward_to_control_plane(ServeState& state, RingProducer& ring) noexcept {

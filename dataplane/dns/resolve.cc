@@ -138,7 +138,7 @@ class Resolution {
     reply_.set_scope(steered.scope_length);
     if (steered.answer == nullptr) return deny(node, dns::Rcode::noerror);
     counters_.count(Counter::answers_ranked);
-    work_.steered = true;
+    work_.steered = &node;
     work_.pool = pool;
     work_.place = locate(root_, pool, client);
     reply_.append(*steered.answer, name_offset_, name_.length);
@@ -310,14 +310,14 @@ class Resolution {
 void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
              const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
              CoreCounters& counters) noexcept {
-  work.steered = false;
+  work.steered = nullptr;
   Resolution(state, root, query, work, options, name, labels, counters).run(work.node, work.absent);
 }
 
 void resolve_policy(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
                     const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
                     const catalog::PolicyRule& rule, CoreCounters& counters) noexcept {
-  work.steered = false;
+  work.steered = nullptr;
   Resolution(state, root, query, work, options, name, labels, counters).run_policy(work.node, rule);
 }
 

@@ -404,7 +404,7 @@ TEST(CtlViewTest, ShowsResultsOfAnyShapeWithoutThrowing) {
        {"status",      "stats",      "sites",   "services",    "endpoints",      "endpoint-set",
         "weights",     "weight-set", "factors", "factor-set",  "alarms",         "explain",
         "generations", "ports",      "zones",   "zone-show",   "zone-reload",    "reload",
-        "log-level",   "commands",   "another", "maintenance", "maintenance-set"}) {
+        "log-level",   "commands",   "another", "maintenance", "maintenance-set", "demand"}) {
     for (const auto& result : odd)
       EXPECT_FALSE(render(command, result, true).empty()) << command << result;
   }

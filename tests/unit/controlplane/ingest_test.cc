@@ -211,9 +211,11 @@ TEST(IngestTest, TakesSamplesOfDemandThatAreWhole) {
   auto ingest = open_ingest({});
   auto ring = make_ring();
   ASSERT_TRUE(ingest.replace_rings(fds_of(ring)));
-  const std::array<DemandEntry, 2> entries{{{.pool = 3, .locale = 4, .reserved = 0, .weight = 64},
-                                            {.pool = 5, .locale = 0, .reserved = 0, .weight = 1}}};
-  const DemandHead head{.pools_id = 7, .locales_id = 9, .entry_count = 2, .reserved = 0};
+  const std::array<DemandEntry, 2> entries{
+      {{.pool = 3, .node = 8, .locale = 4, .reserved = 0, .weight = 64},
+       {.pool = 5, .node = 9, .locale = 0, .reserved = 0, .weight = 1}}};
+  const DemandHead head{
+      .pools_id = 7, .locales_id = 9, .catalog_id = 11, .entry_count = 2, .reserved = 0};
   const auto bytes = std::as_bytes(std::span(entries));
   ASSERT_TRUE(ring.push(RingRecordKind::demand, object_bytes(head), bytes));
   // One byte less and one more, no head, more entries than a record holds.
@@ -221,7 +223,8 @@ TEST(IngestTest, TakesSamplesOfDemandThatAreWhole) {
   const std::vector<std::byte> longer(bytes.size() + 1);
   ASSERT_TRUE(ring.push(RingRecordKind::demand, object_bytes(head), longer));
   ASSERT_TRUE(ring.push(RingRecordKind::demand, {}, bytes.first(sizeof head - 1)));
-  const DemandHead huge{.pools_id = 7, .locales_id = 9, .entry_count = 0xffffffff, .reserved = 0};
+  const DemandHead huge{
+      .pools_id = 7, .locales_id = 9, .catalog_id = 11, .entry_count = 0xffffffff, .reserved = 0};
   ASSERT_TRUE(ring.push(RingRecordKind::demand, object_bytes(huge), bytes));
   ingest.turn(now());
   EXPECT_EQ(ingest.counters().of(IngestCounter::ring_foreign), 4U);
@@ -231,7 +234,9 @@ TEST(IngestTest, TakesSamplesOfDemandThatAreWhole) {
   ASSERT_EQ(taken.size(), 2U);
   EXPECT_EQ(taken[0].pools_id, 7U);
   EXPECT_EQ(taken[0].locales_id, 9U);
+  EXPECT_EQ(taken[0].catalog_id, 11U);
   EXPECT_EQ(taken[0].entry.pool, 3U);
+  EXPECT_EQ(taken[0].entry.node, 8U);
   EXPECT_EQ(taken[0].entry.weight, 64U);
   EXPECT_EQ(taken[1].entry.pool, 5U);
   ingest.take_demand(taken);

@@ -11,6 +11,7 @@
 // ask().
 #pragma once
 
+#include "pharos/controlplane/assign/name_demand.hh"
 #include "pharos/controlplane/engine/assigner.hh"
 #include "pharos/controlplane/engine/engine.hh"
 #include "pharos/controlplane/engine/publication.hh"
@@ -43,6 +44,7 @@ struct EngineSide {
   std::uint64_t foreign_beacons = 0;
   Duration slowest_turn{};
   Duration last_publish_delay{};  // from the beacon or deadline that caused it to the socket
+  NameDemand names;
 };
 
 class EngineLoop {
@@ -101,6 +103,7 @@ class EngineLoop {
   std::vector<std::string> reported_alarms_;
   AcceptedBeacon beacon_;
   std::vector<DemandSample> demand_;  // of this turn
+  Instant names_ticked_;
   bool more_beacons_ = false;         // the last turn left some
   Instant cause_;                     // oldest beacon of this turn, or the turn itself
   Assigner assigner_;                 // posts to us: stopped first

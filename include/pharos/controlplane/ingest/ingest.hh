@@ -85,6 +85,7 @@ struct IngestCounters {
 struct DemandSample {
   std::uint64_t pools_id = 0;
   std::uint64_t locales_id = 0;
+  std::uint64_t catalog_id = 0;
   DemandEntry entry{};
 };
 

@@ -1,4 +1,4 @@
-// How much each (pool, locale) is asked for: one query of a burst stands for all of it.
+// How much each (pool, locale) and each name is asked for: one query of a burst stands for all of it.
 //
 // Cost on the hit path: a few instructions a burst, none a query. A batch of samples goes to the control plane when it
 // is full and once a second, through the serving thread's ring; at most demand_records_per_second of them, and while one
@@ -14,7 +14,7 @@ namespace pharos::dataplane {
 // Of the burst's queries that were steered, `ranked_count` of those in `pool`. Behind slot_stage.
 void note_demand(Burst& burst) noexcept;
 
-// One query that was answered from a pool on the long way: `work.pool` and `work.place` say which.
+// One query that was answered from a pool on the long way: `work.pool`, `work.place` and `work.steered` say from which.
 void note_demand(ServeState::Impl& state, const TableRoot& root, const Work& work) noexcept;
 
 // Hands on what is due: demand, and queries that policies want logged. What the ring has no room for is dropped, and
