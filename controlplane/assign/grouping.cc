@@ -65,8 +65,10 @@ Rule rule_of(const AssignPool& pool) {
 }
 
 GroupKey key_of(const AssignPool& pool) {
-  const bool limited = !pool.homes.empty() || std::ranges::any_of(
-      pool.members, [](const auto& member) { return member.capacity_rps.has_value(); });
+  const bool limited =
+      !pool.homes.empty() || std::ranges::any_of(pool.members, [](const auto& member) {
+        return member.capacity_rps.has_value();
+      });
   auto sites = sites_of(pool);
   auto wanted = pool.dealt ? wanted_of(pool, sites) : std::vector<double>{};
   return {rule_of(pool),
@@ -136,8 +138,7 @@ class Builder {
     }
     const auto index = static_cast<std::uint32_t>(task_.groups.size());
     task_.problem.groups.push_back(std::move(group));
-    task_.groups.push_back(
-        {.sites = sites, .shares = {}, .wanted = wanted, .rps = draft.rps});
+    task_.groups.push_back({.sites = sites, .shares = {}, .wanted = wanted, .rps = draft.rps});
     task_.pools.push_back(draft.pools);
     task_.by_home.push_back(rule != Rule::scores);
     switch (rule) {

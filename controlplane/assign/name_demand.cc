@@ -43,7 +43,8 @@ void NameDemand::add(const catalog::View& catalog, const std::string& name,
 }
 
 void NameDemand::heard(std::uint32_t node, std::uint32_t weight) noexcept {
-  if (const auto at = of_node_.find(node); at != of_node_.end()) board_.heard(at->second, 0, weight);
+  if (const auto at = of_node_.find(node); at != of_node_.end())
+    board_.heard(at->second, 0, weight);
 }
 
 double NameDemand::rate(const std::string& name) const noexcept {

@@ -285,8 +285,7 @@ class CommandLine {
     auto* demand = add(&app_, "demand", "names, pools and locales that are asked for most", [this] {
       return to_controlplane(Access::read, "demand", {{"limit", rows_}});
     });
-    demand->add_option("--rows", rows_, "so many of each (1 to 1000)")
-        ->check(CLI::Range(1, 1000));
+    demand->add_option("--rows", rows_, "so many of each (1 to 1000)")->check(CLI::Range(1, 1000));
   }
 
   void add_maintenance() {

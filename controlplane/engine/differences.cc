@@ -18,9 +18,9 @@ std::string text_of(const dns::SvcParams& params) {
 
 std::string text_of(const config::EndpointConfig& e) {
   std::string text =
-      fmt::format("{} {} {} {} {} {} {} {} {} {}[", e.id, e.site, e.group, e.port, e.weight, e.priority,
-                  e.capacity_rps.value_or(-1), e.ttl_max.value_or(Duration{-1}).ns, e.version,
-                  static_cast<int>(e.state));
+      fmt::format("{} {} {} {} {} {} {} {} {} {}[", e.id, e.site, e.group, e.port, e.weight,
+                  e.priority, e.capacity_rps.value_or(-1), e.ttl_max.value_or(Duration{-1}).ns,
+                  e.version, static_cast<int>(e.state));
   for (const auto& address : e.addresses) text += address.text() + ",";
   return text + "]" + e.target + text_of(e.parameters);
 }
@@ -38,8 +38,8 @@ std::string text_of(const config::ServiceConfig& s) {
   text += fmt::format("{} {} {} {} {}|", static_cast<int>(s.failback), s.failback_hold.ns,
                       s.slow_start.ns, s.importance, s.probe_share);
   for (const auto& g : s.groups)
-    text += fmt::format("group {} {} {} {} {} {}|", g.id, g.in, static_cast<int>(g.policy), g.weight,
-                        g.priority, g.panic_threshold.value_or(-1));
+    text += fmt::format("group {} {} {} {} {} {}|", g.id, g.in, static_cast<int>(g.policy),
+                        g.weight, g.priority, g.panic_threshold.value_or(-1));
   for (const auto& [version, preference] : s.versions)
     text += fmt::format("{}={} ", version, preference);
   for (const auto& endpoint : s.endpoints) text += text_of(endpoint);

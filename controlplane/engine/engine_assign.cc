@@ -41,7 +41,8 @@ void Engine::carry_over(const World& former, std::span<const PoolState> pools,
   constexpr auto nothing = DemandBoard::nothing;
   const auto places_in = [](const auto& names, const auto& of) {
     std::map<std::string, std::uint32_t> places;
-    for (const auto& name : names) places.emplace(of(name), static_cast<std::uint32_t>(places.size()));
+    for (const auto& name : names)
+      places.emplace(of(name), static_cast<std::uint32_t>(places.size()));
     return places;
   };
   const auto place = [](const auto& places, const std::string& name) {
@@ -157,12 +158,11 @@ AssignPool Engine::assign_pool_of(std::uint32_t pool) const {
   made.former = state.assigned.get();
   for (const auto member : state.membership.members) {
     const auto e = fixed.members[member];
-    made.members.push_back({.site = world_->endpoints[e].site,
-                            .weight = made.dealt ? dealt_weight(e, service.policy,
-                                                                state.membership.panic)
-                                                 : 1,
-                            .base = base_without_headroom(pool, e),
-                            .capacity_rps = world_->endpoint(e).capacity_rps});
+    made.members.push_back(
+        {.site = world_->endpoints[e].site,
+         .weight = made.dealt ? dealt_weight(e, service.policy, state.membership.panic) : 1,
+         .base = base_without_headroom(pool, e),
+         .capacity_rps = world_->endpoint(e).capacity_rps});
     // Of groups: what each leads there unless limits bend it.
     if (state.homes.empty()) continue;
     made.homes.resize(world_->locales.size());

@@ -17,7 +17,8 @@ constexpr double weight_scaled_max = 1000;
 bool Engine::weighed_by_clients(std::uint32_t pool) const {
   const auto& fixed = world_->pools[pool];
   const auto source = pools_[pool].answered_by;
-  return fixed.pool.type == dns::Type::srv && !is_nested(source) && policy_of(source) == config::Policy::weighted &&
+  return fixed.pool.type == dns::Type::srv && !is_nested(source) &&
+         policy_of(source) == config::Policy::weighted &&
          pools_[source].membership.members.size() <= world_->service(fixed.service).answers_max;
 }
 
@@ -80,9 +81,8 @@ std::vector<std::uint16_t> Engine::srv_weights(std::uint32_t pool) const {
   bool whole = true;
   for (const auto member : membership.members) {
     const auto e = members[member];
-    weights[member] =
-        dealt_by_slot(source) ? dealt_weight(e, policy_of(source), membership.panic)
-                              : endpoints_[e].weight;
+    weights[member] = dealt_by_slot(source) ? dealt_weight(e, policy_of(source), membership.panic)
+                                            : endpoints_[e].weight;
     largest = std::max(largest, weights[member]);
     whole = whole && weights[member] == std::floor(weights[member]);
   }

@@ -176,8 +176,8 @@ std::vector<GroupView> Engine::view_groups(std::uint32_t pool) const {
     view.priority = node.priority;
     for (const auto& child : node.children) {
       const auto* below = child.is_node ? &views[child.index] : nullptr;
-      const bool well = below == nullptr &&
-                        endpoints_[fixed.members[child.index]].standing == Standing::healthy;
+      const bool well =
+          below == nullptr && endpoints_[fixed.members[child.index]].standing == Standing::healthy;
       view.total += below != nullptr ? below->total : 1;
       view.healthy += below != nullptr ? below->healthy : (well ? 1 : 0);
     }

@@ -225,9 +225,10 @@ Plan plan_of(const Engine& before, const Engine& after) {
     // What no answer of ours brought there stays there.
     const double own = std::max(site.load_before_rps.value_or(0) - leaves[site.id], 0.0);
     site.load_after_rps = own + arrives[site.id];
-    site.overloaded =
-        site.capacity_rps && site.load_after_rps > *site.capacity_rps * (1 + slot_slack) &&
-        site.load_after_rps > std::max(site.load_before_rps.value_or(0), leaves[site.id]) * (1 + 1e-9);
+    site.overloaded = site.capacity_rps &&
+                      site.load_after_rps > *site.capacity_rps * (1 + slot_slack) &&
+                      site.load_after_rps >
+                          std::max(site.load_before_rps.value_or(0), leaves[site.id]) * (1 + 1e-9);
   }
   return plan;
 }

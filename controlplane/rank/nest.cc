@@ -75,14 +75,13 @@ class Judge {
     auto& children = children_[index];
     for (const auto& child : node.children) {
       children.push_back(candidate_of(child));
-      const bool healthy =
-          child.is_node ? bool{has_healthy_[child.index]}
-                        : candidates_[child.index].standing == Standing::healthy;
+      const bool healthy = child.is_node ? bool{has_healthy_[child.index]}
+                                         : candidates_[child.index].standing == Standing::healthy;
       has_healthy_[index] = has_healthy_[index] || healthy;
     }
-    const auto fail = index == 0                            ? fail_
+    const auto fail = index == 0                          ? fail_
                       : fail_ == config::FailMode::closed ? config::FailMode::closed
-                                                            : config::FailMode::open;
+                                                          : config::FailMode::open;
     auto& result = results_[index];
     result = membership_of(children, node.policy, node.panic_threshold, fail);
     standings_[index] = standing_of(index);
@@ -280,8 +279,8 @@ class Arranger {
     return hands;
   }
 
-  void give_to_owners(std::size_t node, std::span<const Hand> hands,
-                      const std::vector<bool>& leads, Slots& orders) const {
+  void give_to_owners(std::size_t node, std::span<const Hand> hands, const std::vector<bool>& leads,
+                      Slots& orders) const {
     Places base, numbers;
     for (unsigned slot = 0; slot < slots_; ++slot) {
       if (!leads[slot]) continue;
@@ -335,8 +334,9 @@ NestRanks rank_nest(const Nest& nest, const NestMembership& membership,
     const auto& by = nest[n].policy == config::Policy::geo ? by_nearness : by_score;
     worth.clear();
     for (const auto& child : nest[n].children) worth.push_back(by.of(child));
-    ranks[n] = steady_order(membership.parts[n], worth,
-                            n < former.size() ? std::span(former[n]) : std::span<const std::uint16_t>());
+    ranks[n] =
+        steady_order(membership.parts[n], worth,
+                     n < former.size() ? std::span(former[n]) : std::span<const std::uint16_t>());
   }
   return ranks;
 }
@@ -351,7 +351,8 @@ NestOwners nest_owners(const Nest& nest, std::span<const std::uint64_t> keys,
       const bool alike = nest[n].policy == config::Policy::multivalue && !child.is_node;
       const double weight =
           child.is_node ? nest[child.index].weight : configured_weights[child.index];
-      hands.push_back({child.is_node ? nest[child.index].key : keys[child.index], alike ? 1 : weight});
+      hands.push_back(
+          {child.is_node ? nest[child.index].key : keys[child.index], alike ? 1 : weight});
     }
     owners[n] = owners_of(slots, hands);
   }

@@ -97,7 +97,8 @@ class Served {
       one.capacity = 4096;
       one.source = client;
       serve_burst(state, *root_, {&one, 1}, counters);
-      constexpr std::size_t fixed_bytes = 12;  // of a record whose owner is a pointer, before its data
+      constexpr std::size_t fixed_bytes =
+          12;  // of a record whose owner is a pointer, before its data
       EXPECT_GE(one.reply_bytes, request.size() + fixed_bytes + 4);
       const auto* data = buffer.data() + request.size() + fixed_bytes;
       firsts.push_back(IpAddress::from_ipv4(std::to_integer<std::uint32_t>(data[0]) << 24 |

@@ -53,9 +53,10 @@ const std::string sites =
 
 // Endpoints e0, e1, ... with these weights, at the sites in turn.
 std::string weighted(const std::vector<double>& weights, unsigned slots) {
-  std::string text = sites + "services:\n  - id: www\n    names: www.example.org\n" +
-                     "    policy: weighted\n    answers_max: 1\n    slots: " +
-                     std::to_string(slots) + "\n    endpoints:\n";
+  std::string text =
+      sites + "services:\n  - id: www\n    names: www.example.org\n" +
+      "    policy: weighted\n    answers_max: 1\n    slots: " + std::to_string(slots) +
+      "\n    endpoints:\n";
   const char* at[] = {"fra", "ams", "nyc", "sin"};
   for (std::size_t i = 0; i < weights.size(); ++i) {
     text += "      - {id: e" + std::to_string(i) + ", site: " + at[i % 4] +
@@ -97,9 +98,8 @@ TEST(SteeringTest, AChangeOfWeightMovesFewMoreClientsThanItMust) {
           served.set_weight("www", id.c_str(), changed[of]);
           const auto after = served.first_addresses("www.example.org", clients());
           worst = std::max(worst, moved(before, after) - x);
-          EXPECT_LE(moved(before, after), x + 0.02)
-              << slots << " slots, " << weights.size() << " endpoints, " << id << " times "
-              << factor;
+          EXPECT_LE(moved(before, after), x + 0.02) << slots << " slots, " << weights.size()
+                                                    << " endpoints, " << id << " times " << factor;
           served.set_weight("www", id.c_str(), weights[of]);
           EXPECT_EQ(served.first_addresses("www.example.org", clients()), before)
               << "back again, all are where they were";

@@ -322,7 +322,7 @@ struct GroupConfig {
 struct EndpointConfig {
   std::string id;  // unique in its service
   std::string site;
-  std::string group;  // empty: the service itself
+  std::string group;                 // empty: the service itself
   std::vector<IpAddress> addresses;  // IPv4 go to the A pool, IPv6 to the AAAA pool
   std::uint16_t port = 0;
   double weight = 1.0;  // >= 0; 0: only as a last resort
@@ -360,10 +360,10 @@ struct ServiceConfig {
   std::vector<std::string> svcb;     // "_dns", "_853._dot" (RFC 9460, 2.3)
   std::vector<std::uint16_t> https;  // ports of URLs; 443 stands at the names themselves
   std::vector<std::string>
-      alias_names;            // answered alike, but HTTPS and SVCB lead to the first name
-  std::string target_domain;  // endpoints have names below it; empty: the first name
-  bool address_hints = true;  // ipv4hint and ipv6hint
-  dns::SvcParams parameters;  // of SVCB and HTTPS; port and hints come from the endpoint
+      alias_names;                  // answered alike, but HTTPS and SVCB lead to the first name
+  std::string target_domain;        // endpoints have names below it; empty: the first name
+  bool address_hints = true;        // ipv4hint and ipv6hint
+  dns::SvcParams parameters;        // of SVCB and HTTPS; port and hints come from the endpoint
   std::vector<GroupConfig> groups;  // policies within this one
   std::vector<EndpointConfig> endpoints;
   Source source;

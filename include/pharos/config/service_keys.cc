@@ -314,8 +314,7 @@ const Table* table_of<ServiceConfig>() {
                                  to.id = std::move(id);
                                })),
           names_key(),
-          key("policy", &C::policy,
-              policy_choice(),
+          key("policy", &C::policy, policy_choice(),
               "`ranked`: best score first; `weighted`: clients dealt by weight; `failover`: by "
               "priority; `geo`: nearest first; `sticky`: dealt by weight, and moved only when an "
               "endpoint goes; `multivalue`: each client begins with another",

@@ -163,7 +163,7 @@ TEST(SchemaTest, DefaultsAreTakenByTheLoader) {
 TEST(ExampleTest, LoadsWhole) {
   const auto config = load(std::string(PHAROS_SOURCE_ROOT) + "/scripts/example/pharos.yaml");
   ASSERT_TRUE(config) << config.error().text();
-  EXPECT_EQ(config->services.size(), 3U);
+  EXPECT_EQ(config->services.size(), 4U);
   EXPECT_EQ(config->files.size(), 2U);
   EXPECT_EQ(config->sites[0].keys[0].secret, config->sites[1].keys[0].secret);
 }

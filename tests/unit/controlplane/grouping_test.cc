@@ -123,10 +123,8 @@ TEST(GroupingTest, LoadsInForceAreThoseOfTheSharesOrOfTheScores) {
 
 TEST(GroupingTest, SharesFollowTheirSitesAndLocalesToOtherNumbers) {
   constexpr auto nothing = DemandBoard::nothing;
-  const GroupShares ranked{.sites = {0, 2, 5},
-                           .shares = {{0.5, 0.3, 0.2}, {}, {0, 1, 0}},
-                           .wanted = {},
-                           .rps = 7};
+  const GroupShares ranked{
+      .sites = {0, 2, 5}, .shares = {{0.5, 0.3, 0.2}, {}, {0, 1, 0}}, .wanted = {}, .rps = 7};
   // Site 0 becomes 9, 2 becomes 1, 5 goes; locales in another order, one of them new.
   const std::vector<std::uint32_t> sites = {9, nothing, 1, nothing, nothing, nothing};
   const std::vector<std::uint32_t> locales = {2, nothing, 0, 1};

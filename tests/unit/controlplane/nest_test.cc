@@ -131,8 +131,7 @@ RandomNest random_nest(std::mt19937_64& random) {
     made.nest[pick(groups + 1)].children.push_back(member(m));
     constexpr Standing standings[] = {Standing::healthy, Standing::healthy, Standing::reserve,
                                       Standing::failing, Standing::barred};
-    made.candidates.push_back(
-        {standings[pick(5)], 0.5 + pick(4), static_cast<int>(pick(3))});
+    made.candidates.push_back({standings[pick(5)], 0.5 + pick(4), static_cast<int>(pick(3))});
   }
   // Parents stand before their children; who has nobody gets the first member's place, so that none is empty.
   for (unsigned n = groups; n > 0; --n) {
@@ -265,8 +264,7 @@ TEST(NestOrderTest, AChangeInsideAGroupMovesClientsOfTheGroupAlone) {
                      node(Policy::weighted, {member(0), member(1)})};
   const auto keys = keys_of(3);
   const std::vector<double> configured = {1, 1, 1}, scores = {1, 1, 1};
-  const auto membership =
-      nest_membership(nest, all_in(3, Standing::healthy), FailMode::open);
+  const auto membership = nest_membership(nest, all_in(3, Standing::healthy), FailMode::open);
   const auto owners = nest_owners(nest, keys, configured, 256);
   const auto ranks = rank_nest(nest, membership, scores, scores, configured, {});
   const auto before = arrange_nest(nest, membership, ranks, owners, keys, configured, 256);
@@ -282,10 +280,9 @@ TEST(NestOrderTest, AChangeInsideAGroupMovesClientsOfTheGroupAlone) {
 }
 
 TEST(NestOrderTest, GroupsKeepTheirOrderWithinTheMargin) {
-  const Nest nest = {node(Policy::ranked, {group(1), group(2)}),
-                     node(Policy::ranked, {member(0)}), node(Policy::ranked, {member(1)})};
-  const auto membership =
-      nest_membership(nest, all_in(2, Standing::healthy), FailMode::open);
+  const Nest nest = {node(Policy::ranked, {group(1), group(2)}), node(Policy::ranked, {member(0)}),
+                     node(Policy::ranked, {member(1)})};
+  const auto membership = nest_membership(nest, all_in(2, Standing::healthy), FailMode::open);
   const std::vector<double> weights = {1, 1};
   auto ranks = rank_nest(nest, membership, std::vector<double>{0.50, 0.49},
                          std::vector<double>{1, 1}, weights, {});
@@ -301,8 +298,7 @@ TEST(NestOrderTest, GroupsKeepTheirOrderWithinTheMargin) {
 TEST(NestOrderTest, GeoGoesByNearnessAlone) {
   const Nest nest = {node(Policy::geo, {group(1), group(2)}), node(Policy::ranked, {member(0)}),
                      node(Policy::ranked, {member(1)})};
-  const auto membership =
-      nest_membership(nest, all_in(2, Standing::healthy), FailMode::open);
+  const auto membership = nest_membership(nest, all_in(2, Standing::healthy), FailMode::open);
   const auto ranks = rank_nest(nest, membership, std::vector<double>{0.1, 0.9},
                                std::vector<double>{0.8, 0.2}, std::vector<double>{1, 1}, {});
   EXPECT_EQ(ranks[0], (Indices{0, 1}));

@@ -1,9 +1,9 @@
 // Steering by the engine in simulated time: demand against capacity, and the policies.
-#include "steering_driver.hh"
-
 #include <gtest/gtest.h>
 
 #include <numeric>
+
+#include "steering_driver.hh"
 
 namespace pharos::controlplane {
 namespace {
@@ -145,8 +145,7 @@ TEST(SteeringTest, AReloadForgetsNeitherDemandNorShares) {
   auto site = config.sites[0];
   site.id = "ams";
   config.sites.insert(config.sites.begin(), site);
-  config.services.insert(config.services.begin(),
-                         service_config("aaa", config::Policy::ranked, 7));
+  config.services.insert(config.services.begin(), service_config("aaa", config::Policy::ranked, 7));
   driver.engine.replace_world(
       *make_world(std::make_shared<const config::Config>(config), {"default", "asia", "eu", "us"}),
       driver.now);

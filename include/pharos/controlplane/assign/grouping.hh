@@ -26,7 +26,7 @@ struct GroupShares {
   std::vector<double> wanted;  // dealt pools: by site, what their weights ask for
   // Pools with groups: by locale, then site, what their policies ask for; none as above.
   std::vector<std::vector<double>> homes = {};
-  double rps = 0;              // demand of the group
+  double rps = 0;  // demand of the group
 
   // The share of a site; 0 where it is not among them or the locale has none.
   [[nodiscard]] double share(std::size_t locale, std::uint32_t site) const noexcept;
@@ -60,8 +60,8 @@ struct AssignPool {
   bool dealt = false;  // by weight, to all locales alike
   int importance = 0;
   double probe_share = 0;
-  std::vector<Member> members;          // at least one
-  std::vector<double> rps;              // by locale
+  std::vector<Member> members;  // at least one
+  std::vector<double> rps;      // by locale
   // Pools with groups: by locale, then place in `members`, the share that it leads there by its policies.
   std::vector<std::vector<double>> homes = {};
   const GroupShares* former = nullptr;  // in force; null: none
@@ -70,9 +70,10 @@ struct AssignPool {
 struct AssignTask {
   struct Part {  // of a demand of the problem
     std::uint32_t group = 0;
-    std::uint32_t row = 0;   // of the shares: the locale; dealt pools: 0
-    std::uint32_t home = 0;  // dealt pools and those with groups: the site where it is at home, among the group's
-    double part = 1;         // of the row's demand
+    std::uint32_t row = 0;  // of the shares: the locale; dealt pools: 0
+    std::uint32_t home =
+        0;  // dealt pools and those with groups: the site where it is at home, among the group's
+    double part = 1;  // of the row's demand
   };
   AssignProblem problem;
   std::vector<Part> parts;                        // by demand

@@ -258,7 +258,8 @@ class Engine {
     NestMembership nested;
     NestOwners nest_owners;
     std::vector<NestRanks> nest_ranks;
-    std::vector<std::vector<double>> homes;  // by locale, member: what it leads before limits bend it
+    std::vector<std::vector<double>>
+        homes;  // by locale, member: what it leads before limits bend it
     bool in_doubt = false;
     unsigned tightness = 0;             // of the tightest site of its members
     std::uint32_t planned_ttl_s = ~0U;  // no answer outlives the next planned change
@@ -300,7 +301,8 @@ class Engine {
   void judge(std::uint32_t endpoint, Instant now);
   void refresh_membership(std::uint32_t pool);
   void refresh_slots(std::uint32_t pool);
-  [[nodiscard]] double dealt_weight(std::uint32_t endpoint, config::Policy policy, bool panic) const;
+  [[nodiscard]] double dealt_weight(std::uint32_t endpoint, config::Policy policy,
+                                    bool panic) const;
   [[nodiscard]] double configured_weight(std::uint32_t endpoint, config::Policy policy) const;
   [[nodiscard]] std::vector<std::uint16_t> base_owners_of(std::uint32_t pool) const;
 

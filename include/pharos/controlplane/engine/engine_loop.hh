@@ -44,7 +44,7 @@ struct EngineSide {
   std::uint64_t foreign_beacons = 0;
   Duration slowest_turn{};
   Duration last_publish_delay{};  // from the beacon or deadline that caused it to the socket
-  NameDemand names;
+  NameDemand names{};
 };
 
 class EngineLoop {
@@ -104,9 +104,9 @@ class EngineLoop {
   AcceptedBeacon beacon_;
   std::vector<DemandSample> demand_;  // of this turn
   Instant names_ticked_;
-  bool more_beacons_ = false;         // the last turn left some
-  Instant cause_;                     // oldest beacon of this turn, or the turn itself
-  Assigner assigner_;                 // posts to us: stopped first
+  bool more_beacons_ = false;  // the last turn left some
+  Instant cause_;              // oldest beacon of this turn, or the turn itself
+  Assigner assigner_;          // posts to us: stopped first
 };
 
 }  // namespace pharos::controlplane
