@@ -104,14 +104,18 @@ class Judge {
   // No tier passes: the first that has anyone healthy, as among endpoints.
   void look_further(std::size_t index) {
     auto children = children_[index];
+    bool any = false;
     for (std::size_t i = 0; i < children.size(); ++i) {
       const auto& child = nest_[index].children[i];
-      if (child.is_node && children[i].standing == Standing::failing && has_healthy_[child.index])
-        children[i].standing = Standing::healthy;
+      if (!child.is_node || children[i].standing != Standing::failing || !has_healthy_[child.index])
+        continue;
+      children[i].standing = Standing::healthy;
+      any = true;
     }
-    if (!any_of(children, Standing::healthy)) return;
+    if (!any) return;
+    const auto& node = nest_[index];
     results_[index].members =
-        membership_of(children, nest_[index].policy, 0, config::FailMode::open).members;
+        membership_of(children, node.policy, node.panic_threshold, config::FailMode::open).members;
   }
 
   void take_part(std::size_t index, NestMembership& result) const {

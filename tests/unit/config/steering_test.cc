@@ -102,10 +102,10 @@ TEST(GroupConfigTest, ReadsGroupsInGroups) {
 
 TEST(GroupConfigTest, SaysWhatIsWrong) {
   expect_mistake(with_groups("      - {id: g}\n", "h"),
-                 "test.yaml:11: endpoint 'a' of service 'www' is in the unknown group 'h' (there "
-                 "are: g)\n"
                  "test.yaml:9: group 'g' of service 'www' is empty (put endpoints into it with "
-                 "'group: g', or leave it out)");
+                 "'group: g', or leave it out)\n"
+                 "test.yaml:11: endpoint 'a' of service 'www' is in the unknown group 'h' (there "
+                 "are: g)");
   expect_mistake(with_groups("      - {id: g, in: elsewhere}\n"),
                  "test.yaml:9: group 'g' of service 'www' is in the unknown group 'elsewhere' "
                  "(there are: g)");

@@ -153,16 +153,16 @@ TEST(LeadsTest, WhatAnEndpointMayNotTakeYetGoesToTheNext) {
 }
 
 TEST(LeadsTest, EverybodyGetsHisLeastAndNobodyLosesHisOwn) {
-  const std::array<std::uint16_t, 4> order = {2, 0, 1, 3};
+  const std::array<std::uint16_t, 4> members = {2, 0, 1, 3};
   const std::array<double, 4> admitted = {1, 1, 1, 1}, least = {0.02, 0.02, 0.02, 0};
-  const auto leads = leads_of(order, {}, admitted, least);
+  const auto leads = leads_of(members, {}, admitted, least);
   ASSERT_EQ(leads.size(), 3U);
   EXPECT_EQ(leads[0].member, 2);
   EXPECT_NEAR(leads[0].share, 0.96, 1e-12);
   EXPECT_NEAR(leads[1].share, 0.02, 1e-12);
   const std::array<double, 4> assigned = {0.5, 0.3, 0.2, 0}, much = {0.9, 0.9, 0.9, 0.9};
   double total = 0;
-  for (const auto& lead : leads_of(order, assigned, admitted, much)) {
+  for (const auto& lead : leads_of(members, assigned, admitted, much)) {
     EXPECT_GE(lead.share, 0.125 - 1e-12) << "at most half of an equal share";
     total += lead.share;
   }

@@ -32,7 +32,9 @@ config::Config nested_config(double fra_rps = 1e6, double nyc_rps = 1e6, double 
 }
 
 TEST(SteeringNestTest, AFailoverOfAWeightedGroupAndAnother) {
-  Driver driver(nested_config());
+  auto config = nested_config();
+  config.controlplane.score.risk = 0;
+  Driver driver(config);
   driver.run_for(seconds(5));
   for (const auto locale : {everyone, eu, us})
     EXPECT_EQ(driver.leads(www, locale), (std::array<double, 3>{0.75, 0.25, 0}));
@@ -89,7 +91,7 @@ TEST(SteeringNestTest, GroupsAreBentOnlyAsFarAsALimitAsks) {
   EXPECT_EQ(loads[sin], 0) << "the group of lower priority is not asked";
   driver.queries = {{{www, eu}, 800}};
   driver.run_for(seconds(200));
-  EXPECT_EQ(driver.leads(www, eu), (std::array<double, 3>{0.75, 0.25, 0})) << "and back";
+  EXPECT_NEAR(driver.leads(www, eu)[fra], 0.75, 0.02) << "and back, but for less than a step";
 }
 
 TEST(SteeringNestTest, AfterALossTheNextGroupKeepsItsLimits) {
