@@ -120,6 +120,20 @@ class SteeringTest(WorldTest):
         self.world.ctl("weights", "set", "api/sin", "1")
         wait_until(lambda: self.shares(60)["sin"] > 0, 5, "sin takes clients again")
 
+    def test_demand_is_counted_by_name_and_by_locale(self):
+        near, far = list(LOCALES)[:2]
+
+        def counted():
+            for locale in (near, near, near, far):
+                self.ask("www.example.org", locale=locale)
+            told = self.world.ctl("demand")
+            cells = {(cell["pool"], cell["locale"]): cell["answers_per_s"] for cell in told["cells"]}
+            names = {row["name"]: row["service"] for row in told["names"]}
+            return (told["known"] and names.get("www.example.org.") == "www"
+                    and cells.get(("www/A", near), 0) > cells.get(("www/A", far), 0) > 0)
+
+        wait_until(counted, 30, "samples of the data plane reach the control plane")
+
 
 if __name__ == "__main__":
     main()

@@ -405,6 +405,35 @@ TEST_F(ApiTest, ThePastIsExplainedFromWhatWasKept) {
   EXPECT_EQ(get("/v1/audit", writer_token).second[0]["command"], "endpoint-set");
 }
 
+TEST_F(ApiTest, APlanThatTakesMostEndpointsAwayIsRefusedUnlessItIsForced) {
+  start();
+  const auto file = directory_ + "/pharos.yaml";
+  const auto former = text_of(file);
+  const std::string last = ", {id: sin, site: sin, address: 203.0.113.2}";
+  auto text = former;
+  std::string more;
+  for (const char* number : {"3", "4", "5"}) {
+    more += ", {id: sin-" + std::string(number) + ", site: sin, address: 203.0.113." + number + "}";
+  }
+  text.insert(text.find(last), more);
+  const auto run = [&](const std::string& command, const json& arguments = json::object()) {
+    return post("/v1/commands/" + command, arguments);
+  };
+  ASSERT_EQ(run("draft-begin", {{"text", text}}).first, 200);
+  ASSERT_EQ(run("draft-commit").first, 200);
+  const auto [status, refused] = run("plan", {{"text", former}});
+  EXPECT_EQ(status, 409) << refused;
+  EXPECT_NE(refused.dump().find("3 of the 5 endpoints of service 'www'"), std::string::npos)
+      << refused;
+  EXPECT_EQ(run("plan", {{"text", former}, {"force", true}}).first, 200);
+  auto fewer = text;
+  fewer.erase(fewer.find(last), last.size());
+  const auto [accepted, plan] = run("plan", {{"text", fewer}});
+  EXPECT_EQ(accepted, 200) << plan;
+  EXPECT_EQ(plan["load_source"], "none") << plan;
+  EXPECT_EQ(text_of(file), text) << "a plan writes nothing";
+}
+
 TEST_F(ApiTest, ADraftIsPlannedCommittedAndTakenBack) {
   start();
   const auto file = directory_ + "/pharos.yaml";
