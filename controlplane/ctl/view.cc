@@ -396,7 +396,7 @@ std::string log_level_view(const json& result, bool) {
 }
 
 using View = std::string (*)(const json&, bool);
-constexpr std::array<std::pair<std::string_view, View>, 26> views = {
+constexpr std::array<std::pair<std::string_view, View>, 27> views = {
     {{"status", status_view},
      {"stats", stats_view},
      {"sites", sites_view},
