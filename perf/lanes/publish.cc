@@ -3,8 +3,8 @@
 //
 // A full publish carries catalog, locale map and ranking base. A delta carries the row of one pool whose answers turned
 // by one address; where a base has taken all the deltas that it may, a new base goes instead, as the control plane does
-// it. Each waits for its acknowledgement. What is due late is not made up for. At the end one JSON object says how many
-// of each were adopted, and what they took.
+// it. Each waits for its acknowledgement. What is due late is made up for, if not later than late_max_ns. At the end one
+// JSON object says how many of each were adopted, and what they took.
 #include "pharos/base/clock.hh"
 #include "pharos/shared/table_channel.hh"
 
@@ -75,6 +75,9 @@ class Publisher {
   Version next_;
 };
 
+// A full publish takes the time of many deltas, which follow at once; a machine that cannot keep up falls behind.
+constexpr std::int64_t late_max_ns = 100'000'000;
+
 // When the next of something is due that happens `rate` times a second.
 class Schedule {
  public:
@@ -83,7 +86,9 @@ class Schedule {
   [[nodiscard]] bool is_due(Instant now) const noexcept {
     return period_ns_ != 0 && now.ns >= due_.ns;
   }
-  void done(Instant now) noexcept { due_.ns = std::max(due_.ns + period_ns_, now.ns - period_ns_); }
+  void done(Instant now) noexcept {
+    due_.ns = std::max(due_.ns + period_ns_, now.ns - late_max_ns);
+  }
 
  private:
   std::int64_t period_ns_;
