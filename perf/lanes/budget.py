@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NUMBERS = ROOT / "perf/budget.json"
 DOCUMENT = ROOT / "perf/BUDGET.md"
 GROWTH_MAX = 0.05
+MAKER = "perf/micro/serve_tables"  # any build makes the same tables
 # First match wins, from the innermost function outwards.
 STAGES = [
     ("fold+hash", r"fold_32|fold_name|hash_name|head_mask"),
@@ -94,15 +95,15 @@ def inline_chains(addresses, binary):
     return chains
 
 
-def count(binary):
+def count(binary, maker):
     """Kind -> {stage: instructions an answer}."""
     with tempfile.TemporaryDirectory(prefix="pharos-budget-") as folder:
-        subprocess.run([binary, "--write", folder], check=True)
+        subprocess.run([maker, folder], check=True)
         out = pathlib.Path(folder) / "counts"
         run = subprocess.run(
             ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--dump-instr=yes", "--compress-strings=no",
              "--compress-pos=no", "--collect-atstart=no", "--toggle-collect=measured_turn", "--dump-after=end_of_kind",
-             binary, "--read", folder, "--counted"], text=True, capture_output=True, check=False)
+             binary, folder, "--counted"], text=True, capture_output=True, check=False)
         if run.returncode != 0:
             sys.exit(f"budget: valgrind failed:\n{run.stderr[-2000:]}")
         kinds = [line.split() for line in run.stdout.splitlines()]
@@ -124,7 +125,7 @@ def native_cycles(binary, folder):
     """Kind -> cycles of the time-stamp counter an answer: the best of several runs, which disturbances only make longer."""
     best = {}
     for _ in range(3):
-        run = subprocess.run([binary, "--read", folder], text=True, capture_output=True, check=True)
+        run = subprocess.run([binary, folder], text=True, capture_output=True, check=True)
         for line in run.stdout.splitlines():
             kind, _, cycles = line.split()
             best[kind] = min(best.get(kind, 1e9), float(cycles))
@@ -194,10 +195,13 @@ def main():
     parser.add_argument("--build", help="a finished release build; without it scripts/build makes one")
     options = parser.parse_args()
     if options.build is None:
-        subprocess.run([ROOT / "scripts/build", "release", "perf/micro/serve_once"], check=True,
+        subprocess.run([ROOT / "scripts/build", "release", "perf/micro/serve_once", "perf/micro/serve_tables"], check=True,
                        stdout=subprocess.DEVNULL)
     folder = pathlib.Path(options.build) if options.build else ROOT / "build"
-    table, cycles = count(str((folder / "perf/micro/serve_once").resolve()))
+    maker = next((path for path in (folder / MAKER, ROOT / "build" / MAKER) if path.exists()), None)
+    if maker is None:
+        sys.exit(f"budget: {folder / MAKER} is not there: scripts/build release {MAKER}")
+    table, cycles = count(str((folder / "perf/micro/serve_once").resolve()), maker)
     print(table_text(table, cycles))
     if options.update:
         update(table, cycles)

@@ -1,15 +1,11 @@
-// What the benchmarks in memory serve, and what they are asked: tables of synthetic names and prepared requests, made by
-// the control plane's own builders from fixed seeds.
+// What the benchmarks in memory serve: tables of synthetic names, made by the control plane's own builders from fixed seeds.
 #pragma once
 
-#include "pharos/dataplane/packet/interface.hh"
 #include "pharos/dataplane/table/root.hh"
 
-#include <random>
-#include <string>
-#include <string_view>
+#include <memory>
 
-#include "packets/octets.hh"
+#include "bench_queries.hh"
 
 namespace pharos::bench {
 
@@ -21,27 +17,5 @@ struct TableOptions {
 
 // Names below bench.example with A records, *.wild.bench.example, and 64 services in four locales.
 [[nodiscard]] std::unique_ptr<const dataplane::TableRoot> make_tables(const TableOptions& options);
-
-enum class Kind {
-  a,
-  a_edns,
-  a_4,  // with EDNS from here on; a_4, a_8 and aaaa want more_records
-  a_8,
-  aaaa,
-  nodata,
-  nxdomain,  // one label below the zone, another in each request
-  deep_nxdomain,
-  wildcard,
-  ranked,
-  ranked_subnet,
-  cookie,
-  refused,
-};
-
-// The request of this kind about name number `pick`.
-[[nodiscard]] packets::Octets message_of(Kind kind, unsigned pick, std::mt19937& random);
-
-// An interface with the address that packets::udp_frame() sends to.
-[[nodiscard]] dataplane::Interface make_bench_interface(bool port_checksums = false);
 
 }  // namespace pharos::bench

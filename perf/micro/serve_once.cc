@@ -1,10 +1,10 @@
 // A fixed batch of each kind of query, from frame to frame, a fixed number of times: for `valgrind --tool=callgrind`,
 // whose counts of instructions repeat on the noisiest machine. perf/lanes/budget.py runs it.
 //
-//   serve_once --write DIR         makes the tables: natively, since only what is measured shall run under valgrind
-//   serve_once --read DIR          serves from them; prints a line `kind ANSWERS CYCLES` a kind
+//   serve_tables DIR               makes the tables: another program, since only what is measured shall run here
+//   serve_once DIR [--counted]     serves from them; prints a line `kind ANSWERS CYCLES` a kind
 //
-// For callgrind: `measured_turn` brackets the turns that count, `end_of_kind` is called behind each kind.
+// For callgrind (--counted: two passes are enough): `measured_turn` brackets the turns that count, `end_of_kind` is called behind each kind.
 #include "pharos/dataplane/dns/serve.hh"
 #include "pharos/dataplane/packet/frame_burst.hh"
 #include "pharos/shared/image.hh"
@@ -15,14 +15,13 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "bench_tables.hh"
+#include "bench_queries.hh"
 
 namespace pharos::dataplane {
 
@@ -64,7 +63,6 @@ constexpr unsigned bursts =
 constexpr unsigned frame_bytes_max = 160;
 constexpr unsigned buffer_bytes = 2048;
 constexpr unsigned names = 10'000;
-constexpr unsigned patterns = 10'000;
 constexpr unsigned passes_under_callgrind = 2;
 constexpr unsigned passes_for_cycles = 400;
 
@@ -93,23 +91,6 @@ constexpr Row rows[] = {
     {"hit_policies", Kind::a_edns, true},
     {"flood_policies", Kind::nxdomain, true},
 };
-
-// ---- tables on disk ----
-
-void write_file(const std::filesystem::path& path, ConstBytes bytes) {
-  std::ofstream file(path, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
-  if (!file.flush()) throw std::runtime_error("cannot write " + path.string());
-}
-
-void write_tables(const std::filesystem::path& folder, const bench::TableOptions& options) {
-  std::filesystem::create_directories(folder);
-  const auto root = bench::make_tables(options);
-  write_file(folder / "catalog", root->catalog_bytes->bytes());
-  write_file(folder / "locales", root->locale_bytes->bytes());
-  write_file(folder / "ranking", root->ranking_bytes.front()->bytes());
-}
 
 SharedImage read_file(const std::filesystem::path& path) {
   auto bytes = read_image_file(path.string());
@@ -197,12 +178,7 @@ class Batch {
   std::vector<std::byte> buffers_;
 };
 
-int run(std::string_view what, const std::filesystem::path& folder, bool counted) {
-  if (what == "--write") {
-    write_tables(folder / "plain", {.names = names, .patterns = 0, .more_records = true});
-    write_tables(folder / "policies", {.names = names, .patterns = patterns, .more_records = true});
-    return 0;
-  }
+void run(const std::filesystem::path& folder, bool counted) {
   const auto plain = read_tables(folder / "plain");
   const auto policies = read_tables(folder / "policies");
   const unsigned passes = counted ? passes_under_callgrind : passes_for_cycles;
@@ -212,20 +188,20 @@ int run(std::string_view what, const std::filesystem::path& folder, bool counted
     end_of_kind();
     std::printf("%s %u %.1f\n", row.name, passes * burst * bursts, cycles);
   }
-  return 0;
 }
 
 }  // namespace
 }  // namespace pharos::dataplane
 
 int main(int argc, char** argv) {
-  const bool counted = argc == 4 && std::string_view(argv[3]) == "--counted";
-  if (argc < 3 || (argc == 4 && !counted) || argc > 4) {
-    std::fprintf(stderr, "usage: serve_once --write DIR | --read DIR [--counted]\n");
+  const bool counted = argc == 3 && std::string_view(argv[2]) == "--counted";
+  if (argc != (counted ? 3 : 2)) {
+    std::fprintf(stderr, "usage: serve_once DIR [--counted]\n");
     return 2;
   }
   try {
-    return pharos::dataplane::run(argv[1], argv[2], counted);
+    pharos::dataplane::run(argv[1], counted);
+    return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "serve_once: %s\n", error.what());
     return 1;

@@ -1,0 +1,41 @@
+// What the benchmarks in memory ask: prepared requests for the names of bench_tables.hh, from fixed seeds. Links the packet
+// path alone, so that what is measured holds nothing else.
+#pragma once
+
+#include "pharos/dataplane/packet/interface.hh"
+
+#include <random>
+#include <string>
+
+#include "packets/octets.hh"
+
+namespace pharos::bench {
+
+inline constexpr unsigned services = 64;
+
+[[nodiscard]] std::string host_name(unsigned i);
+[[nodiscard]] std::string service_name(unsigned i);
+
+enum class Kind {
+  a,
+  a_edns,
+  a_4,  // with EDNS from here on; a_4, a_8 and aaaa want more_records
+  a_8,
+  aaaa,
+  nodata,
+  nxdomain,  // one label below the zone, another in each request
+  deep_nxdomain,
+  wildcard,
+  ranked,
+  ranked_subnet,
+  cookie,
+  refused,
+};
+
+// The request of this kind about name number `pick`.
+[[nodiscard]] packets::Octets message_of(Kind kind, unsigned pick, std::mt19937& random);
+
+// An interface with the address that packets::udp_frame() sends to.
+[[nodiscard]] dataplane::Interface make_bench_interface(bool port_checksums = false);
+
+}  // namespace pharos::bench
