@@ -165,9 +165,12 @@ std::vector<Kind> kinds() {
   add("DNAME", [=](auto&) { return ask("ns1.dn.bench.example"); });
   add("DNAME, 240 bytes",
       [=](auto& r) { return ask(labels(100, "y", random_label(r) + ".dn.bench.example")); });
+  add("DNAME, 240 bytes, labels of 2",
+      [=](auto& r) { return ask(labels(70, "yy", random_label(r) + ".dn.bench.example")); });
   add("ANY", [=](auto&) { return ask("bench.example", 255); });
   add("REFUSED", [=](auto& r) { return ask(random_label(r) + ".elsewhere.test"); });
   add("REFUSED, 120 labels", [=](auto& r) { return ask(labels(118, "y", random_label(r))); });
+  add("REFUSED, 80 labels of 2", [=](auto& r) { return ask(labels(78, "yy", random_label(r))); });
   add("REFUSED, EDNS", [=](auto& r) { return ask_with(random_label(r) + ".elsewhere.test", {}); });
   add("FORMERR, 4 additional records", [=](auto& r) {
     auto query = ask(hit(r));
