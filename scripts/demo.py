@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import tour
 from dnsclient import Client
 from world import LOCALES, RESPONDER_V4, SITES, World, WorldError, namespace, wait_until
 
@@ -146,10 +147,29 @@ The world stays up until Ctrl-C. In another terminal, as root:
                     self.say(f"{role} has ended; last lines of its log:\n{self.world.log(role, 5)}")
 
 
+def play_tour(options, name, acts):
+    """The acts, one after the other. By itself it then stays up, for the dashboard and pharosctl."""
+    with tour.make_world(name, options.build, options.port) as world:
+        guide = tour.Tour(world)
+        try:
+            guide.bring_up()
+            guide.play(acts)
+            if options.check or name != "tour":
+                return 0
+            ctl = " ".join(map(str, world.ctl_command()))
+            guide.say(f"the world stays up until Ctrl-C: {guide.door.url}, or {ctl} sites")
+            while True:
+                guide.watch(60)
+        finally:
+            guide.close()
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/run", description=__doc__)
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     parser.add_argument("--check", action="store_true", help="prove that answers follow the sites, then exit")
+    parser.add_argument("--tour", nargs="*", metavar="ACT", choices=tour.Tour.ACTS,
+                        help=f"five sites, people who ask, and what goes wrong, act by act: {', '.join(tour.Tour.ACTS)}")
     parser.add_argument("--port", choices=("af_packet", "af_xdp", "tap"), default="af_packet")
     options = parser.parse_args()
 
@@ -157,15 +177,19 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     try:
+        if options.tour is not None:
+            return play_tour(options, "tour", options.tour or tour.Tour.ACTS)
         with World("check" if options.check else "demo", options.build, port=options.port) as world:
             demo = Demo(world)
             demo.bring_up()
             if options.check:
                 demo.check()
-                demo.say("check passed")
             else:
                 demo.things_to_try()
                 demo.watch(stop)
+        if options.check:
+            play_tour(options, "check-tour", tour.Tour.ACTS)
+            demo.say("check passed")
     except KeyboardInterrupt:
         print("\nstopped; nothing is left behind")
         return 0 if not options.check else 130

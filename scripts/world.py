@@ -97,7 +97,8 @@ class namespace:
 
 class World:
     def __init__(self, name, build, port="af_packet", beacon_interval_ms=200, extra_config="", services=None,
-                 zone_extra="", idle="adaptive", huge_pages="never", dataplane_extra="", port_extra=""):
+                 zone_extra="", idle="adaptive", huge_pages="never", dataplane_extra="", port_extra="",
+                 controlplane_extra="", agent_extra="", sites=None, capacity_rps="10k", more_prefixes=""):
         self.name = name
         self.build = pathlib.Path(build).resolve()
         self.port = port
@@ -109,6 +110,11 @@ class World:
         self.huge_pages = huge_pages
         self.dataplane_extra = dataplane_extra  # lines of the section, and of its port
         self.port_extra = port_extra
+        self.controlplane_extra = controlplane_extra
+        self.agent_extra = agent_extra
+        self.capacity_rps = capacity_rps
+        self.more_prefixes = more_prefixes  # of each locale: ", 10.{0}.0.0/16"
+        self.site_table = SITES if sites is None else sites
         self.directory = pathlib.Path(f"/run/pharos-worlds/{name}")
         self.run_directory = self.directory / "run"
         self.state_directory = self.directory / "state"
@@ -124,7 +130,7 @@ class World:
 
     @property
     def hosts(self):
-        return ["client", *SITES]
+        return ["client", *self.site_table]
 
     # ---- life ----
 
@@ -188,8 +194,7 @@ class World:
             run("ip", "-n", self.ns(host), "link", "set", "eth0", "up")
         for latitude, longitude, octet in LOCALES.values():
             self._address("client", f"198.18.{octet}.10/16", f"2001:db8:{octet}::10/32")
-        for region, latitude, longitude, octet in SITES.values():
-            host = next(s for s, v in SITES.items() if v[3] == octet)
+        for host, (_, _, _, octet) in self.site_table.items():
             self._address(host, f"198.18.{octet}.1/16", f"2001:db8:{octet}::1/32")
         if self.port != "tap":
             run("ip", "-n", fabric, "link", "add", "port0", "type", "veth", "peer", "name", "to-port")
@@ -224,7 +229,7 @@ class World:
         }[self.port]
 
     def _write_files(self):
-        for site in SITES:
+        for site in self.site_table:
             key = os.urandom(32).hex()
             (self.directory / f"{site}.key").write_text(key + "\n")
             (self.directory / f"{site}.key").chmod(0o600)
@@ -239,12 +244,12 @@ class World:
     def config_text(self):
         sites = "".join(
             f"  - id: {site}\n    region: {region}\n    location: [{latitude}, {longitude}]\n"
-            f"    beacon_interval: {self.beacon_interval_ms}ms\n    capacity_rps: 10k\n"
+            f"    beacon_interval: {self.beacon_interval_ms}ms\n    capacity_rps: {self.capacity_rps}\n"
             f"    keys: [{{id: 1, file: {self.directory}/{site}.key}}]\n"
-            for site, (region, latitude, longitude, octet) in SITES.items())
+            for site, (region, latitude, longitude, octet) in self.site_table.items())
         locales = "".join(
             f"  - id: {locale}\n    location: [{latitude}, {longitude}]\n"
-            f"    prefixes: [198.18.{octet}.0/24, 2001:db8:{octet}::/48]\n"
+            f"    prefixes: [198.18.{octet}.0/24, 2001:db8:{octet}::/48{self.more_prefixes.format(octet)}]\n"
             for locale, (latitude, longitude, octet) in LOCALES.items())
         return f"""\
 # Written by scripts/world.py for the world "{self.name}".
@@ -265,7 +270,7 @@ dataplane:
 controlplane:
   health:
     rise: 1s
-
+{self.controlplane_extra}
 sites:
 {sites}
 locales:
@@ -288,7 +293,7 @@ responders:
     dns: {RESPONDER_V4}:53
 state_directory: {self.directory}/agent-{site}
 override_file: {self.directory}/{site}.load
-""")
+{self.agent_extra.format(directory=self.directory, site=site)}""")
 
     def set_load(self, site, **metrics):
         """Makes the agent of a site report these metrics: cpu=0.97. The others are those of a calm machine, since
@@ -367,7 +372,7 @@ override_file: {self.directory}/{site}.load
     def start_all(self):
         self.start_dataplane()
         self.start_controlplane()
-        for site in SITES:
+        for site in self.site_table:
             self.start_agent(site)
 
     # ---- tools ----
