@@ -506,7 +506,8 @@ class CommandLine {
                                       const json& arguments) {
                                  return ask(daemon, access, command, arguments);
                                },
-                           .print = hooks.print});
+                           .print = hooks.print,
+                           .terminal = terminal_});
     auto* key = add_group("key", "keys of beacons and cookies");
     auto* generate = add(
         key, "generate", "print a fresh key as a line of the configuration",

@@ -76,6 +76,7 @@ void Daemon::tick() {
   if (!lane_pulse_.stalled && std::ranges::none_of(pulses_, &WorkerPulse::stalled))
     service_manager_.alive();
   watch_sandbox();
+  watching_->tick(monotonic_now());
   report_status();
 }
 

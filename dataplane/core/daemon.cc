@@ -1,5 +1,6 @@
 #include "pharos/dataplane/core/daemon.hh"
 
+#include "pharos/dataplane/core/capture_commands.hh"
 #include "pharos/dataplane/core/commands.hh"
 #include "pharos/dataplane/core/directories.hh"
 #include "pharos/dataplane/core/reload.hh"
@@ -367,6 +368,7 @@ Status Daemon::open_control() {
   if (!server) return std::unexpected(server.error());
   control_ = std::make_unique<control::Server>(std::move(*server));
   add_commands(*control_, *this);
+  add_capture_commands(*control_, *this);
   return {};
 }
 

@@ -4,6 +4,8 @@
 
 #include <sys/random.h>
 
+#include <spdlog/spdlog.h>
+
 #include <bit>
 #include <utility>
 
@@ -62,7 +64,13 @@ DnstapWatch Watching::watch_of(const config::DnstapConfig& dnstap) const {
 }
 
 // No serving thread holds the former one when this returns.
-void Watching::publish(std::unique_ptr<const Watch> next) {
+void Watching::publish() {
+  std::unique_ptr<Watch> next;
+  if (dnstap_watch_ || capture_) {
+    next = std::make_unique<Watch>();
+    next->dnstap = dnstap_watch_;
+    if (capture_) next->capture = capture_->watch();
+  }
   published_.store(next.get());
   synchronize_rcu();
   watch_ = std::move(next);
@@ -76,18 +84,49 @@ void Watching::apply(const config::Config& config) {
   dnstap_ = dnstap;
   server_ = std::move(server);
   if (!dnstap.on()) {
-    publish(nullptr);
+    dnstap_watch_.reset();
+    publish();
     writer_.change(std::nullopt);
     return;
   }
-  auto next = std::make_unique<Watch>();
-  next->dnstap = watch_of(dnstap);
+  dnstap_watch_ = watch_of(dnstap);
   DnstapJob job{
       .target = {.path = dnstap.socket, .address = dnstap.tcp.value_or(config::SocketAddress{})},
       .server = server_,
-      .rings = next->dnstap->rings};
-  publish(std::move(next));
+      .rings = dnstap_watch_->rings};
+  publish();
   writer_.change(std::move(job));
+}
+
+Result<std::uint64_t> Watching::start_capture(CaptureOrder order) {
+  if (capture_) {
+    return fail(ErrorCode::conflict,
+                "a capture of port '" + capture_->order().port_id + "' runs already", {},
+                "wait for its end; one whose reader is gone ends within ten seconds");
+  }
+  capture_.emplace(++captures_, std::move(order), seat_count_, monotonic_now());
+  publish();
+  const auto& what = capture_->order();
+  spdlog::log(what.mask ? spdlog::level::info : spdlog::level::warn,
+              "capture {} of port '{}' begins, with {}", captures_, what.port_id,
+              what.mask ? "clients' addresses cut" : "clients' whole addresses");
+  return captures_;
+}
+
+CaptureSession* Watching::capture(std::uint64_t id) noexcept {
+  return capture_ && capture_->id() == id ? &*capture_ : nullptr;
+}
+
+void Watching::stop_capture(const char* why) {
+  spdlog::info("capture {} ends, {}: {} frames, {} dropped", capture_->id(), why,
+               capture_->frames(), capture_->dropped());
+  // Workers may hold its seats until the grace period is over.
+  const auto former = std::exchange(capture_, std::nullopt);
+  publish();
+}
+
+void Watching::tick(Instant now) {
+  if (capture_ && capture_->is_forsaken(now)) stop_capture("its reader is gone");
 }
 
 std::vector<std::string> Watching::alarms() const {

@@ -129,13 +129,16 @@ unsigned Worker::turn() noexcept {
 unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexcept {
   const unsigned received = io::receive_burst(queue.handle, frames_, mbufs_);
   if (received == 0) return 0;
+  const Watch* watch = published_.watch.load();
+  const CaptureWatch* capture = watch == nullptr ? nullptr : watch->capture_of(queue.handle.port);
+  if (capture != nullptr) [[unlikely]]
+    capture->before(settings_.index, frames_);
   classify_burst(*queue.interface, frames_, counters_);
   if (frames_.beacon_count != 0) forward_beacons();
   if (frames_.exception_count != 0 && queue.exceptions != nullptr) [[unlikely]]
     forward_exceptions(*queue.exceptions);
   if (frames_.query_count != 0) {
     if (const TableRoot* root = published_.root.load(); root != nullptr) [[likely]] {
-      const Watch* watch = published_.watch.load();
       if (watch != nullptr) [[unlikely]]
         observer_.before(*watch, frames_.queries(), counters_);
       serve_burst(state, *root, frames_.queries(), counters_);
@@ -149,6 +152,8 @@ unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexce
     }
   }
   finish_burst(*queue.interface, frames_);
+  if (capture != nullptr) [[unlikely]]
+    capture->after(settings_.index, frames_);
   io::transmit_burst(queue.handle, frames_, mbufs_, counters_);
   return received;
 }
@@ -186,12 +191,16 @@ void Worker::forward_exceptions(ExceptionQueue& exceptions) noexcept {
 
 // What the kernel sends: its ARP, ICMP and TCP. One burst a turn. Returns how many frames there were.
 unsigned Worker::send_kernel_frames(const ServedQueue& queue) noexcept {
+  const Watch* watch = published_.watch.load();
+  const CaptureWatch* capture = watch == nullptr ? nullptr : watch->capture_of(queue.handle.port);
   io::OutgoingBurst burst(queue.handle);
   unsigned count = 0, lost = 0;
   while (!burst.full()) {
     const auto frame = queue.exceptions->take_from_kernel();
     if (!frame) break;
     ++count;
+    if (capture != nullptr) [[unlikely]]
+      capture->sent(settings_.index, *frame);
     lost += burst.add(*frame) ? 0 : 1;
   }
   queue.exceptions->release_from_kernel();

@@ -43,7 +43,10 @@ std::byte* RecordRing::reserve(std::uint64_t bytes) noexcept {
   return memory_.get() + (filler_bytes_ != 0 ? 0 : position) + header_bytes;
 }
 
-void RecordRing::commit() noexcept {
+void RecordRing::commit(std::uint64_t bytes) noexcept {
+  ASSERT(bytes <= length_);
+  length_ = static_cast<std::uint32_t>(bytes);
+  record_bytes_ = header_bytes + round_up(bytes, unit_bytes);
   // relaxed: our own
   const auto produced = produced_.load(std::memory_order_relaxed);
   const auto position = produced & (capacity_bytes_ - 1);

@@ -72,6 +72,7 @@ class Daemon {
   [[nodiscard]] const Lane& lane() const noexcept { return *lane_; }
   [[nodiscard]] const TableStore* store() const noexcept { return store_.get(); }
   [[nodiscard]] const Watching& watching() const noexcept { return *watching_; }
+  [[nodiscard]] Watching& watching() noexcept { return *watching_; }
   [[nodiscard]] Instant started_at() const noexcept { return started_at_; }
   [[nodiscard]] const io::Port& port_of(const ServedQueue& queue) const;
   [[nodiscard]] std::vector<std::string> alarms() const;

@@ -4,6 +4,7 @@
 
 #include "pharos/base/error.hh"
 #include "pharos/config/model.hh"
+#include "pharos/dataplane/core/capture_session.hh"
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/observe/dnstap_writer.hh"
 #include "pharos/dataplane/observe/watch.hh"
@@ -28,6 +29,13 @@ class Watching {
   [[nodiscard]] Status start(std::function<void()> on_start);
   // Puts `config` in force. What is as it was goes on undisturbed; otherwise waits for a grace period.
   void apply(const config::Config& config);
+  // Begins a capture and returns its id. Errors: conflict (one runs already).
+  [[nodiscard]] Result<std::uint64_t> start_capture(CaptureOrder order);
+  // The capture of this id, or nullptr: it has ended.
+  [[nodiscard]] CaptureSession* capture(std::uint64_t id) noexcept;
+  void stop_capture(const char* why);
+  // Once a second: ends a capture that nobody reads.
+  void tick(Instant now);
   // Behind the last serving thread: sends what waits, and ends.
   void stop() noexcept;
 
@@ -37,13 +45,17 @@ class Watching {
  private:
   [[nodiscard]] std::shared_ptr<const RingSet> make_rings(std::uint64_t bytes) const;
   [[nodiscard]] DnstapWatch watch_of(const config::DnstapConfig& dnstap) const;
-  void publish(std::unique_ptr<const Watch> next);
+  // Makes what serving threads see of `dnstap_watch_` and `capture_`.
+  void publish();
 
   RcuPointer<const Watch>& published_;
   unsigned seat_count_;
   CookieSecret dnstap_key_{};  // where none is configured
   config::DnstapConfig dnstap_;
   DnstapServer server_;
+  std::optional<DnstapWatch> dnstap_watch_;
+  std::optional<CaptureSession> capture_;
+  std::uint64_t captures_ = 0;  // so far
   std::unique_ptr<const Watch> watch_;
   DnstapWriter writer_;
 };

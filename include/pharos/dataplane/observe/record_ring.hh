@@ -31,8 +31,9 @@ class RecordRing {
   // Room for a record, aligned to 8; nullptr where there is none, which is counted. A reserved record that is not
   // committed does not exist.
   [[nodiscard]] std::byte* reserve(std::uint64_t bytes) noexcept;
-  // Hands over the record that was reserved last.
-  void commit() noexcept;
+  // Hands over the record that was reserved last; or its first `bytes`.
+  void commit() noexcept { commit(length_); }
+  void commit(std::uint64_t bytes) noexcept;
 
   // ---- consumer ----
   // The oldest record, good until pop(); nothing where there is none. Records of length 0 do not show.

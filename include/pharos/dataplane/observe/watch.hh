@@ -7,6 +7,7 @@
 
 #include "pharos/base/ip_address.hh"
 #include "pharos/dataplane/dns/serve.hh"
+#include "pharos/dataplane/observe/capture.hh"
 #include "pharos/dataplane/observe/client_mask.hh"
 #include "pharos/dataplane/observe/record_ring.hh"
 
@@ -46,6 +47,12 @@ struct DnstapWatch {
 
 struct Watch {
   std::optional<DnstapWatch> dnstap;
+  std::optional<CaptureWatch> capture;
+
+  // The capture of this port, or nullptr.
+  [[nodiscard]] const CaptureWatch* capture_of(std::uint16_t port) const noexcept {
+    return capture && capture->port == port ? &*capture : nullptr;
+  }
 };
 
 }  // namespace pharos::dataplane

@@ -48,6 +48,20 @@ TEST(RecordRingTest, AReservedRecordThatIsNotCommittedDoesNotExist) {
   EXPECT_EQ(take(ring), "");
 }
 
+TEST(RecordRingTest, ARecordMayTurnOutShorterThanWasReserved) {
+  RecordRing ring(256);
+  for (unsigned round = 0; round < 40; ++round) {
+    std::byte* at = ring.reserve(100);
+    ASSERT_NE(at, nullptr) << round;
+    std::memcpy(at, "short and more", 14);
+    ring.commit(5 + round % 5);
+    ASSERT_TRUE(put(ring, "next"));
+    EXPECT_EQ(take(ring), std::string("short and more").substr(0, 5 + round % 5));
+    EXPECT_EQ(take(ring), "next");
+  }
+  EXPECT_EQ(ring.dropped(), 0U);
+}
+
 TEST(RecordRingTest, AFullRingDropsAndCountsAndTakesAgainOnceThereIsRoom) {
   RecordRing ring(64);
   EXPECT_TRUE(put(ring, std::string(24, 'a')));  // 32 bytes, all told
