@@ -230,6 +230,14 @@ void match_stage(Burst& burst) noexcept {
   }
 }
 
+// Most answers are of one record, and end with the line that they begin in: the next one would be another name's. The
+// ends of longer ones are asked for where their lengths are known, in reply_stage.
+void prefetch_answer(const Answer& answer) noexcept {
+  constexpr unsigned reach_bytes = sizeof(Answer) + 31;
+  __builtin_prefetch(&answer);
+  __builtin_prefetch(reinterpret_cast<const std::byte*>(&answer) + reach_bytes);
+}
+
 // The node is the name's: what it has of the type.
 [[gnu::always_inline]] inline void take_slot(Burst& burst, std::uint8_t i) noexcept {
   const catalog::View& catalog = burst.root.catalog;
@@ -239,8 +247,7 @@ void match_stage(Burst& burst) noexcept {
     deny_type(burst, i);
   } else if (slot->kind == catalog::SlotKind::fixed) {
     work.answer = catalog.answer(slot->value);
-    __builtin_prefetch(work.answer);
-    __builtin_prefetch(reinterpret_cast<const std::byte*>(work.answer) + 64);
+    prefetch_answer(*work.answer);
     burst.reply[burst.reply_count++] = i;
   } else {
     work.pool = slot->value;
@@ -336,8 +343,7 @@ void slot_stage(Burst& burst) noexcept {
       burst.resolve[burst.resolve_count++] = i;
       continue;
     }
-    __builtin_prefetch(work.answer);
-    __builtin_prefetch(reinterpret_cast<const std::byte*>(work.answer) + 64);
+    prefetch_answer(*work.answer);
     burst.reply[burst.reply_count++] = i;
     ++burst.ranked_count;
   }
@@ -369,6 +375,10 @@ void slot_stage(Burst& burst) noexcept {
 }
 
 void reply_stage(Burst& burst) noexcept {
+  for (unsigned n = 0; n < burst.reply_count; ++n) {
+    const Answer& answer = *burst.state.work[burst.reply[n]].answer;
+    __builtin_prefetch(answer.body() + answer.body_bytes);
+  }
   Tally tally;
   std::uint64_t nodata = 0;
   for (unsigned n = 0; n < burst.reply_count; ++n) {
