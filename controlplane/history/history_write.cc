@@ -303,7 +303,7 @@ std::optional<std::string> History::State::write_inputs(const DecisionRound& dec
   const auto members = members_of(decided, pool);
   const auto text = dumped(members);
   auto& former = last_members[name];
-  const auto cause =
+  auto cause =
       pool.members.empty()
           ? std::string("a round of many pools at once")
           : cause_of(former.empty() ? json() : json::parse(former, nullptr, false), members);
