@@ -8,6 +8,7 @@
 #include "pharos/controlplane/agent/request_source.hh"
 #include "pharos/controlplane/agent/resolver.hh"
 #include "pharos/controlplane/agent/rtt_probe.hh"
+#include "pharos/controlplane/agent/vantage.hh"
 #include "pharos/controlplane/ingest/socket_address.hh"
 #include "pharos/controlplane/probe/prober.hh"
 #include "pharos/wire/beacon.hh"
@@ -31,6 +32,8 @@ namespace {
 // Probes are queries to a responder that may limit replies: no more than this, however short the beacon interval.
 constexpr Duration probe_interval_min = seconds(1);
 constexpr unsigned leaving_copies = 3;
+// Of a beacon's places for endpoints, so many are kept for probes where there are any.
+constexpr std::size_t probe_places = 16;
 constexpr Duration leaving_copy_distance = milliseconds(10);
 
 struct Responder {
@@ -65,6 +68,8 @@ struct Parts {
   Parts(Poller& poller, probe::Prober probing, AgentConfig c, StatsdSockets sockets);
   [[nodiscard]] SiteMetrics measure(Instant at);
   [[nodiscard]] std::vector<EndpointReport> report_endpoints();
+  [[nodiscard]] Instant next_command() const noexcept;
+  void take_changes(Instant at);
   void read_override_file();
 
   AgentConfig config;
@@ -74,6 +79,8 @@ struct Parts {
   HostSampler host;
   probe::Prober prober;  // before the endpoints, which point to it
   std::vector<Endpoint> endpoints;
+  std::vector<std::size_t> commands;  // endpoints that a shell command watches
+  Vantage vantage;
   std::size_t next_endpoint = 0;  // rotates where not all fit
   RequestSource requests;
   std::vector<std::unique_ptr<Responder>> responders;
@@ -97,6 +104,7 @@ Parts::Parts(Poller& poller, probe::Prober probing, AgentConfig c, StatsdSockets
       resolver(hosts_of(config)),
       host(config.interfaces, config.link_bps),
       prober(std::move(probing)),
+      vantage(prober, config.probes, monotonic_now()),
       requests(poller, config.requests, endpoint_names(config), std::move(sockets),
                config.interval) {
   const auto at = monotonic_now();
@@ -105,6 +113,8 @@ Parts::Parts(Poller& poller, probe::Prober probing, AgentConfig c, StatsdSockets
                          endpoint_hash(endpoint.service, endpoint.id),
                          endpoint.service + "." + endpoint.id,
                          {}});
+    if (endpoint.check && !endpoint.check->command.empty())
+      commands.push_back(endpoints.size() - 1);
   }
   const auto query = make_probe_query(config.rtt_query_name);
   for (const auto& responder : config.responders) {
@@ -146,11 +156,12 @@ SiteMetrics Parts::measure(Instant at) {
 // last report at the receiver.
 std::vector<EndpointReport> Parts::report_endpoints() {
   std::vector<EndpointReport> reports;
+  const auto room = beacon::endpoint_count_max - std::min(probe_places, vantage.size());
   std::vector<bool> taken(endpoints.size());
   const auto take = [&](std::size_t index) {
     auto& endpoint = endpoints[index];
     const auto up = endpoint.watch->up();
-    if (taken[index] || !up || reports.size() == beacon::endpoint_count_max) return;
+    if (taken[index] || !up || reports.size() == room) return;
     taken[index] = true;
     endpoint.sent_up = up;
     reports.push_back({endpoint.hash, *up, requests.endpoint_rate(endpoint.name)});
@@ -158,12 +169,26 @@ std::vector<EndpointReport> Parts::report_endpoints() {
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     if (endpoints[i].watch->up() != endpoints[i].sent_up) take(i);
   }
-  for (std::size_t i = 0; i < endpoints.size() && reports.size() < beacon::endpoint_count_max;
-       ++i) {
+  for (std::size_t i = 0; i < endpoints.size() && reports.size() < room; ++i) {
     take(next_endpoint);
     next_endpoint = (next_endpoint + 1) % endpoints.size();
   }
+  vantage.report(beacon::endpoint_count_max - reports.size(), reports);
   return reports;
+}
+
+Instant Parts::next_command() const noexcept {
+  Instant next = never;
+  for (const auto index : commands) next = std::min(next, endpoints[index].watch->next_time());
+  return next;
+}
+
+void Parts::take_changes(Instant at) {
+  for (const auto index : commands) endpoints[index].watch->on_time(at);
+  bool ours = false;
+  for (const auto target : prober.take_changed()) ours = !vantage.changed(target) || ours;
+  if (!ours) return;
+  for (auto& endpoint : endpoints) endpoint.watch->on_time(at);  // to tell the log
 }
 
 }  // namespace
@@ -310,7 +335,7 @@ void Agent::State::probe(Instant at) {
 
 Instant Agent::State::next_time() const {
   auto next = std::min(parts->requests.next_time(), parts->prober.next_time());
-  for (const auto& endpoint : parts->endpoints) next = std::min(next, endpoint.watch->next_time());
+  next = std::min(next, parts->next_command());
   if (!copy_times.empty()) next = std::min(next, copy_times.back());
   return next;
 }
@@ -322,7 +347,7 @@ void Agent::State::on_time(Instant at) {
   }
   parts->requests.on_time(at);
   parts->prober.turn(at);
-  for (auto& endpoint : parts->endpoints) endpoint.watch->on_time(at);
+  parts->take_changes(at);
 }
 
 Agent::Agent(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <exception>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 namespace pharos::config {
@@ -24,6 +25,8 @@ template <>
 const Table* table_of<agent::CheckConfig>();
 template <>
 const Table* table_of<agent::EndpointConfig>();
+template <>
+const Table* table_of<agent::ProbeConfig>();
 template <>
 const Table* table_of<agent::AgentConfig>();
 
@@ -93,15 +96,26 @@ void check_statsd(Reader& reader, const Node& node, void* object) {
 
 void check_check(Reader& reader, const Node& node, void* object) {
   const auto& check = *static_cast<agent::CheckConfig*>(object);
-  const int ways = !check.command.empty() + check.tcp.has_value() + !check.http.empty() +
-                   check.tls.has_value() + check.dns.has_value() + check.icmp.has_value();
+  const int ways = !check.command.empty() + !check.exec.empty() + check.tcp.has_value() +
+                   !check.http.empty() + check.tls.has_value() + check.dns.has_value() +
+                   check.icmp.has_value();
   if (ways != 1) {
-    reader.mistake(node, "a check needs one of `tcp`, `http`, `tls`, `dns`, `icmp` and `command`",
+    reader.mistake(node,
+                   "a check needs one of `tcp`, `http`, `tls`, `dns`, `icmp`, `exec` and `command`",
                    "check: {tcp: 127.0.0.1:80}");
   }
+  if (!check.exec.empty() && !check.exec.front().starts_with('/'))
+    reader.mistake(node, "a program is named by its whole path",
+                   "exec: [/usr/local/bin/check, www]");
   if (check.http.empty()) return;
   if (const auto url = probe::parse_url(check.http); !url)
     reader.mistake(node, url.error().what, url.error().hint);
+}
+
+void check_probe(Reader& reader, const Node& node, void* object) {
+  const auto& probe = *static_cast<agent::ProbeConfig*>(object);
+  if (!probe.check.command.empty())
+    reader.mistake(node, "probes run no shell", "write `exec` with a program and its arguments");
 }
 
 void check_responder(Reader&, const Node&, void* object) {
@@ -181,7 +195,7 @@ const Table* table_of<agent::CheckConfig>() {
   using C = agent::CheckConfig;
   static const Table table{
       "endpoints[].check",
-      "How to find out whether an endpoint is up: one of the first six, and what it needs.",
+      "How to find out whether an endpoint is up: one of the first seven, and what it needs.",
       {
           key("tcp", &C::tcp, maybe(socket_address()), "up where a TCP connection succeeds",
               "127.0.0.1:80"),
@@ -193,6 +207,10 @@ const Table* table_of<agent::CheckConfig>() {
           key("dns", &C::dns, maybe(socket_address()), "up where a DNS server answers `query`",
               "192.0.2.53:53"),
           key("icmp", &C::icmp, maybe(ip_address()), "up where an echo is answered", "192.0.2.1"),
+          key("exec", &C::exec, list_of(text("word", 4096), 1, 64),
+              "up where this program succeeds; run without a shell, killed with its children at "
+              "`timeout` or when it writes more than 64 KiB",
+              "[/usr/local/bin/check-www, --quick]"),
           key("command", &C::command, text("command", 4096), "up where this shell command succeeds",
               "curl -fs localhost/health"),
           key("host", &C::host, domain_name(false),
@@ -201,7 +219,8 @@ const Table* table_of<agent::CheckConfig>() {
               "www.example.com"),
           key("status", &C::status, maybe(as<unsigned>(whole(100, 599))),
               "of http: the status wanted; default: any from 200 to 399", "204"),
-          key("match", &C::match, text("text", 1024), "of http: has to stand in the body", "ok"),
+          key("match", &C::match, text("text", 1024),
+              "of http and exec: has to stand in the body, or the output", "ok"),
           key("verify", &C::verify, boolean(),
               "of https and tls: judge chain and name of the certificate", "false"),
           key("certificate_left", &C::certificate_left, duration({}, seconds(86400 * 365)),
@@ -248,6 +267,24 @@ const Table* table_of<agent::EndpointConfig>() {
 }
 
 template <>
+const Table* table_of<agent::ProbeConfig>() {
+  using C = agent::ProbeConfig;
+  static const Table table{
+      "probes[]",
+      "A look from here at an endpoint of any site: one vote of the quorum that the responders "
+      "make of all such sites.",
+      {
+          required(
+              key("service", &C::service, identifier("service id"), "id of its service", "www")),
+          required(
+              key("id", &C::id, identifier("endpoint id"), "its id within the service", "nyc-a")),
+          required(key("check", &C::check, object<agent::CheckConfig>(), "see below")),
+      },
+      check_probe};
+  return &table;
+}
+
+template <>
 const Table* table_of<agent::AgentConfig>() {
   using C = agent::AgentConfig;
   static const Table table{
@@ -280,6 +317,8 @@ const Table* table_of<agent::AgentConfig>() {
               "load of the services; see below"),
           key("endpoints", &C::endpoints, list_of(object<agent::EndpointConfig>(), 0, 1024),
               "endpoints whose state is reported; see below"),
+          key("probes", &C::probes, list_of(object<agent::ProbeConfig>(), 0, agent::probes_max),
+              "endpoints of any site that are looked at from here; see below"),
           override_key(),
           key("override_file", &C::override_file, file_path(),
               "file of overrides that is read again for each beacon, for drills",
@@ -297,7 +336,7 @@ namespace pharos::agent {
 
 namespace {
 
-constexpr std::size_t file_bytes_max = 1U << 20;
+constexpr std::size_t file_bytes_max = 8U << 20;  // some 80 thousand lines of probes
 
 // A YAML scalar in double quotes, in which nothing of `text` has a meaning.
 std::string quoted(const std::string& text) {
@@ -340,8 +379,20 @@ Result<std::string> read_text(const std::string& path) {
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > file_bytes_max)
-    return fail(ErrorCode::invalid, "the file is larger than 1 MiB");
+    return fail(ErrorCode::invalid, "the file is larger than 8 MiB");
   return text;
+}
+
+// The first that is named twice.
+template <typename Named>
+void check_names(const std::vector<Named>& all, const char* what, const config::Place& place,
+                 config::MistakeList& mistakes) {
+  std::set<std::pair<std::string_view, std::string_view>> seen;
+  for (const auto& one : all) {
+    if (seen.emplace(one.service, one.id).second) continue;
+    mistakes.add(place, std::string(what) + " '" + one.id + "' of service '" + one.service +
+                            "' is listed twice");
+  }
 }
 
 void check_complete(const AgentConfig& config, const config::Place& place, bool has_key,
@@ -351,16 +402,8 @@ void check_complete(const AgentConfig& config, const config::Place& place, bool 
   if (config.responders.empty())
     mistakes.add(place, "there are no `responders`",
                  "responders: [{beacon: 192.0.2.53:5380, dns: 53}]");
-  for (std::size_t i = 0; i < config.endpoints.size(); ++i) {
-    const auto same = [&](const EndpointConfig& other) {
-      return other.service == config.endpoints[i].service && other.id == config.endpoints[i].id;
-    };
-    if (std::any_of(config.endpoints.begin(),
-                    config.endpoints.begin() + static_cast<std::ptrdiff_t>(i), same)) {
-      mistakes.add(place, "endpoint '" + config.endpoints[i].id + "' of service '" +
-                              config.endpoints[i].service + "' is listed twice");
-    }
-  }
+  check_names(config.endpoints, "endpoint", place, mistakes);
+  check_names(config.probes, "probe of endpoint", place, mistakes);
 }
 
 std::expected<AgentConfig, config::Mistakes> load_all(const AgentOptions& options,
@@ -450,6 +493,7 @@ std::string reference() {
   append_table(*config::table_of<RequestsConfig>(), out);
   append_table(*config::table_of<StatsdConfig>(), out);
   append_table(*config::table_of<EndpointConfig>(), out);
+  append_table(*config::table_of<ProbeConfig>(), out);
   append_table(*config::table_of<CheckConfig>(), out);
   return out;
 }

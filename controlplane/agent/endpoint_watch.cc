@@ -32,6 +32,9 @@ probe::Target target_of(const CheckConfig& check) {
   } else if (check.icmp) {
     target.kind = probe::Kind::icmp;
     target.to.address = *check.icmp;
+  } else if (!check.exec.empty()) {
+    target.kind = probe::Kind::exec;
+    target.program = check.exec;
   } else if (check.tcp) {
     target.to = *check.tcp;
   }

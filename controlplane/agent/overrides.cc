@@ -26,6 +26,7 @@ constexpr Name names[] = {
     {"in_flight", &SiteMetrics::requests_in_flight, false},
     {"errors", &SiteMetrics::error_ratio, true},
     {"rtt", &SiteMetrics::responder_rtt_us, false},
+    {"latency", &SiteMetrics::request_latency_us, false},
 };
 
 const Name* find(std::string_view name) {

@@ -51,11 +51,14 @@ Status take_counter_line(std::string_view line, CounterText& counters) {
     counters.errors = value;
   } else if (name == "in_flight") {
     counters.in_flight = value;
+  } else if (name == "latency_ms") {
+    counters.latency_ms = value;
   } else if (name.starts_with(endpoint_prefix)) {
     counters.endpoints[std::string(name.substr(endpoint_prefix.size()))] = *value;
   } else {
-    return fail(ErrorCode::invalid, "there is no counter '" + std::string(name.substr(0, 80)) + "'",
-                {}, "known are: requests, errors, in_flight, requests.<service>.<endpoint>");
+    return fail(
+        ErrorCode::invalid, "there is no counter '" + std::string(name.substr(0, 80)) + "'", {},
+        "known are: requests, errors, in_flight, latency_ms, requests.<service>.<endpoint>");
   }
   return {};
 }
@@ -100,14 +103,19 @@ std::optional<StatsdSample> parse_statsd_line(std::string_view line) {
     sample.kind = is_signed ? StatsdSample::Kind::gauge_add : StatsdSample::Kind::gauge_set;
     return sample;
   }
-  if (type != "c") return std::nullopt;
+  if (type == "ms") {
+    sample.kind = StatsdSample::Kind::timer;
+  } else if (type != "c") {
+    return std::nullopt;
+  }
   const auto at = line.find("|@");
   if (at != std::string_view::npos) {
     const auto rate_text = line.substr(at + 2);
     const auto rate = to_number(rate_text.substr(0, rate_text.find('|')));
     if (!rate || *rate <= 0 || *rate > 1) return std::nullopt;
-    sample.value /= *rate;
-    if (!(std::abs(sample.value) <= count_max)) return std::nullopt;
+    auto& scaled = sample.kind == StatsdSample::Kind::timer ? sample.weight : sample.value;
+    scaled /= *rate;
+    if (!(std::abs(scaled) <= count_max)) return std::nullopt;
   }
   return sample;
 }
@@ -128,18 +136,25 @@ void RequestMeter::statsd(std::string_view datagram, std::string_view prefix) {
 }
 
 bool RequestMeter::apply(const StatsdSample& sample) {
+  const bool gauge =
+      sample.kind == StatsdSample::Kind::gauge_add || sample.kind == StatsdSample::Kind::gauge_set;
   if (sample.name == "in_flight") {
-    if (sample.kind == StatsdSample::Kind::counter) return false;
+    if (!gauge) return false;
     const double base = sample.kind == StatsdSample::Kind::gauge_add ? in_flight_.value_or(0) : 0;
     in_flight_ = std::clamp(base + sample.value, 0.0, count_max);
     return true;
   }
-  if (sample.kind != StatsdSample::Kind::counter || sample.value < 0) return false;
-  const auto add = [&](Total& total) {
-    total.value = total.value.value_or(0) + sample.value;
+  if (gauge || sample.value < 0) return false;
+  const auto add_to = [](Total& total, double value) {
+    total.value = total.value.value_or(0) + value;
     if (*total.value > count_max) total.value = 0;
     return true;
   };
+  if (sample.kind == StatsdSample::Kind::timer) {
+    return sample.name == "latency" && add_to(latency_ms_, sample.value * sample.weight) &&
+           add_to(timed_, sample.weight);
+  }
+  const auto add = [&](Total& total) { return add_to(total, sample.value); };
   if (sample.name == "requests") return add(requests_);
   if (sample.name == "errors") return add(errors_);
   if (!sample.name.starts_with(endpoint_prefix)) return false;
@@ -151,6 +166,10 @@ void RequestMeter::counters(const CounterText& text) {
   if (text.requests) requests_.value = text.requests;
   if (text.errors) errors_.value = text.errors;
   if (text.in_flight) in_flight_ = text.in_flight;
+  if (text.latency_ms && text.requests) {
+    latency_ms_.value = text.latency_ms;
+    timed_.value = text.requests;
+  }
   for (const auto& [name, value] : text.endpoints) {
     const auto endpoint = endpoints_.find(name);
     if (endpoint != endpoints_.end()) {
@@ -164,6 +183,8 @@ void RequestMeter::counters(const CounterText& text) {
 void RequestMeter::sample(Instant at, SiteMetrics& metrics) {
   requests_.sample(at);
   errors_.sample(at);
+  latency_ms_.sample(at);
+  timed_.sample(at);
   for (auto& [name, total] : endpoints_) total.sample(at);
   const auto requests = requests_.window.rate();
   const auto errors = errors_.window.rate();
@@ -172,6 +193,10 @@ void RequestMeter::sample(Instant at, SiteMetrics& metrics) {
   if (requests && errors && *requests > 0) {
     metrics.error_ratio = static_cast<float>(std::clamp(*errors / *requests, 0.0, 1.0));
   }
+  const auto spent_ms = latency_ms_.window.rate();
+  const auto timed = timed_.window.rate();
+  if (spent_ms && timed && *timed > 0)
+    metrics.request_latency_us = static_cast<float>(*spent_ms / *timed * 1000);
   if (in_flight_) metrics.requests_in_flight = static_cast<float>(*in_flight_);
 }
 

@@ -122,6 +122,18 @@ void gather_sites(const EngineSide& side, Gathering& into) {
     measured("pharos_site_memory_ratio", "memory in use", site.metrics.memory_ratio);
     measured("pharos_site_requests_per_second", "requests that it serves",
              site.metrics.requests_rps);
+    measured("pharos_site_requests_in_flight", "requests that it works on",
+             site.metrics.requests_in_flight);
+    measured("pharos_site_error_ratio", "share of its requests that fail",
+             site.metrics.error_ratio);
+    if (const auto& latency = site.metrics.request_latency_us) {
+      into.gauge("pharos_site_request_latency_seconds", "mean time of its requests",
+                 double{*latency} * 1e-6, labels);
+    }
+    into.gauge("pharos_site_metrics_confidence", "1 while its metrics are new", confidence_of(site),
+               labels);
+    into.gauge("pharos_site_restless_level", "steps by which its metrics swing",
+               side.engine.restless_level_of(s), labels);
     if (config.capacity_rps) {
       into.gauge("pharos_site_capacity_requests_per_second", "requests that it may serve",
                  *config.capacity_rps, labels);
@@ -129,6 +141,34 @@ void gather_sites(const EngineSide& side, Gathering& into) {
   }
   for (const auto& [state, sites] : states)
     into.gauge("pharos_sites", "sites by state", sites, {{"state", state}});
+}
+
+// Endpoints by what probes make of them, and those of which they are not of one mind.
+void gather_probes(const EngineSide& side, Gathering& into) {
+  std::map<std::string, unsigned> verdicts{{"up", 0}, {"down", 0}, {"unknown", 0}};
+  unsigned divided = 0;
+  std::map<std::uint32_t, std::pair<unsigned, unsigned>> looks;  // by vantage point: up, down
+  for (const auto& [endpoint, verdict] : side.engine.quorum().verdicts()) {
+    ++verdicts[!verdict.up ? "unknown" : *verdict.up ? "up" : "down"];
+    const auto bad = verdict.bad();
+    divided += bad > 0 && bad < verdict.counting();
+    for (const auto& vote : verdict.votes) {
+      if (vote.counts) ++(vote.up ? looks[vote.from].first : looks[vote.from].second);
+    }
+  }
+  for (const auto& [verdict, endpoints] : verdicts) {
+    into.gauge("pharos_probed_endpoints", "endpoints that are probed, by the verdict", endpoints,
+               {{"verdict", verdict}});
+  }
+  into.gauge("pharos_probed_endpoints_divided", "those whose probes are not of one mind", divided);
+  std::size_t shown = 0;
+  for (const auto& [site, counts] : looks) {
+    if (shown++ == metric_things_max) break;
+    const auto& id = side.engine.world().site(site).id;
+    constexpr const char* help = "outcomes of a site's probes that count now";
+    into.gauge("pharos_site_probes", help, counts.first, {{"site", id}, {"outcome", "up"}});
+    into.gauge("pharos_site_probes", help, counts.second, {{"site", id}, {"outcome", "down"}});
+  }
 }
 
 void gather_services(const EngineSide& side, Gathering& into) {
@@ -256,6 +296,7 @@ std::string Metrics::text() const {
     gather_tables(side, into);
     gather_sites(side, into);
     gather_services(side, into);
+    gather_probes(side, into);
   });
   gather_beacons(daemon_.ingest().counters(), into);
   if (const auto api = daemon_.api_counters()) gather_api(*api, into);

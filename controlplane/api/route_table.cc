@@ -26,7 +26,8 @@ constexpr std::string_view endpoints_shape =
     "[{service:s id:s site:s version:s addresses:[s] port:n target:s state:s override:s weight:n "
     "score:n priority:n ttl_s:n reason?:s since_s?:n}]";
 constexpr std::string_view factors_shape =
-    "{exponents:{proximity:n health:n headroom:n condition:n version:n risk:n} source:s}";
+    "{exponents:{proximity:n health:n headroom:n condition:n version:n risk:n "
+    "confidence:n} source:s}";
 constexpr std::string_view reload_shape =
     "{changed:[s] needs_restart?:[s] version?:{epoch:n generation:n}}";
 constexpr std::string_view zones_shape =
@@ -36,7 +37,7 @@ constexpr std::string_view explain_shape =
     "version:{epoch:n generation:n} answers:[{address:s endpoint:s ttl_s:n rank:n}] "
     "groups?:[{group:s in:s policy:s weight:n priority:n healthy:n total:n takes_part:b panic:b}] "
     "factors:[{endpoint:s site:s group:s score:n proximity:n health:n headroom:n condition:n "
-    "preference:n risk:n weight:n state:s reason:s}]}";
+    "preference:n risk:n confidence:n weight:n state:s reason:s}]}";
 
 std::vector<ApiRoute> make_routes() {
   const auto only_service = in_query("service", "only of this one");
@@ -95,6 +96,15 @@ std::vector<ApiRoute> make_routes() {
        {only_service},
        {},
        endpoints_shape},
+      {"GET",
+       "/v1/probes",
+       "probes",
+       Access::read,
+       "Looks at endpoints from outside, and the verdict of their quorum",
+       {only_service},
+       {},
+       "[{service:s endpoint:s site:s state:s looking:n bad:n since_s?:n "
+       "votes:[{from:s up:b counts:b age_s:n since_s:n took_ms?:n}]}]"},
       {"PUT",
        "/v1/services/{service}/endpoints/{endpoint}/state",
        "endpoint-set",
@@ -151,7 +161,7 @@ std::vector<ApiRoute> make_routes() {
        "factor-set",
        Access::write,
        "Sets the exponent of a factor, beyond restarts",
-       {in_path("factor", "proximity, health, headroom, condition, version or risk"),
+       {in_path("factor", "proximity, health, headroom, condition, version, risk or confidence"),
         in_body("exponent", "0 to 16", true, 'n')},
        {},
        factors_shape},

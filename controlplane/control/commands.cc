@@ -14,6 +14,7 @@ void add_commands(control::Server& server, Daemon& daemon) {
   add_tuning_commands(server, daemon);
   add_explain_command(server, daemon);
   add_failover_command(server, daemon);
+  add_probe_command(server, daemon);
   add_reload_commands(server, daemon);
   add_policy_command(server, daemon);
   add_history_commands(server, daemon);

@@ -101,24 +101,28 @@ Json factor_row(const EngineSide& side, std::uint32_t pool, std::size_t member,
   const auto e = world.pools[pool].members[member];
   const auto view = side.engine.view(e, locale, side.now);
   const auto site = world.endpoints[e].site;
-  return {{"endpoint", world.endpoint(e).id},
-          {"site", world.site(site).id},
-          {"group", world.endpoint(e).group},
-          {"version", world.endpoint(e).version},
-          {"address", world.pools[pool].addresses[member].front().text()},
-          {"score", view.score},
-          {"proximity", view.factors.proximity},
-          {"health", view.factors.health},
-          {"headroom", view.factors.headroom},
-          {"condition", view.factors.condition},
-          {"preference", view.factors.version},
-          {"risk", view.factors.risk},
-          {"weight", view.weight},
-          {"share", share},
-          {"admitted", view.admitted},
-          {"state", view.state},
-          {"reason", view.reason},
-          {"rtt_ms", world.rtt(locale, site)}};
+  Json row = {{"endpoint", world.endpoint(e).id},
+              {"site", world.site(site).id},
+              {"group", world.endpoint(e).group},
+              {"version", world.endpoint(e).version},
+              {"address", world.pools[pool].addresses[member].front().text()},
+              {"score", view.score},
+              {"proximity", view.factors.proximity},
+              {"health", view.factors.health},
+              {"headroom", view.factors.headroom},
+              {"condition", view.factors.condition},
+              {"preference", view.factors.version},
+              {"risk", view.factors.risk},
+              {"confidence", view.factors.confidence},
+              {"weight", view.weight},
+              {"share", share},
+              {"admitted", view.admitted},
+              {"state", view.state},
+              {"reason", view.reason},
+              {"rtt_ms", world.rtt(locale, site)}};
+  if (const auto* verdict = side.engine.quorum().find(e))
+    row["probes"] = {{"looking", verdict->counting()}, {"bad", verdict->bad()}};
+  return row;
 }
 
 Json groups_of(const Engine& engine, std::uint32_t pool) {

@@ -19,6 +19,7 @@ void add_maintenance_commands(control::Server& server, Daemon& daemon);
 void add_tuning_commands(control::Server& server, Daemon& daemon);
 void add_explain_command(control::Server& server, Daemon& daemon);
 void add_failover_command(control::Server& server, Daemon& daemon);
+void add_probe_command(control::Server& server, Daemon& daemon);
 void add_reload_commands(control::Server& server, Daemon& daemon);
 void add_policy_command(control::Server& server, Daemon& daemon);
 void add_history_commands(control::Server& server, Daemon& daemon);

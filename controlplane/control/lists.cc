@@ -11,20 +11,18 @@ namespace {
 
 Json metrics_of(const SiteMetrics& metrics) {
   Json all = Json::object();
-  const auto add = [&](const char* name, const std::optional<float>& value) {
-    if (value) all[name] = *value;
-  };
-  add("cpu_ratio", metrics.cpu_ratio);
-  add("cpu_pressure_ratio", metrics.cpu_pressure_ratio);
-  add("memory_ratio", metrics.memory_ratio);
-  add("memory_pressure_ratio", metrics.memory_pressure_ratio);
-  add("receive_bps", metrics.receive_bps);
-  add("transmit_bps", metrics.transmit_bps);
-  add("link_bps", metrics.link_bps);
-  add("requests_rps", metrics.requests_rps);
-  add("requests_in_flight", metrics.requests_in_flight);
-  add("error_ratio", metrics.error_ratio);
-  add("responder_rtt_us", metrics.responder_rtt_us);
+  for (const auto& field : metric_fields) {
+    if (const auto& value = metrics.*field.value) all[std::string(field.name)] = *value;
+  }
+  return all;
+}
+
+Json deviations_of(const SiteHealth& site) {
+  Json all = Json::object();
+  for (const auto& field : metric_fields) {
+    if (site.metrics.*field.value)
+      all[std::string(field.name)] = site.trends.deviation(field.value);
+  }
   return all;
 }
 
@@ -44,6 +42,9 @@ Json site_row(const EngineSide& side, std::uint32_t index) {
               {"degraded", site.degraded},
               {"flaps", flaps_at(site, side.now)},
               {"metrics", metrics_of(site.metrics)},
+              {"deviations", deviations_of(site)},
+              {"restless_level", side.engine.restless_level_of(index)},
+              {"confidence", confidence_of(site)},
               {"keys", std::move(keys)}};
   const auto load = side.engine.view_load(index);
   if (load.capacity_rps) row["capacity_rps"] = *load.capacity_rps;

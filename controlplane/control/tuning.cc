@@ -112,7 +112,7 @@ Result<Json> set_exponent(Daemon& daemon, const Json& arguments) {
           }
           if (!known) {
             return fail(ErrorCode::not_found, "no factor '" + *factor + "'", "arguments",
-                        "proximity, health, headroom, condition, version or risk");
+                        "proximity, health, headroom, condition, version, risk or confidence");
           }
         }
         side.engine.set_exponents(next, side.now);

@@ -256,6 +256,10 @@ class CommandLine {
       return to_controlplane(Access::read, "services", filter("service", name_));
     });
     services->add_option("service", name_, "only this one");
+    auto* probes =
+        add(&app_, "probes", "looks at endpoints from outside, and their quorum",
+            [this] { return to_controlplane(Access::read, "probes", filter("service", name_)); });
+    probes->add_option("service", name_, "only of this one");
     add(&app_, "commands", "commands of the daemons' control sockets",
         [this] { return show_both(Access::read, "commands"); });
   }
@@ -336,7 +340,9 @@ class CommandLine {
       return to_controlplane(Access::write, "factor-set",
                              {{"factor", name_}, {"exponent", exponent_}});
     });
-    set->add_option("factor", name_, "proximity, health, headroom, condition, version or risk")
+    set->add_option("factor", name_,
+                    "proximity, health, headroom, condition, version, risk or "
+                    "confidence")
         ->required();
     set->add_option("exponent", exponent_, "a number from 0 (does not count) to 16")->required();
     add(factors, "reset", "return to the configuration's exponents", [this] {

@@ -76,14 +76,15 @@ std::string explain_view(const json& told, bool colours) {
   out += "\n" + table(
                     at(told, "factors"),
                     {"ENDPOINT", "SITE", "STATE", ">LEADS", ">SCORE", ">PROXIMITY", ">HEALTH",
-                     ">HEADROOM", ">CONDITION", ">PREFERENCE", ">RISK", "REASON"},
+                     ">HEADROOM", ">CONDITION", ">PREFERENCE", ">RISK", ">CONFIDENCE", "REASON"},
                     [](const json& row) -> std::vector<Cell> {
                       return {word(row, "endpoint"),        word(row, "site"),
                               state_cell(row, "state"),     with(row, "share", share_text),
                               score_text(row, "score"),     score_text(row, "proximity"),
                               score_text(row, "health"),    score_text(row, "headroom"),
                               score_text(row, "condition"), score_text(row, "preference"),
-                              score_text(row, "risk"),      word(row, "reason")};
+                              score_text(row, "risk"),      score_text(row, "confidence"),
+                              word(row, "reason")};
                     },
                     colours, "no endpoints");
   return out;

@@ -58,5 +58,6 @@ class Facts {
 [[nodiscard]] std::string explain_view(const json& told, bool colours);
 [[nodiscard]] std::string failover_view(const json& told, bool colours);
 [[nodiscard]] std::string dnstap_view(const json& told, bool colours);
+[[nodiscard]] std::string probes_view(const json& probes, bool colours);
 
 }  // namespace pharos::controlplane::ctl

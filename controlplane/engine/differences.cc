@@ -47,8 +47,9 @@ std::string text_of(const config::ServiceConfig& s) {
 }
 
 std::string text_of(const config::SiteConfig& s) {
-  std::string text = fmt::format("{} {} {} {} {}", s.region, s.latitude, s.longitude,
-                                 s.capacity_rps.value_or(-1), s.beacon_interval.ns);
+  std::string text =
+      fmt::format("{} {} {} {} {} {}", s.region, s.latitude, s.longitude,
+                  s.capacity_rps.value_or(-1), s.in_flight_max.value_or(-1), s.beacon_interval.ns);
   for (const auto& key : s.keys) {
     text += fmt::format(" {}:", key.id) + std::string(key.secret.begin(), key.secret.end());
   }
@@ -63,13 +64,16 @@ std::string text_of(const config::LocaleConfig& l) {
 }
 
 std::string text_of(const config::ControlplaneConfig& c) {
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} | {} {} {} {} {} {}", c.shrink_limit,
-                     c.delta_segments_max, c.beacon_window.ns, c.health.suspect_intervals,
-                     c.health.down_intervals, c.health.rise.ns, c.health.rise_beacons,
-                     c.health.cpu_high, c.health.cpu_low, c.health.memory_high, c.health.memory_low,
-                     fmt::format("{} {}", c.health.fall.ns, c.health.mass_silence_share),
-                     c.score.proximity, c.score.health, c.score.headroom, c.score.condition,
-                     c.score.version, c.score.risk) +
+  return fmt::format(
+             "{} {} {} {} {} {} {} {} {} {} {} {} | {} {} {} {} {} {}", c.shrink_limit,
+             c.delta_segments_max, c.beacon_window.ns, c.health.suspect_intervals,
+             c.health.down_intervals, c.health.rise.ns, c.health.rise_beacons, c.health.cpu_high,
+             c.health.cpu_low, c.health.memory_high, c.health.memory_low,
+             fmt::format("{} {} {} {} {} {} {}", c.health.fall.ns, c.health.mass_silence_share,
+                         c.health.smoothing, c.health.metric_life.ns, c.health.probe_quorum,
+                         c.health.probe_votes_min, c.health.probe_life.ns),
+             c.score.proximity, c.score.health, c.score.headroom, c.score.condition,
+             c.score.version, fmt::format("{} {}", c.score.risk, c.score.confidence)) +
          fmt::format(" | {} {} {} {} {} {} {}", c.assign.enabled, c.assign.interval.ns,
                      c.assign.window.ns, c.assign.low_watermark, c.assign.high_watermark,
                      c.assign.step, static_cast<int>(c.assign.degrade));

@@ -11,7 +11,8 @@ Engine::Engine(std::shared_ptr<const World> world, Decisions decisions,
                const std::set<std::string>& down_sites, Instant now)
     : world_(std::move(world)),
       decisions_(std::move(decisions)),
-      health_(world_->config->controlplane.health) {
+      health_(world_->config->controlplane.health),
+      quorum_(world_->config->controlplane.health) {
   for (const auto& site : world_->config->sites) {
     health_.add_site(!site.keys.empty(), site.beacon_interval, down_sites.contains(site.id), now);
   }
@@ -51,6 +52,7 @@ void Engine::replace_world(std::shared_ptr<const World> world, Instant now) {
     const auto at = former_endpoints.find(key_of(e));
     if (at != former_endpoints.end()) take_over(endpoints_[e], endpoints[at->second]);
   }
+  move_votes(former_sites, former_endpoints, now);
   const auto pools = std::exchange(pools_, {});
   const auto demand = std::exchange(demand_, {});
   const auto requests = std::exchange(requests_, {});
@@ -79,6 +81,7 @@ void Engine::build_state(Instant now) {
   }
   known_states_.clear();
   changed_sites_.clear();
+  start_probes();
   for (std::uint32_t e = 0; e < endpoints_.size(); ++e) refresh_override(e);
   for (std::uint32_t s = 0; s < health_.site_count(); ++s) {
     known_states_.push_back(health_.site(s).state);
@@ -113,13 +116,17 @@ void Engine::heard(std::uint32_t site, const SiteReport& report, std::uint64_t b
   if (position.boot_epoch != boot_epoch) {
     // A new agent: what its predecessor said of endpoints is void.
     for (const auto e : world_->endpoints_of_site[site]) endpoints_[e].health = {};
+    quorum_.silence(site, received, changed_verdicts_);
   }
   const auto steps = position.boot_epoch == boot_epoch ? sequence - position.sequence : 0;
   position = {boot_epoch, sequence};
   health_.heard(site, report, received, changed_sites_, steps);
   if (report.endpoints.empty()) return;
+  hear_probes(site, report, received);
   std::map<std::uint64_t, const EndpointReport*> reports;
-  for (const auto& endpoint : report.endpoints) reports.emplace(endpoint.endpoint, &endpoint);
+  for (const auto& endpoint : report.endpoints) {
+    if (!endpoint.probe) reports.emplace(endpoint.endpoint, &endpoint);
+  }
   for (const auto e : world_->endpoints_of_site[site]) {
     const auto at = reports.find(world_->endpoints[e].report_id);
     // Whatever this changes, judge_site() sees it in the next step: the site is in changed_sites_.
@@ -168,9 +175,11 @@ void Engine::mark_pool_dirty(std::uint32_t pool) {
 void Engine::judge_site(std::uint32_t site, Instant now) {
   const bool state_changed = health_.site(site).state != known_states_[site];
   known_states_[site] = health_.site(site).state;
+  if (state_changed && !health_.site(site).usable()) quorum_.silence(site, now, changed_verdicts_);
+  const bool restless_changed = note_restlessness(site);
   for (const auto e : world_->endpoints_of_site[site]) {
     judge(e, now);
-    if (state_changed) mark_dirty(e);
+    if (state_changed || restless_changed) mark_dirty(e);
   }
   refresh_tightness(site);
 }
@@ -185,21 +194,23 @@ Factors Engine::factors_of(std::uint32_t endpoint, bool well, Instant now) const
                   .endpoint_rps = endpoints_[endpoint].health.requests_rps,
                   .link_bps = metrics.link_bps,
                   .receive_bps = metrics.receive_bps,
-                  .transmit_bps = metrics.transmit_bps};
+                  .transmit_bps = metrics.transmit_bps,
+                  .in_flight_max = world_->site(fixed.site).in_flight_max,
+                  .in_flight = metrics.requests_in_flight};
   Factors factors;
-  factors.health = health_parts(metrics, health.rtt_base_us).least();
+  factors.health = health_parts(metrics, health.rtt_base_us, health.latency_base_us).least();
   factors.headroom = headroom_factor(load);
   factors.condition = condition_factor(well, health.degraded, metrics.error_ratio);
   factors.version = fixed.version_preference;
-  factors.risk = risk_factor(flaps_at(health, now));
+  factors.risk = risk_factor(flaps_at(health, now), restless_step * restless_levels_[fixed.site]);
+  factors.confidence = confidence_of(health);
   return factors;
 }
 
 void Engine::judge(std::uint32_t endpoint, Instant now) {
   auto& state = endpoints_[endpoint];
   ++work_.endpoints_judged;
-  const auto& site = health_.site(world_->endpoints[endpoint].site);
-  const bool well = state.override == config::Override::up || (site.usable() && state.health.up);
+  const bool well = is_well(endpoint);
   note_wellness(endpoint, well, now);
   const bool reserve = state.override == config::Override::drain || state.weight <= 0 ||
                        state.held || in_maintenance(world_->endpoints[endpoint].site);
@@ -260,6 +271,7 @@ Round Engine::step(Instant now) {
     judge_site(site, now);
   }
   changed_sites_.clear();
+  tick_probes(now);
   tick_planned(now);
   tick_returns(now);
   tick_volatility(now);
@@ -274,8 +286,10 @@ Round Engine::step(Instant now) {
 }
 
 Instant Engine::next_deadline() const noexcept {
-  if (!dirty_pools_.empty() || !changed_sites_.empty()) return Instant{0};
-  Instant next = std::min({health_.next_deadline(), planned_due_, returns_due_});
+  if (!dirty_pools_.empty() || !changed_sites_.empty() || !changed_verdicts_.empty())
+    return Instant{0};
+  Instant next =
+      std::min({health_.next_deadline(), quorum_.next_deadline(), planned_due_, returns_due_});
   if (!volatile_pools_.empty()) next = std::min(next, volatile_pools_.front().first);
   if (!score_dirty_pools_.empty()) next = std::min(next, next_score_round_);
   return next;

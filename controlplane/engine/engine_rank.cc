@@ -57,10 +57,13 @@ void Engine::refresh_membership(std::uint32_t pool) {
     return health_.site(fixed.sites[member]).state == SiteState::suspect;
   });
   state.tightness = 0;
+  state.restless = 0;
   state.planned_ttl_s = ~0U;
   for (const auto member : state.membership.members) {
     const auto site = fixed.sites[member];
     state.tightness = std::max<unsigned>(state.tightness, tightness_[site]);
+    // The first step halves TTLs once, the third twice.
+    state.restless = std::max(state.restless, std::min((restless_levels_[site] + 1) / 2, 2U));
     state.planned_ttl_s = std::min(state.planned_ttl_s, planned_[site].ttl_s);
   }
   if (state.members_changed && state.cells.front().ranked) {
@@ -101,7 +104,8 @@ double Engine::dealt_weight(std::uint32_t endpoint, config::Policy policy, bool 
       state.weight * raised(state.factors.version, exponents_.version) * state.admitted;
   if (panic || policy == config::Policy::sticky) return weight;
   const double bend = raised(state.factors.condition, exponents_.condition) *
-                      raised(state.factors.risk, exponents_.risk);
+                      raised(state.factors.risk, exponents_.risk) *
+                      raised(state.factors.confidence, exponents_.confidence);
   return weight * std::max(std::round(bend * 4) / 4, 0.25);
 }
 
@@ -298,7 +302,8 @@ void Engine::group_cells(std::uint32_t pool) {
   const auto& source = pools_[state.answered_by];
   const auto pool_ttl_s =
       std::min(state.volatility.ttl_s(state.in_doubt || source.in_doubt,
-                                      std::max(state.tightness, source.tightness)),
+                                      std::max(state.tightness, source.tightness),
+                                      std::max(state.restless, source.restless)),
                std::min(state.planned_ttl_s, source.planned_ttl_s));
   const bool by_slot = dealt_by_slot(state.answered_by);
   bench_.locales.clear();

@@ -38,7 +38,7 @@ EndpointView Engine::view(std::uint32_t endpoint, std::uint16_t locale, Instant 
   view.admitted = state.admitted;
   view.held = state.held;
   view.reason = reason_of(endpoint, now);
-  const bool well = state.override == config::Override::up || (site.usable() && state.health.up);
+  const bool well = is_well(endpoint);
   if (state.override == config::Override::down || !well) {
     view.state = "down";
   } else if (state.override == config::Override::drain || in_maintenance(fixed.site)) {
@@ -97,16 +97,23 @@ std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
     }
   }
   if (!state.health.up) add("its agent reports it down");
+  if (const auto probes = reason_of_probes(endpoint); !probes.empty()) add(probes);
   if (site.state == SiteState::suspect)
     add(fmt::format("site {} is suspected: a beacon is late", id));
   if (site.state == SiteState::unknown) add(fmt::format("site {} was not heard yet", id));
   if (site.degraded) {
     add(fmt::format("site {} is overloaded: {}", id, site.cpu.active() ? "cpu" : "memory"));
   }
-  const auto parts = health_parts(site.metrics, site.rtt_base_us);
+  const auto parts = health_parts(site.metrics, site.rtt_base_us, site.latency_base_us);
   if (parts.least() < 0.95) add(fmt::format("health is held down by {}", parts.tightest()));
   if (state.factors.headroom < 0.95) add("its capacity is partly used");
-  if (state.factors.risk < 0.95) add(fmt::format("site {} fell lately", id));
+  if (flaps_at(site, now) > 0.05) add(fmt::format("site {} fell lately", id));
+  if (const auto level = restless_levels_[fixed.site]; level > 0) {
+    add(fmt::format("its load swings by {:.0f} %", restless_step * level * 100));
+  }
+  if (site.doubt > 0) {
+    add(fmt::format("its metrics are {:.1f} s old", (now - site.rhythm.last()).seconds()));
+  }
   return reason.empty() ? "all is well" : reason;
 }
 

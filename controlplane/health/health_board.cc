@@ -14,35 +14,14 @@ constexpr unsigned mass_silence_sites_min = 3;
 // Intervals that a site which was never heard may take to speak up.
 constexpr double grace_intervals = 2.0;
 
-// Half of the old and half of the new: settles within four beacons, and one odd sample moves it by
-// half.
-void smooth(std::optional<float>& kept, const std::optional<float>& sample) noexcept {
-  kept = kept && sample ? std::optional((*kept + *sample) / 2) : sample;
-}
-
-void smooth(SiteMetrics& kept, const SiteMetrics& sample) noexcept {
-  smooth(kept.cpu_ratio, sample.cpu_ratio);
-  smooth(kept.cpu_pressure_ratio, sample.cpu_pressure_ratio);
-  smooth(kept.memory_ratio, sample.memory_ratio);
-  smooth(kept.memory_pressure_ratio, sample.memory_pressure_ratio);
-  smooth(kept.receive_bps, sample.receive_bps);
-  smooth(kept.transmit_bps, sample.transmit_bps);
-  kept.link_bps = sample.link_bps;
-  smooth(kept.requests_rps, sample.requests_rps);
-  smooth(kept.requests_in_flight, sample.requests_in_flight);
-  smooth(kept.error_ratio, sample.error_ratio);
-  smooth(kept.responder_rtt_us, sample.responder_rtt_us);
-}
-
-// The least round trip seen, which creeps up by 1/256 of the difference a beacon, so that a new
-// path is learned.
-void learn_rtt_base(SiteHealth& site) noexcept {
-  if (!site.metrics.responder_rtt_us) return;
-  const double rtt_us = *site.metrics.responder_rtt_us;
-  if (site.rtt_base_us <= 0 || rtt_us < site.rtt_base_us) {
-    site.rtt_base_us = rtt_us;
+// The least time seen, which creeps up by 1/256 of the difference a beacon, so that a new path, or another mix of
+// requests, is learned.
+void learn_base(double& base_us, const std::optional<float>& time_us) noexcept {
+  if (!time_us) return;
+  if (base_us <= 0 || *time_us < base_us) {
+    base_us = *time_us;
   } else {
-    site.rtt_base_us += (rtt_us - site.rtt_base_us) / 256;
+    base_us += (*time_us - base_us) / 256;
   }
 }
 
@@ -60,6 +39,10 @@ std::string_view name_of(SiteState state) noexcept {
       return "down";
   }
   return "unknown";
+}
+
+double confidence_of(const SiteHealth& site) noexcept {
+  return std::pow(doubt_step, site.doubt);
 }
 
 double flaps_at(const SiteHealth& site, Instant now) noexcept {
@@ -153,8 +136,9 @@ void HealthBoard::rise(SiteHealth& site, Duration gap, Instant now) noexcept {
 }
 
 void HealthBoard::judge_load(SiteHealth& site, const SiteMetrics& metrics, Instant now) noexcept {
-  smooth(site.metrics, metrics);
-  learn_rtt_base(site);
+  site.trends.hear(metrics, config_.smoothing, config_.metric_life, now, site.metrics);
+  learn_base(site.rtt_base_us, site.metrics.responder_rtt_us);
+  learn_base(site.latency_base_us, site.metrics.request_latency_us);
   site.cpu.observe(metrics.cpu_ratio, config_.cpu_high, config_.cpu_low, config_.fall, config_.rise,
                    now);
   site.memory.observe(metrics.memory_ratio, config_.memory_high, config_.memory_low, config_.fall,
@@ -170,6 +154,7 @@ void HealthBoard::heard(std::uint32_t index, const SiteReport& report, Instant r
   any_heard_ = true;
   site.rhythm.arrived(received, milliseconds(report.interval_ms), steps);
   site.silence_base = std::max(site.silence_base, received);
+  site.doubt = 0;
   judge_load(site, report.metrics, received);
   if (report.leaving) {
     if (site.state != SiteState::down) {
@@ -219,6 +204,17 @@ Instant HealthBoard::down_at(const SiteHealth& site) const noexcept {
                                ? config_.down_intervals + grace_intervals
                                : config_.down_intervals;
   return site.silence_base + site.rhythm.improbable_silence_of(intervals) + lag_;
+}
+
+// The suspicion is the first step.
+Instant HealthBoard::doubted_at(const SiteHealth& site, unsigned step) const noexcept {
+  return suspect_at(site) + site.rhythm.interval() * static_cast<std::int64_t>(step - 1);
+}
+
+bool HealthBoard::grow_doubt(SiteHealth& site, Instant now) const noexcept {
+  const auto before = site.doubt;
+  while (site.doubt < doubt_max && now >= doubted_at(site, site.doubt + 1)) ++site.doubt;
+  return site.doubt != before;
 }
 
 // Sites that count as up before they were heard are alive as well: a control plane that starts while most of its sites
@@ -283,10 +279,11 @@ void HealthBoard::tick(Instant now, std::vector<std::uint32_t>& changed) {
       }
       fall(site, false, now);
       changed.push_back(i);
-    } else if (site.state == SiteState::up && now >= suspect_at(site)) {
-      enter(site, SiteState::suspect, now);
-      changed.push_back(i);
+      continue;
     }
+    const bool late = site.state == SiteState::up && now >= suspect_at(site);
+    if (late) enter(site, SiteState::suspect, now);
+    if (grow_doubt(site, now) || late) changed.push_back(i);
   }
 }
 
@@ -297,8 +294,9 @@ Instant HealthBoard::next_deadline() const noexcept {
     if (site.state == SiteState::unknown) {
       if (!mass_silence_ && (any_heard_ || !deaf_)) next = std::min(next, down_at(site));
     } else if (!mass_silence_) {
-      next = std::min(next, site.state == SiteState::up ? std::min(suspect_at(site), down_at(site))
-                                                        : down_at(site));
+      next = std::min(next, down_at(site));
+      if (site.state == SiteState::up) next = std::min(next, suspect_at(site));
+      if (site.doubt < doubt_max) next = std::min(next, doubted_at(site, site.doubt + 1));
     }
   }
   return next;

@@ -5,6 +5,12 @@
 #include <cstdlib>
 
 namespace pharos::controlplane {
+namespace {
+
+// A handful of beacons proves nothing: they are taken together with a hundred of which one was lost.
+constexpr double prior_beacons = 100;
+
+}  // namespace
 
 void Rhythm::expect(Duration interval) noexcept {
   reference_ = std::max(interval, milliseconds(1));
@@ -18,15 +24,20 @@ void Rhythm::count(std::uint64_t steps) noexcept {
   const double kept = std::exp2(-spanned / loss_memory_beacons);
   expected_ = expected_ * kept + spanned;
   lost_ = lost_ * kept + spanned - 1;
-  const double p = loss();
+  const double p = proven_loss();
   stretch_ = p <= loss_floor ? 1 : std::min(std::log(loss_floor) / std::log(p), loss_stretch_max);
 }
 
-// A handful of beacons proves nothing: they are taken together with a hundred of which one was lost.
 double Rhythm::loss() const noexcept {
-  constexpr double prior_beacons = 100;
   const double p = (lost_ + prior_beacons * loss_floor) / (expected_ + prior_beacons);
   return std::clamp(p, loss_floor, 0.9);
+}
+
+// What is lost at the least: the number of those that were lost scatters by its square root (Poisson).
+double Rhythm::proven_loss() const noexcept {
+  const double lost = lost_ + prior_beacons * loss_floor;
+  const double least = lost - loss_proof_deviations * std::sqrt(lost);
+  return std::clamp(least / (expected_ + prior_beacons), loss_floor, 0.9);
 }
 
 void Rhythm::arrived(Instant at, Duration declared, std::uint64_t steps) noexcept {

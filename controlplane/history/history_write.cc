@@ -51,7 +51,8 @@ json members_of(const DecisionRound& round, const PoolFacts& pool) {
                        {"headroom", rounded(facts.factors.headroom)},
                        {"condition", rounded(facts.factors.condition)},
                        {"preference", rounded(facts.factors.version)},
-                       {"risk", rounded(facts.factors.risk)}});
+                       {"risk", rounded(facts.factors.risk)},
+                       {"confidence", rounded(facts.factors.confidence)}});
   }
   return members;
 }
@@ -116,9 +117,10 @@ std::string cause_of(const json& former, const json& next) {
                       member["state"].get<std::string>(), member["reason"].get<std::string>()));
     } else {
       for (const char* factor :
-           {"health", "headroom", "condition", "risk", "preference", "weight"}) {
-        const double was = (*before)[factor].get<double>();
-        const double is = member[factor].get<double>();
+           {"health", "headroom", "condition", "risk", "confidence", "preference", "weight"}) {
+        // What an earlier version wrote has not all of them.
+        const double was = before->value(factor, 1.0);
+        const double is = member.value(factor, 1.0);
         if (std::abs(is - was) < moved_much * std::max(std::abs(was), 0.1)) continue;
         add(fmt::format("{}: {} {:.2f} -> {:.2f} ({})", id, factor, was, is,
                         member["reason"].get<std::string>()));

@@ -27,6 +27,8 @@ std::string_view name_of(Kind kind) noexcept {
       return "dns";
     case Kind::icmp:
       return "icmp";
+    case Kind::exec:
+      return "exec";
   }
   return "tcp";
 }
@@ -110,6 +112,8 @@ std::unique_ptr<Probe> Probe::start(const Target& target, const TlsContext& tls)
       return start_dns(target);
     case Kind::icmp:
       return start_icmp(target);
+    case Kind::exec:
+      return start_exec(target);
     default:
       return start_stream(target, tls);
   }

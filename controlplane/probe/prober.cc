@@ -60,6 +60,8 @@ void Prober::begin(std::size_t target, Instant now) {
   auto& watched = targets_[target];
   ++running_;
   ++looks_;
+  if (watched.spec.target.kind == Kind::exec) ++programs_;
+  watched.begun = monotonic_now();
   watched.running = Probe::start(watched.spec.target, *tls_);
   watched.events = 0;
   arm(target, now + watched.spec.timeout);
@@ -83,13 +85,17 @@ void Prober::finish(std::size_t target, Outcome outcome, Instant now) {
   auto& watched = targets_[target];
   watched.running.reset();  // closing takes the descriptor out of the epoll set
   --running_;
+  if (watched.spec.target.kind == Kind::exec) --programs_;
+  const auto before = watched.up;
   watched.reason = std::move(outcome.reason);
+  if (outcome.up) watched.took = monotonic_now() - watched.begun;
   if (!watched.up) watched.up = outcome.up;
   watched.streak = outcome.up == *watched.up ? 0 : watched.streak + 1;
   if (watched.streak >= std::max(outcome.up ? watched.spec.rise : watched.spec.fall, 1U)) {
     if (watched.streak > 0) watched.up = outcome.up;
     watched.streak = 0;
   }
+  if (watched.up != before) changed_.push_back(target);
   arm(target, now + next_interval(watched.spec));
 }
 
@@ -97,6 +103,11 @@ void Prober::begin_waiting(Instant now) {
   while (!waiting_.empty() && running_ < running_max) {
     const auto target = waiting_.front();
     waiting_.pop_front();
+    begin(target, now);
+  }
+  while (!waiting_programs_.empty() && running_ < running_max && programs_ < programs_max) {
+    const auto target = waiting_programs_.front();
+    waiting_programs_.pop_front();
     begin(target, now);
   }
 }
@@ -128,7 +139,8 @@ void Prober::turn(Instant now) {
       finish(timer.target, {false, "no answer in time"}, now);
     } else {
       watched.due = Instant{};
-      waiting_.push_back(timer.target);
+      auto& waiting = watched.spec.target.kind == Kind::exec ? waiting_programs_ : waiting_;
+      waiting.push_back(timer.target);
     }
   }
   begin_waiting(now);

@@ -28,10 +28,12 @@ Instant Volatility::next_deadline() const noexcept {
   return level_ == 0 ? Instant{std::numeric_limits<std::int64_t>::max()} : calm_since_ + calm();
 }
 
-std::uint32_t Volatility::ttl_s(bool in_doubt, unsigned tightness) const noexcept {
-  const Duration ttl = in_doubt || tightness > 1
-                           ? floor_
-                           : std::max(floor_, Duration{ceiling_.ns >> (level_ + tightness)});
+std::uint32_t Volatility::ttl_s(bool in_doubt, unsigned tightness,
+                                unsigned restless) const noexcept {
+  const Duration ttl =
+      in_doubt || tightness > 1
+          ? floor_
+          : std::max(floor_, Duration{ceiling_.ns >> (level_ + tightness + restless)});
   return static_cast<std::uint32_t>(std::max<std::int64_t>(ttl.ns / 1'000'000'000, 0));
 }
 

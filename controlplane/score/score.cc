@@ -23,12 +23,19 @@ double share_left(std::optional<double> capacity, std::optional<double> load) no
   return floored(1.0 - *load / *capacity);
 }
 
-std::array<std::pair<const char*, double>, 5> parts_of(const HealthParts& parts) noexcept {
+// Growth of a time over the least that was seen.
+double time_part(std::optional<float> time_us, double base_us) noexcept {
+  if (!time_us || base_us <= 0) return 1.0;
+  return floored((base_us + rtt_slack_us) / (std::max<double>(*time_us, 0) + rtt_slack_us));
+}
+
+std::array<std::pair<const char*, double>, 6> parts_of(const HealthParts& parts) noexcept {
   return {{{"cpu", parts.cpu},
            {"memory", parts.memory},
            {"cpu pressure", parts.cpu_pressure},
            {"memory pressure", parts.memory_pressure},
-           {"responder round trip", parts.responder_rtt}}};
+           {"responder round trip", parts.responder_rtt},
+           {"request latency", parts.request_latency}}};
 }
 
 }  // namespace
@@ -54,7 +61,8 @@ double proximity_factor(double rtt_ms) noexcept {
   return proximity_half_ms / (proximity_half_ms + std::max(rtt_ms, 0.0));
 }
 
-HealthParts health_parts(const SiteMetrics& metrics, double rtt_base_us) noexcept {
+HealthParts health_parts(const SiteMetrics& metrics, double rtt_base_us,
+                         double latency_base_us) noexcept {
   HealthParts parts;
   if (metrics.cpu_ratio) parts.cpu = speed_at(*metrics.cpu_ratio);
   if (metrics.memory_ratio) {
@@ -65,10 +73,8 @@ HealthParts health_parts(const SiteMetrics& metrics, double rtt_base_us) noexcep
   if (metrics.memory_pressure_ratio) {
     parts.memory_pressure = floored(1.0 - *metrics.memory_pressure_ratio);
   }
-  if (metrics.responder_rtt_us && rtt_base_us > 0) {
-    parts.responder_rtt = floored((rtt_base_us + rtt_slack_us) /
-                                  (std::max<double>(*metrics.responder_rtt_us, 0) + rtt_slack_us));
-  }
+  parts.responder_rtt = time_part(metrics.responder_rtt_us, rtt_base_us);
+  parts.request_latency = time_part(metrics.request_latency_us, latency_base_us);
   return parts;
 }
 
@@ -78,7 +84,8 @@ double headroom_factor(const Load& load) noexcept {
                              : (load.receive_bps ? load.receive_bps : load.transmit_bps);
   return std::min({share_left(load.site_capacity_rps, load.site_rps),
                    share_left(load.endpoint_capacity_rps, load.endpoint_rps),
-                   share_left(load.link_bps, link_load)});
+                   share_left(load.link_bps, link_load),
+                   share_left(load.in_flight_max, load.in_flight)});
 }
 
 double condition_factor(bool up, bool degraded, std::optional<float> error_ratio) noexcept {
@@ -87,8 +94,8 @@ double condition_factor(bool up, bool degraded, std::optional<float> error_ratio
   return floored((degraded ? degraded_condition : 1.0) * (1.0 - errors));
 }
 
-double risk_factor(double flaps) noexcept {
-  return 1.0 / (1.0 + std::max(flaps, 0.0));
+double risk_factor(double flaps, double restlessness) noexcept {
+  return (1.0 - restless_risk * std::clamp(restlessness, 0.0, 1.0)) / (1.0 + std::max(flaps, 0.0));
 }
 
 double raised(double value, double exponent) noexcept {
@@ -98,7 +105,8 @@ double raised(double value, double exponent) noexcept {
 }
 
 double locale_independent_score(const Factors& f, const config::ScoreConfig& e) noexcept {
-  return score_as_if_healthy(f, e) * raised(f.condition, e.condition) * raised(f.risk, e.risk);
+  return score_as_if_healthy(f, e) * raised(f.condition, e.condition) * raised(f.risk, e.risk) *
+         raised(f.confidence, e.confidence);
 }
 
 double score_as_if_healthy(const Factors& f, const config::ScoreConfig& e) noexcept {

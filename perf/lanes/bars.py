@@ -34,6 +34,7 @@ BARS = (
     ("l2", "AF_XDP: CPU by answer", "best of two", False, 1 / 1.2, 1 / 3),
     ("l2", "AF_XDP: p99 at", "best by sockets", False, 0.8, 0.4),
     ("swaps", "throughput, 10 full", "none", True, 0.97, 0.995),
+    ("ingest", "kernel socket to the engine's queue", "bare drain", True, 0.7, 0.95),
     ("start", "memory by name", "NSD", False, 1.0, 0.33),
     ("start", "1,000,000 names: tables to first answer", "NSD", False, 0.1, 0.01),
 )

@@ -50,6 +50,11 @@ void check_round_trip(const SiteReport& report, const beacon::MacKey& key) {
   REQUIRE(decoded.metrics.responder_rtt_us == report.metrics.responder_rtt_us);
   REQUIRE(decoded.interval_ms == report.interval_ms && decoded.leaving == report.leaving);
   REQUIRE(decoded.endpoints.size() == report.endpoints.size());
+  for (std::size_t i = 0; i < report.endpoints.size(); ++i) {
+    REQUIRE(decoded.endpoints[i].probe == report.endpoints[i].probe);
+    REQUIRE(decoded.endpoints[i].probe_us == report.endpoints[i].probe_us);
+    REQUIRE(decoded.endpoints[i].requests_rps == report.endpoints[i].requests_rps);
+  }
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ const Table* table_of<ScoreConfig>() {
           exponent("condition", &C::condition, "the endpoint's own condition"),
           exponent("version", &C::version, "the preference of the endpoint's version"),
           exponent("risk", &C::risk, "risk of the site"),
+          exponent("confidence", &C::confidence, "how new its metrics are"),
       }};
   return &table;
 }
@@ -75,6 +76,16 @@ const Table* table_of<HealthConfig>() {
               "when more of the sites than this fall silent at once, the fault is ours: the last "
               "good ranking stays",
               "70%"),
+          key("smoothing", &C::smoothing, number(0.01, 1),
+              "share of the newest beacon in a smoothed metric", "0.25"),
+          key("metric_life", &C::metric_life, duration({}, seconds(86'400)),
+              "a metric that beacons no longer carry is believed for so long", "30s"),
+          key("probe_quorum", &C::probe_quorum, ratio(),
+              "when more of those who probe an endpoint than this find it down, it is down", "66%"),
+          key("probe_votes_min", &C::probe_votes_min, as<unsigned>(whole(1, 1000)),
+              "... where at least so many probe it", "2"),
+          key("probe_life", &C::probe_life, duration(seconds(1), seconds(86'400)),
+              "the outcome of a probe that is not repeated for so long counts no more", "5m"),
       },
       check_health};
   return &table;

@@ -167,6 +167,7 @@ struct ScoreConfig {  // exponents of the factors; 0 switches one off (controlpl
   double condition = 1.0;
   double version = 1.0;
   double risk = 1.0;
+  double confidence = 1.0;
 };
 
 struct HealthConfig {
@@ -181,6 +182,13 @@ struct HealthConfig {
   double memory_low = 0.90;
   Duration fall = seconds(2);
   double mass_silence_share = 0.5;  // more sites silent at once than this: suspect ourselves
+  double smoothing = 0.5;           // share of the newest beacon in a smoothed metric
+  // A metric that beacons no longer carry is believed for so long.
+  Duration metric_life = seconds(10);
+  // Looks from outside (controlplane/health/README.md): above this share of bad ones an endpoint is down ...
+  double probe_quorum = 0.5;
+  unsigned probe_votes_min = 1;        // ... where at least so many look at it
+  Duration probe_life = seconds(120);  // a look that was not repeated for so long counts no more
 };
 
 enum class ApiRole { read, write };
@@ -256,6 +264,7 @@ struct SiteConfig {
   std::string region;
   double latitude = 0, longitude = 0;     // degrees
   std::optional<double> capacity_rps;     // requests per second; empty: unlimited
+  std::optional<double> in_flight_max;    // requests at a time; empty: unlimited
   Duration beacon_interval = seconds(1);  // expected until measured
   std::vector<KeyConfig> keys;            // empty: the site never beacons and counts as up
   Source source;

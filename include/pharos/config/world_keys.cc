@@ -276,6 +276,8 @@ const Table* table_of<SiteConfig>() {
           required(location_key<C>()),
           key("capacity_rps", &C::capacity_rps, maybe(rate()),
               "requests per second that it can take; default: unlimited", "50k"),
+          key("in_flight_max", &C::in_flight_max, maybe(rate()),
+              "requests at a time that it can take; default: unlimited", "2k"),
           key("beacon_interval", &C::beacon_interval, duration(milliseconds(10), seconds(3600)),
               "expected between beacons until it is measured", "500ms"),
           key("keys", &C::keys, list_of(object<KeyConfig>(), 0, 2),

@@ -66,6 +66,7 @@ constexpr Metric metrics[] = {
     {&SiteMetrics::requests_in_flight, Range::quantity},
     {&SiteMetrics::error_ratio, Range::ratio},
     {&SiteMetrics::responder_rtt_us, Range::quantity},
+    {&SiteMetrics::request_latency_us, Range::quantity},
 };
 static_assert(std::size(metrics) <= metric_count_max);
 static_assert(sizeof(SiteMetrics) == std::size(metrics) * sizeof(std::optional<float>),
@@ -150,13 +151,15 @@ std::size_t encode(const Stamp& stamp, const SiteReport& report, const MacKey& k
     at += 4;
   }
   for (const auto& endpoint : report.endpoints) {
-    if (endpoint.requests_rps && !plausible(*endpoint.requests_rps, Range::quantity)) return 0;
+    const auto& number = endpoint.probe ? endpoint.probe_us : endpoint.requests_rps;
+    if (number && !plausible(*number, Range::quantity)) return 0;
     WireEndpoint wire{};
     wire.endpoint = endpoint.endpoint;
-    wire.requests_rps = std::bit_cast<std::uint32_t>(endpoint.requests_rps.value_or(0.0F));
-    wire.state =
-        static_cast<std::uint16_t>((endpoint.up ? endpoint_state::up : 0) |
-                                   (endpoint.requests_rps ? endpoint_state::has_requests : 0));
+    wire.requests_rps = std::bit_cast<std::uint32_t>(number.value_or(0.0F));
+    const auto has = endpoint.probe ? endpoint_state::has_time : endpoint_state::has_requests;
+    wire.state = static_cast<std::uint16_t>((endpoint.up ? endpoint_state::up : 0) |
+                                            (endpoint.probe ? endpoint_state::probe : 0) |
+                                            (number ? has : 0));
     store(at, wire);
     at += sizeof wire;
   }
@@ -213,10 +216,14 @@ bool decode(ConstBytes datagram, SiteReport& report) {
     const auto wire = load<WireEndpoint>(at);
     endpoint.endpoint = wire.endpoint;
     endpoint.up = (wire.state & endpoint_state::up) != 0;
+    endpoint.probe = (wire.state & endpoint_state::probe) != 0;
     endpoint.requests_rps.reset();
-    if ((wire.state & endpoint_state::has_requests) != 0) {
-      endpoint.requests_rps = std::bit_cast<float>(std::uint32_t{wire.requests_rps});
-      if (!plausible(*endpoint.requests_rps, Range::quantity)) return false;
+    endpoint.probe_us.reset();
+    const auto has = endpoint.probe ? endpoint_state::has_time : endpoint_state::has_requests;
+    if ((wire.state & has) != 0) {
+      auto& number = endpoint.probe ? endpoint.probe_us : endpoint.requests_rps;
+      number = std::bit_cast<float>(std::uint32_t{wire.requests_rps});
+      if (!plausible(*number, Range::quantity)) return false;
     }
     at += sizeof wire;
   }

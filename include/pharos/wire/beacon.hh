@@ -9,7 +9,7 @@
 //   | metrics: one binary32 for each bit of the bitmap, lowest bit first   (4 B each, at most 32)  |
 //   +----------------------------------------------------------------------------------------------+
 //   | E endpoints: endpoint hash (8) | requests/s, binary32 (4) | state bits (2) | 0 (2)           |
-//   |                                                                                  (16 B each) |
+//   | or looks at them from outside, with microseconds in place of requests/s         (16 B each)  |
 //   +----------------------------------------------------------------------------------------------+
 //   | MAC over every byte before it (16 B)                                                         |
 //   +----------------------------------------------------------------------------------------------+
@@ -51,6 +51,9 @@ namespace endpoint_state {
 inline constexpr std::uint16_t up = 1U << 0;
 // Else the rate is absent and its bytes are zero.
 inline constexpr std::uint16_t has_requests = 1U << 1;
+// A look from outside; the number is then the time that it took, in microseconds, where `has_time` is set.
+inline constexpr std::uint16_t probe = 1U << 2;
+inline constexpr std::uint16_t has_time = 1U << 3;
 }  // namespace endpoint_state
 
 struct WireHeader {
@@ -76,7 +79,7 @@ static_assert(std::is_trivially_copyable_v<WireHeader> &&
 
 struct WireEndpoint {
   Be64 endpoint;
-  Be32 requests_rps;  // binary32
+  Be32 requests_rps;  // binary32; of a probe, its time
   Be16 state;
   Be16 reserved;
 };

@@ -21,12 +21,16 @@ struct SiteMetrics {
   std::optional<float> requests_in_flight;
   std::optional<float> error_ratio;       // failed requests of all
   std::optional<float> responder_rtt_us;  // round trip to the responder that this beacon goes to
+  std::optional<float> request_latency_us = {};  // mean time that a request takes
 };
 
 struct EndpointReport {
   std::uint64_t endpoint = 0;  // endpoint_hash(service id, endpoint id)
   bool up = true;
   std::optional<float> requests_rps;
+  // A look from outside, at an endpoint of any site: one vote of a quorum, and not the word of the endpoint's own agent.
+  bool probe = false;
+  std::optional<float> probe_us = {};  // how long that look took; then there is no rate
 };
 
 struct SiteReport {

@@ -16,7 +16,7 @@ TEST(MistakesTest, NamesUnknownKeysAndTheNearestKnownOne) {
   expect_mistake("controlplane: {score: {banana: 1}}\n",
                  "test.yaml:1: unknown key 'banana' in controlplane.score (known are: proximity, "
                  "health, headroom, "
-                 "condition, version, risk)");
+                 "condition, version, risk, confidence)");
 }
 
 TEST(MistakesTest, NamesWrongTypes) {

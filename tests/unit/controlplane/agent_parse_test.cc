@@ -194,8 +194,8 @@ TEST(StatsdTest, ReadsCountersAndGauges) {
 TEST(StatsdTest, RefusesWhatItCannotCount) {
   for (const auto* wrong :
        {"", ":", "requests", "requests:", "requests:1", "requests:x|c", "requests:1|",
-        "requests:1|ms", ":1|c", "requests:1|c|@0", "requests:1|c|@2", "requests:1|c|@",
-        "requests:inf|c", "requests:+|g"}) {
+        "requests:1|h", "latency:x|ms", "latency:1|ms|@0", ":1|c", "requests:1|c|@0",
+        "requests:1|c|@2", "requests:1|c|@", "requests:inf|c", "requests:+|g"}) {
     EXPECT_FALSE(parse_statsd_line(wrong)) << wrong;
   }
 }
@@ -219,6 +219,30 @@ TEST(RequestMeterTest, TurnsStatsdIntoRates) {
   EXPECT_FLOAT_EQ(*metrics.requests_in_flight, 3.0F);
   EXPECT_FLOAT_EQ(*meter.endpoint_rate("www.a"), 20.0F);
   EXPECT_EQ(meter.skipped_lines(), 0U);
+}
+
+TEST(RequestMeterTest, TellsHowLongRequestsTake) {
+  RequestMeter meter({});
+  SiteMetrics metrics;
+  meter.statsd("latency:0|ms\n", "");
+  meter.sample(Instant{0}, metrics);
+  EXPECT_FALSE(metrics.request_latency_us);
+  meter.statsd("latency:10|ms\nlatency:20|ms|#route:a\nlatency:30|ms|@0.5\n", "");
+  meter.sample(Instant{1'000'000'000}, metrics);
+  ASSERT_TRUE(metrics.request_latency_us);
+  EXPECT_FLOAT_EQ(*metrics.request_latency_us, 22'500.0F) << "the last one stands for two";
+  meter.statsd("latency:-1|ms\nrequests:1|ms\nin_flight:1|ms\nlatency:1|c\n", "");
+  EXPECT_EQ(meter.skipped_lines(), 4U);
+}
+
+TEST(RequestMeterTest, TellsItFromTotalsToo) {
+  RequestMeter meter({});
+  SiteMetrics metrics;
+  meter.counters(*parse_counter_text("requests 1000\nlatency_ms 50000\n"));
+  meter.sample(Instant{0}, metrics);
+  meter.counters(*parse_counter_text("requests 1200\nlatency_ms 51000\n"));
+  meter.sample(Instant{1'000'000'000}, metrics);
+  EXPECT_FLOAT_EQ(*metrics.request_latency_us, 5'000.0F);
 }
 
 TEST(RequestMeterTest, SkipsAndCountsWhatIsNotItsOwn) {

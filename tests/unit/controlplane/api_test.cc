@@ -498,6 +498,8 @@ TEST_F(ApiTest, MetricsAreWellFormedAndBounded) {
   for (const char* line :
        {"pharos_sites{state=\"up\"}", "pharos_site_up{site=\"fra\",region=\"eu\"}",
         "pharos_pool_endpoints{pool=\"www/A\"} 2", "pharos_dataplane_up 0",
+        "pharos_probed_endpoints{verdict=\"down\"} 0",
+        "pharos_site_restless_level{site=\"fra\",region=\"eu\"} 0",
         "# TYPE pharos_beacons_total counter", "pharos_history_dropped_total 0",
         "pharos_api_requests_total{outcome=\"done\"}"}) {
     EXPECT_NE(answer->body.find(line), std::string::npos) << line << "\n" << answer->body;

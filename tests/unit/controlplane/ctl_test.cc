@@ -401,10 +401,11 @@ TEST(CtlViewTest, ShowsResultsOfAnyShapeWithoutThrowing) {
       {{"ports", 5}, {"sites", "many"}, {"alarms", {{"a", 1}}}, {"version_in_use", {1, 2}}},
       json::array({{{"id", {1}}, {"metrics", 3}, {"names", {{"deep", 1}}}, {"ttl_s", "soon"}}})};
   for (const char* command :
-       {"status",      "stats",      "sites",   "services",    "endpoints",       "endpoint-set",
-        "weights",     "weight-set", "factors", "factor-set",  "alarms",          "explain",
-        "generations", "ports",      "zones",   "zone-show",   "zone-reload",     "reload",
-        "log-level",   "commands",   "another", "maintenance", "maintenance-set", "demand"}) {
+       {"status",       "stats",       "sites",           "services",  "endpoints",
+        "endpoint-set", "weights",     "weight-set",      "factors",   "factor-set",
+        "alarms",       "explain",     "generations",     "ports",     "zones",
+        "zone-show",    "zone-reload", "reload",          "log-level", "commands",
+        "another",      "maintenance", "maintenance-set", "demand",    "probes"}) {
     for (const auto& result : odd)
       EXPECT_FALSE(render(command, result, true).empty()) << command << result;
   }

@@ -5,6 +5,7 @@
 #include "pharos/config/model.hh"
 #include "pharos/shared/control_protocol.hh"
 #include "pharos/shared/table_channel.hh"
+#include "pharos/wire/beacon.hh"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -188,6 +189,51 @@ TEST_F(DaemonTest, PublishesToADataPlaneThatComesLaterAndFollowsTheOperator) {
   EXPECT_EQ((*told)["factors"].size(), 2U);
 }
 
+TEST_F(DaemonTest, TellsWhatProbesSayAndWhatTheirQuorumMakesOfIt) {
+  const auto daemon = start();
+  const auto look = [&](std::uint32_t from, bool up) {
+    daemon->loop().ask([&](EngineSide& side) {
+      SiteReport report{.metrics = {}, .interval_ms = 200, .leaving = false, .endpoints = {}};
+      report.metrics.cpu_ratio = 0.25F;
+      report.endpoints.push_back({.endpoint = endpoint_hash("www", "fra"),
+                                  .up = up,
+                                  .requests_rps = {},
+                                  .probe = true,
+                                  .probe_us = 2'500.0F});
+      side.engine.heard(from, report, 1, 1, side.now);
+    });
+  };
+  EXPECT_TRUE(call("probes", nlohmann::json::object(), control::Access::read)->empty());
+  look(0, false);
+  look(1, true);
+  auto probes = call("probes", {{"service", "www"}}, control::Access::read);
+  ASSERT_TRUE(probes) << probes.error().text();
+  ASSERT_EQ(probes->size(), 1U);
+  auto row = (*probes)[0];
+  EXPECT_EQ(row["state"], "down") << "it was the first, and has to rise since";
+  EXPECT_EQ(row["looking"], 2);
+  EXPECT_EQ(row["bad"], 1);
+  EXPECT_EQ(row["votes"][1]["from"], "sin");
+  EXPECT_EQ(row["votes"][1]["up"], true);
+  EXPECT_DOUBLE_EQ(row["votes"][1]["took_ms"].get<double>(), 2.5);
+  look(1, false);
+  const auto told = call("explain", {{"name", "www.example.org"}, {"client", "198.18.1.9"}},
+                         control::Access::read);
+  ASSERT_TRUE(told) << told.error().text();
+  for (const auto& factor : (*told)["factors"]) {
+    EXPECT_DOUBLE_EQ(factor["confidence"].get<double>(), 1.0);
+    if (factor["endpoint"] != "fra") continue;
+    EXPECT_EQ(factor["state"], "down");
+    EXPECT_EQ(factor["reason"], "2 of 2 probes find it down (fra, sin)");
+    EXPECT_EQ(factor["probes"], (nlohmann::json{{"looking", 2}, {"bad", 2}}));
+  }
+  const auto sites = call("sites", {{"site", "fra"}}, control::Access::read);
+  ASSERT_TRUE(sites);
+  EXPECT_EQ((*sites)[0]["deviations"]["cpu_ratio"], 0.0);
+  EXPECT_EQ((*sites)[0]["restless_level"], 0);
+  EXPECT_EQ((*sites)[0]["confidence"], 1.0);
+}
+
 TEST_F(DaemonTest, ComputesTheWorstCaseOfAFailover) {
   // Two sites that beacon, with their rhythm as configured, beside those of the fixture, which do not.
   const auto key = directory_ + "/tok.key";
@@ -358,7 +404,7 @@ TEST_F(DaemonTest, ASecondInstanceIsRefusedAndTheFirstGoesOn) {
 TEST_F(DaemonTest, EveryListIsThereAndUnknownThingsAreNamed) {
   const auto daemon = start();
   for (const char* command : {"status", "stats", "generations", "alarms", "sites", "services",
-                              "endpoints", "weights", "factors", "zones", "commands"}) {
+                              "endpoints", "weights", "factors", "zones", "commands", "probes"}) {
     EXPECT_TRUE(call(command, nlohmann::json::object(), control::Access::read)) << command;
   }
   const struct {
@@ -380,6 +426,7 @@ TEST_F(DaemonTest, EveryListIsThereAndUnknownThingsAreNamed) {
       {"failover-time", {{"name", "nope"}}, "there are: www"},
       {"failover-time", {{"name", "www"}, {"resolver_ttl_min_s", "x"}}, "seconds"},
       {"sites", {{"site", "moon"}}, "moon"},
+      {"probes", {{"service", "nope"}}, "there are: www"},
       {"log-level", {{"level", "loud"}}, "loud"},
   };
   for (const auto& c : cases) {

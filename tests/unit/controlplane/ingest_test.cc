@@ -289,6 +289,32 @@ TEST(IngestTest, LetsNoSourceStarveAnother) {
   EXPECT_EQ(ingest.counters().of(IngestCounter::ring_dropped), 1U);
 }
 
+TEST(IngestTest, CountsWhatTheKernelDroppedBecauseItsSocketWasFull) {
+  auto options = listening_at("127.0.0.1");
+  options.socket_buffer_bytes = 16 << 10;
+  auto ingest = open_ingest(std::move(options));
+  const Sender sender(ingest.listening()[0]);
+  constexpr std::uint64_t datagrams = 2'000;
+  const std::vector<std::byte> garbage(600);
+  std::uint64_t sent = 0;
+  // What loopback takes is in the socket, or dropped there, when send() returns.
+  for (; sent < datagrams; ++sent) sender.send(garbage);
+  while (ingest.turn(now()) != 0) {
+  }
+  const auto counters = ingest.counters();
+  EXPECT_GT(counters.of(IngestCounter::socket_dropped), datagrams / 2);
+  EXPECT_EQ(
+      counters.of(IngestCounter::socket_dropped) + counters.of(IngestCounter::datagrams_socket),
+      sent);
+  EXPECT_EQ(counters.of(BeaconVerdict::malformed), counters.of(IngestCounter::datagrams_socket));
+  sender.send(garbage);
+  while (ingest.turn(now()) != 0) {
+  }
+  EXPECT_EQ(ingest.counters().of(IngestCounter::socket_dropped),
+            counters.of(IngestCounter::socket_dropped))
+      << "counted once";
+}
+
 TEST(IngestTest, NeverLosesALeavingBeaconToAFullQueue) {
   auto options = listening_at("127.0.0.1");
   options.queue_beacons = 4;

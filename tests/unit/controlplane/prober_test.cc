@@ -16,7 +16,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <thread>
 
@@ -345,6 +348,97 @@ TEST_F(ProberTest, RiseAndFallCountLooksInARow) {
   run_until([&] { return prober->up(id) == true; });
   EXPECT_EQ(prober->up(id), true);
   EXPECT_GE(prober->looks() - before, 3U);
+}
+
+Target program(std::vector<std::string> words, std::string match = {}) {
+  Target target;
+  target.kind = Kind::exec;
+  target.program = std::move(words);
+  target.match = std::move(match);
+  return target;
+}
+
+TEST_F(ProberTest, AProgramIsJudgedByItsStatusAndItsOutput) {
+  EXPECT_TRUE(look(program({"/bin/true"})).up);
+  EXPECT_EQ(look(program({"/bin/false"})).reason, "exit status 1");
+  EXPECT_TRUE(look(program({"/bin/echo", "all", "is well"}, "is well")).up);
+  EXPECT_EQ(look(program({"/bin/echo", "no"}, "well")).reason, "its output holds no 'well'");
+  EXPECT_EQ(look(program({"/bin/sh", "-c", "kill -TERM $$"})).reason, "signal 15");
+  EXPECT_NE(look(program({"/nowhere/at/all"})).reason.find("/nowhere/at/all"), std::string::npos);
+}
+
+TEST_F(ProberTest, AProgramGetsNoShellAndNothingOfOurEnvironment) {
+  ASSERT_EQ(::setenv("PHAROS_TEST_SECRET", "do not tell", 1), 0);
+  EXPECT_TRUE(look(program({"/bin/echo", "$HOME; `id` > /x"}, "$HOME; `id` > /x")).up);
+  EXPECT_FALSE(look(program({"/usr/bin/env"}, "PHAROS_TEST_SECRET")).up);
+  EXPECT_TRUE(look(program({"/usr/bin/env"}, "PATH=")).up);
+  ::unsetenv("PHAROS_TEST_SECRET");
+}
+
+TEST_F(ProberTest, AProgramIsKilledWithItsChildrenAtItsDeadline) {
+  const auto mark = ::testing::TempDir() + "pharos-exec-" + std::to_string(::getpid());
+  const auto began = monotonic_now();
+  const auto outcome = look(program({"/bin/sh", "-c", "sleep 1000 & echo $! > " + mark + "; wait"}),
+                            milliseconds(200));
+  EXPECT_EQ(outcome.reason, "no answer in time");
+  EXPECT_LT(monotonic_now() - began, seconds(10));
+  pid_t child = 0;
+  std::ifstream(mark) >> child;
+  std::filesystem::remove(mark);
+  ASSERT_GT(child, 0) << "a machine that needs more than 200 ms for a shell";
+  // A zombie until somebody takes it: it does not run any more.
+  const auto gone = [&] {
+    std::ifstream stat("/proc/" + std::to_string(child) + "/stat");
+    std::string line;
+    return !std::getline(stat, line) || line.find(") Z ") != std::string::npos ||
+           line.find(") X ") != std::string::npos;
+  };
+  run_until(gone);
+  EXPECT_TRUE(gone());
+}
+
+TEST_F(ProberTest, AProgramThatNeverStopsWritingHasFailed) {
+  EXPECT_EQ(look(program({"/usr/bin/yes"})).reason, "it writes more than 64 KiB");
+  const auto exactly = std::to_string(reply_bytes_max);
+  EXPECT_TRUE(look(program({"/usr/bin/head", "-c", exactly, "/dev/zero"})).up);
+}
+
+TEST_F(ProberTest, ManyProgramsWaitForTheirTurn) {
+  std::vector<std::size_t> ids;
+  for (unsigned i = 0; i < 3 * Prober::programs_max; ++i) {
+    Spec spec;
+    spec.target = program({"/bin/sleep", "0.05"});
+    spec.interval = milliseconds(1);
+    spec.timeout = seconds(15);
+    ids.push_back(prober->add(spec, monotonic_now()));
+  }
+  const auto all = [&] {
+    return std::ranges::all_of(ids, [&](auto id) { return prober->up(id).has_value(); });
+  };
+  run_until(all);
+  EXPECT_TRUE(all());
+  EXPECT_TRUE(std::ranges::all_of(ids, [&](auto id) { return prober->up(id) == true; }));
+}
+
+TEST_F(ProberTest, TellsWhatHasChangedAndHowLongItTook) {
+  const Server server(SOCK_STREAM, [](int) {});
+  Spec spec;
+  spec.target.to = server.address();
+  spec.interval = milliseconds(1);
+  const auto good = prober->add(spec, monotonic_now());
+  spec.target.to.port = 1;  // nobody
+  const auto bad = prober->add(spec, monotonic_now());
+  EXPECT_FALSE(prober->took(good));
+  run_until([&] { return prober->up(good) && prober->up(bad); });
+  auto changed = prober->take_changed();
+  std::ranges::sort(changed);
+  EXPECT_EQ(changed, (std::vector{good, bad}));
+  ASSERT_TRUE(prober->took(good));
+  EXPECT_GT(prober->took(good)->ns, 0);
+  EXPECT_FALSE(prober->took(bad));
+  const auto before = prober->looks();
+  run_until([&] { return prober->looks() > before + 10; });
+  EXPECT_TRUE(prober->take_changed().empty()) << "the same outcome again is no change";
 }
 
 TEST_F(ProberTest, TenThousandTargetsAreLookedAtByOneThread) {

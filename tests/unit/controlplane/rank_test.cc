@@ -50,6 +50,30 @@ TEST(ScoreTest, FactorsFollowTheirFormulas) {
   EXPECT_DOUBLE_EQ(health_parts(metrics, 50'000).responder_rtt, 1.0);
 }
 
+TEST(ScoreTest, TimesOfRequestsAndRestlessLoadCount) {
+  SiteMetrics metrics;
+  metrics.request_latency_us = 90'000;
+  EXPECT_DOUBLE_EQ(health_parts(metrics, 0, 0).request_latency, 1.0)
+      << "no least time is known yet";
+  EXPECT_DOUBLE_EQ(health_parts(metrics, 0, 40'000).request_latency, 0.5);
+  EXPECT_STREQ(health_parts(metrics, 0, 40'000).tightest(), "request latency");
+  EXPECT_DOUBLE_EQ(risk_factor(0, 0.3), 0.85);
+  EXPECT_DOUBLE_EQ(risk_factor(1, 1), 0.25);
+  EXPECT_DOUBLE_EQ(risk_factor(0, 7), 0.5) << "never less";
+  Load load;
+  load.in_flight_max = 200;
+  EXPECT_DOUBLE_EQ(headroom_factor(load), 1.0);
+  load.in_flight = 150;
+  EXPECT_DOUBLE_EQ(headroom_factor(load), 0.25);
+}
+
+TEST(ScoreTest, ConfidenceCountsButNotInPanic) {
+  const Factors factors{.health = 0.8, .confidence = 0.5};
+  EXPECT_DOUBLE_EQ(score_of(factors, {}), 0.4);
+  EXPECT_DOUBLE_EQ(score_as_if_healthy(factors, {}), 0.8);
+  EXPECT_DOUBLE_EQ(score_of(factors, {.confidence = 0}), 0.8);
+}
+
 TEST(ScoreTest, NothingKnownCostsNothing) {
   EXPECT_DOUBLE_EQ(health_parts({}, 0).least(), 1.0);
   EXPECT_STREQ(health_parts({}, 0).tightest(), "");

@@ -247,6 +247,36 @@ TEST(BeaconTest, RefusesValuesThatNoSiteCanHave) {
   EXPECT_EQ(beacon::encode(test_stamp(), report, test_key(), buffer), 0U);
 }
 
+TEST(BeaconTest, CarriesLooksFromOutsideAndTheTimeOfRequests) {
+  Buffer buffer;
+  auto report = full_report();
+  report.metrics.request_latency_us = 12'500.0F;
+  report.endpoints.push_back({.endpoint = endpoint_hash("www", "nyc1-a"),
+                              .up = true,
+                              .requests_rps = {},
+                              .probe = true,
+                              .probe_us = 81'000.0F});
+  report.endpoints.push_back(
+      {.endpoint = endpoint_hash("www", "nyc1-b"), .up = false, .requests_rps = {}, .probe = true});
+  const auto length = beacon::encode(test_stamp(), report, test_key(), buffer);
+  ASSERT_EQ(length, 52U + 12 * 4 + 4 * 16 + 16);
+  SiteReport decoded;
+  decoded.endpoints.resize(4);  // of another beacon before it
+  for (auto& endpoint : decoded.endpoints) endpoint.requests_rps = endpoint.probe_us = 1.0F;
+  ASSERT_TRUE(beacon::decode(ConstBytes(buffer).first(length), decoded));
+  expect_same(decoded, report);
+  EXPECT_EQ(decoded.metrics.request_latency_us, 12'500.0F);
+  EXPECT_FALSE(decoded.endpoints[1].probe);
+  EXPECT_TRUE(decoded.endpoints[2].probe);
+  EXPECT_EQ(decoded.endpoints[2].probe_us, 81'000.0F);
+  EXPECT_TRUE(decoded.endpoints[3].probe);
+  EXPECT_FALSE(decoded.endpoints[3].probe_us);
+  for (const float wrong : {-1.0F, std::numeric_limits<float>::infinity()}) {
+    report.endpoints[2].probe_us = wrong;
+    EXPECT_EQ(beacon::encode(test_stamp(), report, test_key(), buffer), 0U);
+  }
+}
+
 TEST(BeaconTest, SkipsMetricsOfANewerSender) {
   Buffer buffer;
   SiteReport report;

@@ -42,8 +42,9 @@ struct RequestsConfig {  // at most one of the three
   std::optional<StatsdConfig> statsd;
 };
 
-struct CheckConfig {  // exactly one of the first six says how
+struct CheckConfig {  // exactly one of the first seven says how
   std::string command;
+  std::vector<std::string> exec;  // absolute path and arguments
   std::optional<config::SocketAddress> tcp;
   std::string http;  // URL with an address, https too
   std::optional<config::SocketAddress> tls;
@@ -52,7 +53,7 @@ struct CheckConfig {  // exactly one of the first six says how
   // Of http and tls: the name that is asked for and has to be in the certificate; empty: the address.
   std::string host;
   std::optional<unsigned> status;   // of http; absent: 200 to 399
-  std::string match;                // of http: has to stand in the body
+  std::string match;                // of http and exec: has to stand in the body, or the output
   bool verify = true;               // of https and tls: chain and name of the certificate
   Duration certificate_left{};      // of https and tls: one that ends sooner has failed
   std::string query = ".";          // of dns
@@ -71,6 +72,15 @@ struct EndpointConfig {
   std::optional<CheckConfig> check;  // absent: up as long as the agent runs
 };
 
+// A look at an endpoint of any site, as a vote of this one.
+struct ProbeConfig {
+  std::string service;
+  std::string id;
+  CheckConfig check;
+};
+
+inline constexpr std::size_t probes_max = 16'384;
+
 struct AgentConfig {
   std::string file;
   std::string site;
@@ -85,6 +95,7 @@ struct AgentConfig {
   std::optional<double> link_bps;  // bits per second; absent: what the interfaces say
   RequestsConfig requests;
   std::vector<EndpointConfig> endpoints;
+  std::vector<ProbeConfig> probes;
   Overrides override;
   std::string override_file;
   std::string log_level = "info";

@@ -3,7 +3,7 @@
 //
 // A file of overrides holds "name: value" (or "name = value") lines, '#' comments, and is read anew for each beacon, so
 // that it acts at once. Names are those of the metrics without their unit: cpu, cpu_pressure, memory,
-// memory_pressure, receive, transmit, link, requests, in_flight, errors, rtt (us).
+// memory_pressure, receive, transmit, link, requests, in_flight, errors, rtt (us), latency (us).
 #pragma once
 
 #include "pharos/base/error.hh"

@@ -1,9 +1,9 @@
 // The load of the site's services: requests a second, failures, requests in flight; as totals that a file or a command
 // prints, or as statsd datagrams that services send. Called by the agent's one thread.
 //
-//   counter text    one number: all requests ever; or lines "requests N", "errors N", "in_flight N",
-//                   "requests.<service>.<endpoint> N"
-//   statsd          "requests:1|c", "errors:1|c|@0.1", "in_flight:+1|g", "requests.<service>.<endpoint>:1|c",
+//   counter text    one number: all requests ever; or lines "requests N", "errors N", "in_flight N", "latency_ms N" (what all
+//                   requests took, together), "requests.<service>.<endpoint> N"
+//   statsd          "requests:1|c", "errors:1|c|@0.1", "in_flight:+1|g", "latency:12|ms", "requests.<service>.<endpoint>:1|c",
 //                   several lines a datagram; other names and types are skipped and counted
 #pragma once
 
@@ -25,6 +25,7 @@ struct CounterText {
   std::optional<double> requests;
   std::optional<double> errors;
   std::optional<double> in_flight;
+  std::optional<double> latency_ms;         // of all requests together
   std::map<std::string, double> endpoints;  // "<service>.<endpoint>" -> requests
 };
 // Errors: invalid, with the line.
@@ -32,10 +33,11 @@ struct CounterText {
 
 // One line of statsd.
 struct StatsdSample {
-  enum class Kind { counter, gauge_set, gauge_add };
+  enum class Kind { counter, gauge_set, gauge_add, timer };
   std::string_view name;
   Kind kind;
-  double value;  // of a counter: already divided by its sample rate
+  double value;       // of a counter: already divided by its sample rate
+  double weight = 1;  // of a timer: so many were there for each that was sent
 };
 [[nodiscard]] std::optional<StatsdSample> parse_statsd_line(std::string_view line);
 
@@ -67,6 +69,7 @@ class RequestMeter {
   [[nodiscard]] bool apply(const StatsdSample& sample);
 
   Total requests_, errors_;
+  Total latency_ms_, timed_;  // of requests: what they took together, and how many that were
   std::optional<double> in_flight_;
   std::map<std::string, Total, std::less<>> endpoints_;
   std::uint64_t skipped_lines_ = 0;

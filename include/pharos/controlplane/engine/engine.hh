@@ -19,6 +19,7 @@
 #include "pharos/controlplane/engine/round.hh"
 #include "pharos/controlplane/engine/world.hh"
 #include "pharos/controlplane/health/health_board.hh"
+#include "pharos/controlplane/health/quorum.hh"
 #include "pharos/controlplane/image/ranking_builder.hh"
 #include "pharos/controlplane/rank/alike.hh"
 #include "pharos/controlplane/rank/membership.hh"
@@ -193,6 +194,11 @@ class Engine {
   [[nodiscard]] const World& world() const noexcept { return *world_; }
   [[nodiscard]] std::shared_ptr<const World> shared_world() const noexcept { return world_; }
   [[nodiscard]] const HealthBoard& health() const noexcept { return health_; }
+  [[nodiscard]] const QuorumBoard& quorum() const noexcept { return quorum_; }
+  // How restless a site's metrics are, in steps (restless_step); bends risk, and shortens TTLs.
+  [[nodiscard]] unsigned restless_level_of(std::uint32_t site) const {
+    return restless_levels_[site];
+  }
   [[nodiscard]] const Decisions& decisions() const noexcept { return decisions_; }
   [[nodiscard]] const config::ScoreConfig& exponents() const noexcept { return exponents_; }
 
@@ -263,6 +269,7 @@ class Engine {
     bool in_doubt = false;
     unsigned tightness = 0;             // of the tightest site of its members
     std::uint32_t planned_ttl_s = ~0U;  // no answer outlives the next planned change
+    unsigned restless = 0;              // TTLs are halved so often for it
     bool members_changed = true;        // when its membership was made last
     std::uint32_t answered_by = 0;
     bool dirty = false;            // in dirty_pools_
@@ -298,6 +305,13 @@ class Engine {
   [[nodiscard]] Factors factors_of(std::uint32_t endpoint, bool well, Instant now) const;
   void tick_volatility(Instant now);
   void judge_site(std::uint32_t site, Instant now);
+  [[nodiscard]] bool is_well(std::uint32_t endpoint) const;
+  [[nodiscard]] bool note_restlessness(std::uint32_t site);
+  void start_probes();
+  void move_votes(const std::map<std::string, std::uint32_t>& former_sites,
+                  const std::map<Decisions::Key, std::uint32_t>& former_endpoints, Instant now);
+  void hear_probes(std::uint32_t site, const SiteReport& report, Instant received);
+  void tick_probes(Instant now);
   void judge(std::uint32_t endpoint, Instant now);
   void refresh_membership(std::uint32_t pool);
   void refresh_slots(std::uint32_t pool);
@@ -376,6 +390,7 @@ class Engine {
   [[nodiscard]] std::uint32_t ttl_of(std::uint32_t pool, std::uint16_t locale,
                                      std::uint32_t pool_ttl_s) const;
   [[nodiscard]] std::string reason_of(std::uint32_t endpoint, Instant now) const;
+  [[nodiscard]] std::string reason_of_probes(std::uint32_t endpoint) const;
   [[nodiscard]] Decisions::Key key_of(std::uint32_t endpoint) const;
 
   std::shared_ptr<const World> world_;
@@ -385,9 +400,13 @@ class Engine {
   std::vector<BeaconPosition> positions_;  // of the last beacon, by site
   std::vector<EndpointState> endpoints_;
   std::vector<PoolState> pools_;
-  std::vector<double> proximity_;                 // scores, [locale * sites + site]
-  std::vector<std::uint32_t> changed_sites_;      // since the last step
-  std::vector<SiteState> known_states_;           // as of the last step
+  std::vector<double> proximity_;             // scores, [locale * sites + site]
+  std::vector<std::uint32_t> changed_sites_;  // since the last step
+  std::vector<SiteState> known_states_;       // as of the last step
+  QuorumBoard quorum_;
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> endpoint_of_report_;  // sorted, by report_id
+  std::vector<std::uint32_t> changed_verdicts_;   // endpoints, since the last step
+  std::vector<unsigned> restless_levels_;         // by site
   std::vector<std::uint32_t> dirty_pools_;        // each once
   std::vector<std::uint32_t> score_dirty_pools_;  // the same, where only scores moved
   std::set<std::uint32_t> panicking_pools_;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "pharos/config/model.hh"
+#include "pharos/controlplane/health/metric_trends.hh"
 #include "pharos/controlplane/health/rhythm.hh"
 #include "pharos/wire/site_report.hh"
 
@@ -53,9 +54,12 @@ struct SiteHealth {
   bool degraded = false;  // cpu or memory too high for too long
   Instant since;          // of the state
   Rhythm rhythm;
-  Instant silence_base;    // silence counts from here: the last beacon, or a later excuse
-  SiteMetrics metrics;     // smoothed
-  double rtt_base_us = 0;  // least responder round trip, slowly forgetting; 0: none yet
+  Instant silence_base;        // silence counts from here: the last beacon, or a later excuse
+  SiteMetrics metrics;         // smoothed
+  MetricTrends trends;         // how restless they are
+  double rtt_base_us = 0;      // least responder round trip, slowly forgetting; 0: none yet
+  double latency_base_us = 0;  // the same of requests
+  unsigned doubt = 0;          // steps of confidence lost since the site was suspected
   Instant rise_began;
   unsigned rise_count = 0;
   Instant fell_silent;  // when silence took it down; `never` otherwise
@@ -76,6 +80,13 @@ struct EndpointHealth {
   unsigned rise_count = 0;
   std::optional<float> requests_rps;
 };
+
+// What is known of a silent site grows old: from its suspicion on, each interval takes a twentieth of the confidence in its metrics
+// (score/README.md). One such step is less than the margin of any order (rank/order.hh), so that a single late beacon
+// moves no client; a site that may stay silent for longer before it is down is left step by step.
+inline constexpr double doubt_step = 0.95;
+inline constexpr unsigned doubt_max = 20;
+[[nodiscard]] double confidence_of(const SiteHealth& site) noexcept;
 
 inline constexpr Duration flap_half_life = seconds(120);
 [[nodiscard]] double flaps_at(const SiteHealth& site, Instant now) noexcept;
@@ -134,6 +145,8 @@ class HealthBoard {
  private:
   [[nodiscard]] Instant suspect_at(const SiteHealth& site) const noexcept;
   [[nodiscard]] Instant down_at(const SiteHealth& site) const noexcept;
+  [[nodiscard]] Instant doubted_at(const SiteHealth& site, unsigned step) const noexcept;
+  [[nodiscard]] bool grow_doubt(SiteHealth& site, Instant now) const noexcept;
   [[nodiscard]] bool silence_is_shared(Instant now, Duration window) const noexcept;
   void enter(SiteHealth& site, SiteState state, Instant now) noexcept;
   void fall(SiteHealth& site, bool leaving, Instant now) noexcept;

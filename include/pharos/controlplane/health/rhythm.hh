@@ -6,7 +6,8 @@
 //
 // Silence is judged by its improbability, as a phi accrual detector does (Hayashibara et al. 2004): where a share p of the beacons
 // is lost, n silent intervals have probability p^n. With p at its floor of 1 %, three intervals mean phi = 6, one
-// false alarm in a million intervals. Where more is lost, n grows until phi is the same: `loss_stretch()`. The
+// false alarm in a million intervals. Where more is lost, n grows until phi is the same: `loss_stretch()`; more is believed only
+// when it is proven, two standard deviations above, for a site that loses just 1 % is to be missed within 3 intervals. The
 // margin is the part of phi that jitter takes: the beacon that is due exactly then may still arrive.
 // Pure; owned by HealthBoard.
 #pragma once
@@ -27,7 +28,8 @@ inline constexpr unsigned margin_deviations = 4;
 inline constexpr std::uint64_t gap_intervals_max = 8;
 // Loss is not believed to be less than this, and forgotten over so many beacons.
 inline constexpr double loss_floor = 0.01;
-inline constexpr double loss_memory_beacons = 256;
+inline constexpr double loss_memory_beacons = 512;
+inline constexpr double loss_proof_deviations = 2;
 inline constexpr double loss_stretch_max = 2.5;
 
 class Rhythm {
@@ -55,6 +57,7 @@ class Rhythm {
 
  private:
   void count(std::uint64_t steps) noexcept;
+  [[nodiscard]] double proven_loss() const noexcept;
 
   Duration reference_;  // what one interval should be: as declared, or as configured
   Duration mean_;

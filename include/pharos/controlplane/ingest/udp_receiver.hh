@@ -20,9 +20,10 @@ class UdpReceiver {
   struct Batch {
     std::span<const ConstBytes> datagrams;  // valid until the next receive()
     unsigned truncated = 0;                 // longer than a beacon can be; not among `datagrams`
-    std::uint32_t dropped = 0;  // by the kernel since the last batch, because the buffer was full
-    bool failed = false;        // the call failed for another reason than having nothing
-    bool more = false;          // the batch was full: there may be more
+    std::uint32_t dropped =
+        0;  // by the kernel because the buffer was full, since the last look at its count
+    bool failed = false;  // the call failed for another reason than having nothing
+    bool more = false;    // the batch was full: there may be more
   };
 
   // Binds `address` (port 0: any). IPv6 sockets take IPv6 only, so that 0.0.0.0 and :: can both be
@@ -40,10 +41,12 @@ class UdpReceiver {
  private:
   struct Buffers;
   UdpReceiver(UniqueFd fd, config::SocketAddress address);
+  [[nodiscard]] std::uint32_t new_drops() noexcept;
 
   UniqueFd fd_;
   config::SocketAddress address_;
   std::uint32_t dropped_total_ = 0;
+  unsigned unseen_ = 0;  // datagrams since the last look at the count of drops
   std::unique_ptr<Buffers> buffers_;
 };
 

@@ -3,6 +3,7 @@
 //   tcp     connect                                             icmp   echo request -> reply
 //   tls     connect -> handshake -> certificate                 dns    query -> reply, rcode, records
 //   http    connect -> request -> status -> body                https  tls, then http
+//   exec    a program, without a shell -> exit status -> output
 //
 // One thread; the owner waits for the descriptor and for the deadline (prober.hh). What the target sends is hostile: read up to
 // a limit, never believed further than the test asks. TLS is OpenSSL's; the process ignores SIGPIPE.
@@ -18,10 +19,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pharos::probe {
 
-enum class Kind : std::uint8_t { tcp, http, https, tls, dns, icmp };
+enum class Kind : std::uint8_t { tcp, http, https, tls, dns, icmp, exec };
 [[nodiscard]] std::string_view name_of(Kind kind) noexcept;
 
 struct Target {
@@ -31,12 +33,14 @@ struct Target {
   std::string host;
   std::string path = "/";
   unsigned status_first = 200, status_last = 399;
-  std::string match;   // has to stand in the first 64 KiB of the reply; empty: anything will do
-  bool verify = true;  // the certificate's chain and name
+  std::string
+      match;  // has to stand in the first 64 KiB of the reply or output; empty: anything will do
+  bool verify = true;           // the certificate's chain and name
   Duration certificate_left{};  // a certificate that ends sooner has failed
   std::string query_name = ".";
-  std::uint16_t query_type = 6;     // SOA
-  std::optional<IpAddress> expect;  // an address that has to be among the answers
+  std::uint16_t query_type = 6;      // SOA
+  std::optional<IpAddress> expect;   // an address that has to be among the answers
+  std::vector<std::string> program;  // of exec: absolute path and arguments
 };
 
 inline constexpr std::size_t reply_bytes_max = 64U << 10;

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pharos::probe {
@@ -34,6 +35,7 @@ struct Spec {
 class Prober {
  public:
   static constexpr unsigned running_max = 4096;
+  static constexpr unsigned programs_max = 64;  // of them: a process each
 
   // `seed` spreads the jitter. Errors: unavailable.
   [[nodiscard]] static Result<Prober> open(std::uint64_t seed);
@@ -53,7 +55,13 @@ class Prober {
   [[nodiscard]] const std::string& reason(std::size_t target) const {
     return targets_[target].reason;
   }
+  // How long the last look that was good took; absent before.
+  [[nodiscard]] std::optional<Duration> took(std::size_t target) const {
+    return targets_[target].took;
+  }
   [[nodiscard]] std::uint64_t looks() const noexcept { return looks_; }
+  // Targets whose up() is another since the last call, in the order of their change.
+  [[nodiscard]] std::vector<std::size_t> take_changed() { return std::exchange(changed_, {}); }
 
   // Readable when turn() has work; and at next_time().
   [[nodiscard]] int fd() const noexcept { return epoll_.get(); }
@@ -67,6 +75,8 @@ class Prober {
     std::optional<bool> up;
     unsigned streak = 0;  // looks that said otherwise, in a row
     std::string reason;
+    std::optional<Duration> took;
+    Instant begun;
     std::unique_ptr<Probe> running;
     std::uint32_t events = 0;
     Instant due;  // of the next look, or the deadline of this one
@@ -88,11 +98,14 @@ class Prober {
   [[nodiscard]] double draw() noexcept;
 
   UniqueFd epoll_;
-  std::unique_ptr<TlsContext> tls_;  // stays in place for the probes that point to it
-  std::deque<Watched> targets_;      // stay in place for the same reason
-  std::vector<Timer> timers_;        // a heap; outdated ones are skipped
-  std::deque<std::size_t> waiting_;
+  std::unique_ptr<TlsContext> tls_;           // stays in place for the probes that point to it
+  std::deque<Watched> targets_;               // stay in place for the same reason
+  std::vector<Timer> timers_;                 // a heap; outdated ones are skipped
+  std::deque<std::size_t> waiting_;           // for their turn
+  std::deque<std::size_t> waiting_programs_;  // the same
+  std::vector<std::size_t> changed_;
   unsigned running_ = 0;
+  unsigned programs_ = 0;  // of them
   std::uint64_t looks_ = 0;
   std::uint64_t random_;
 };

@@ -4,7 +4,7 @@
 //
 // Each change of the answers raises the level by one (at most once in `volatility_step`); each
 // `calm` time without one lowers it. While a member's site is suspected or near its limit, the floor: a
-// change is likely to come.
+// change is likely to come. Restless metrics of a member's site (health/metric_trends.hh) add levels.
 #pragma once
 
 #include "pharos/base/clock.hh"
@@ -27,7 +27,9 @@ class Volatility {
   [[nodiscard]] Instant next_deadline() const noexcept;
 
   // `tightness`: 1 where a member's site is above its low watermark, one level more; 2: above the high one, the floor.
-  [[nodiscard]] std::uint32_t ttl_s(bool in_doubt, unsigned tightness = 0) const noexcept;
+  // `restless`: levels more.
+  [[nodiscard]] std::uint32_t ttl_s(bool in_doubt, unsigned tightness = 0,
+                                    unsigned restless = 0) const noexcept;
   [[nodiscard]] unsigned level() const noexcept { return level_; }
   // Twice the ceiling: two full lives of the longest answer without a change.
   [[nodiscard]] Duration calm() const noexcept { return ceiling_ * 2; }
