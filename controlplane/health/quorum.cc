@@ -27,10 +27,12 @@ bool QuorumBoard::judge(ProbeVerdict& verdict, Instant now) {
     verdict.proven = now;
     const bool good = static_cast<double>(bad) <= config_.probe_quorum * counting;
     if (!good) {
-      verdict.up = false;
-      verdict.rise_at = never;
+      const bool settled = verdict.up || now >= verdict.first + config_.rise;
+      if (settled) verdict.up = false;
+      verdict.rise_at = settled ? never : verdict.first + config_.rise;
     } else if (verdict.up != false) {
       verdict.up = true;
+      verdict.rise_at = never;
     } else {
       if (verdict.rise_at == never) verdict.rise_at = now + config_.rise;
       if (now >= verdict.rise_at) {
@@ -56,7 +58,9 @@ Instant QuorumBoard::deadline_of(const ProbeVerdict& verdict) const noexcept {
 
 bool QuorumBoard::vote(std::uint32_t endpoint, std::uint32_t from, bool up,
                        std::optional<float> took_us, Instant now) {
-  auto& verdict = verdicts_[endpoint];
+  const auto [entry, fresh] = verdicts_.try_emplace(endpoint);
+  auto& verdict = entry->second;
+  if (fresh) verdict.first = now;
   auto at = std::ranges::lower_bound(verdict.votes, from, {}, &ProbeVote::from);
   if (at == verdict.votes.end() || at->from != from)
     at = verdict.votes.insert(at,

@@ -53,12 +53,27 @@ TEST(QuorumBoardTest, TooFewVotesSayNothing) {
   EXPECT_FALSE(board.vote(1, 0, false, {}, start));
   EXPECT_FALSE(board.vote(1, 1, false, {}, start));
   EXPECT_FALSE(board.find(1)->up);
-  EXPECT_TRUE(board.vote(1, 2, false, {}, start));
+  EXPECT_TRUE(board.vote(1, 2, false, {}, start + seconds(1)));
   EXPECT_TRUE(board.down(1));
+}
+
+TEST(QuorumBoardTest, TheFirstToSpeakAfterAStartDoesNotDecideAlone) {
+  QuorumBoard board(rules());
+  EXPECT_FALSE(board.vote(1, 0, false, {}, start));
+  EXPECT_FALSE(board.find(1)->up);
+  EXPECT_TRUE(board.vote(1, 1, true, {}, start + milliseconds(200))) << "one of two: up";
+  EXPECT_FALSE(board.down(1));
+  EXPECT_FALSE(board.vote(2, 0, false, {}, start));
+  EXPECT_EQ(board.next_deadline(), start + seconds(1));
+  Changed changed;
+  board.tick(start + seconds(1), changed);
+  EXPECT_EQ(changed, Changed{2}) << "nobody else has spoken";
+  EXPECT_TRUE(board.down(2));
 }
 
 TEST(QuorumBoardTest, ItIsUpAgainOnlyAfterItsRise) {
   QuorumBoard board(rules());
+  static_cast<void>(board.vote(1, 0, true, {}, start));
   static_cast<void>(board.vote(1, 0, false, {}, start));
   ASSERT_TRUE(board.down(1));
   EXPECT_FALSE(board.vote(1, 0, true, {}, start + milliseconds(100)));
@@ -78,8 +93,10 @@ TEST(QuorumBoardTest, ItIsUpAgainOnlyAfterItsRise) {
 
 TEST(QuorumBoardTest, VotesOfASilentSiteAreVoidAndTheVerdictStaysForItsTime) {
   QuorumBoard board(rules(2));
-  static_cast<void>(board.vote(1, 0, false, {}, start));
-  static_cast<void>(board.vote(1, 1, false, {}, start));
+  for (const bool up : {true, false}) {
+    static_cast<void>(board.vote(1, 0, up, {}, start));
+    static_cast<void>(board.vote(1, 1, up, {}, start));
+  }
   ASSERT_TRUE(board.down(1));
   Changed changed;
   board.silence(1, start + seconds(1), changed);
@@ -133,7 +150,7 @@ TEST(QuorumBoardTest, MovesWithAReload) {
   QuorumBoard board(rules());
   for (std::uint32_t from = 0; from < 3; ++from)
     static_cast<void>(board.vote(5, from, from == 0, {}, start));
-  static_cast<void>(board.vote(6, 0, false, {}, start));
+  static_cast<void>(board.vote(6, 0, true, {}, start));
   ASSERT_TRUE(board.down(5));
   // Site 1 is gone, 0 and 2 change places; endpoint 5 is 2 now, 6 is gone.
   std::vector<std::optional<std::uint32_t>> endpoints(7), sites{1, std::nullopt, 0};
@@ -269,7 +286,7 @@ TEST(ProbesTest, VotesOfADeadVantagePointAreVoid) {
 TEST(ProbesTest, AnOperatorsWordBeatsThemAndAReloadKeepsThem) {
   Loop loop;
   loop.looks[nyc] = loop.looks[sin] = {{"fra", false}};
-  loop.run_for(seconds(1));
+  loop.run_for(seconds(3));
   ASSERT_EQ(loop.view(fra).state, "down");
   loop.engine.set_override(loop.endpoint("fra"), config::Override::up, loop.now);
   loop.step();

@@ -3,7 +3,8 @@
 //   vote(endpoint, from, up) ---> votes that count: of vantage points that are alive, repeated within `probe_life`
 //                                      |
 //            fewer than probe_votes_min: the last verdict stays, for probe_life; then there is none
-//            bad ones are more than probe_quorum of them: down at once
+//            bad ones are more than probe_quorum of them: down at once; but the first verdict waits for `rise`, until
+//                                                         others have had time to say what they see
 //            else: up, at once where it was not down, and after `rise` where it was
 //
 // A vantage point is a site whose agent probes; it may look at endpoints of any site. Its votes are void once it is down, or its
@@ -35,8 +36,10 @@ struct ProbeVerdict {
   std::vector<ProbeVote> votes;  // in the order of their sites
   std::optional<bool> up;        // absent: nobody looks, or too few ever did
   Instant since;                 // of the verdict
+  Instant first;                 // when somebody looked for the first time
   Instant proven;                // enough votes counted for the last time
-  Instant rise_at = never;       // down, and good again: then it is up
+  Instant rise_at =
+      never;  // down, and good again: then it is up; none yet, and bad: then it is down
 
   [[nodiscard]] unsigned counting() const noexcept;
   [[nodiscard]] unsigned bad() const noexcept;  // of those that count
