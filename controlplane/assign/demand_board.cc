@@ -19,7 +19,7 @@ void DemandBoard::take_over(const DemandBoard& former, std::span<const std::uint
   ticking_ = former.ticking_;
   filled_ = former.filled_;
   for (std::uint32_t p = 0; p < pools.size(); ++p) {
-    for (std::uint16_t l = 0; l < locales.size(); ++l) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(locales.size()); ++l) {
       if (pools[p] == nothing || locales[l] == nothing) continue;
       const auto from = former.index(pools[p], static_cast<std::uint16_t>(locales[l]));
       counts_[index(p, l)] = former.counts_[from];

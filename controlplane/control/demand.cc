@@ -33,7 +33,7 @@ std::pair<std::vector<Cell>, double> hottest_cells(const Engine& engine, std::si
   std::vector<Cell> cells;
   double total = 0;
   for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
-    for (std::uint16_t l = 0; l < world.locales.size(); ++l) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world.locales.size()); ++l) {
       const double rate = engine.demand().rate(p, l);
       if (rate <= 0) continue;
       total += rate;

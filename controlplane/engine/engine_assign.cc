@@ -124,7 +124,7 @@ void Engine::refresh_requests(Instant now) {
 std::vector<double> Engine::requests_per_answer() const {
   std::vector<double> answers(requests_.size(), 0.0);
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
-    for (std::uint16_t l = 0; l < world_->locales.size(); ++l)
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l)
       answers[world_->pools[p].service] += demand_.rate(p, l) * world_->demand_weights[l];
   }
   std::vector<double> ratios(requests_.size(), 1.0);
@@ -177,7 +177,7 @@ std::vector<double> Engine::requests_by_cell() const {
   std::vector<double> requests;
   requests.reserve(pools_.size() * world_->locales.size());
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
-    for (std::uint16_t l = 0; l < world_->locales.size(); ++l) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l) {
       requests.push_back(demand_.rate(p, l) * world_->demand_weights[l] *
                          ratios[world_->pools[p].service]);
     }
@@ -200,7 +200,7 @@ std::optional<AssignTask> Engine::take_assign_task(Instant now) {
   std::vector<std::uint32_t> place(pools_.size(), ~0U);  // of a pool that answers, in `wanted`
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
     const auto source = pools_[p].answered_by;
-    for (std::uint16_t l = 0; l < world_->locales.size(); ++l) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l) {
       const double rps = requests[p * world_->locales.size() + l];
       if (rps <= 0) continue;
       if (place[source] == ~0U) {
@@ -307,7 +307,7 @@ void Engine::spread_cells(std::uint32_t pool) {
   std::vector<std::uint64_t> keys;
   for (const auto e : fixed.members) keys.push_back(world_->endpoints[e].dealing_key);
   state.spread_of.assign(state.cells.size(), 0);
-  for (std::uint16_t l = 0; l < state.cells.size(); ++l) {
+  for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(state.cells.size()); ++l) {
     const auto order = std::span(state.orders).subspan(l * state.order_length, state.order_length);
     const auto leads = leads_of(order, assigned_shares(source, l), admitted, least);
     if (is_undivided(leads, order, slots)) continue;

@@ -21,7 +21,7 @@ void Engine::note_drain(std::uint32_t endpoint, Standing next, Instant now) {
         static_cast<std::size_t>(std::ranges::find(members, endpoint) - members.begin());
     if (pools_[p].answered_by != p || !pools_[p].cells.front().ranked) continue;
     double share = 0;
-    for (std::uint16_t l = 0; l < world_->locales.size(); ++l) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l) {
       if (l == 0 || !dealt_by_slot(p)) share = lead_shares(p, l)[member];
       if (share <= 0) continue;
       drain.cells.push_back({.pool = p,

@@ -52,7 +52,7 @@ bool Engine::panics(std::uint32_t pool, std::uint16_t member) const {
 std::vector<double> Engine::nest_weights(std::uint32_t pool) const {
   const auto& members = world_->pools[pool].members;
   std::vector<double> weights;
-  for (std::uint16_t m = 0; m < members.size(); ++m) {
+  for (std::uint16_t m = 0; m < static_cast<std::uint16_t>(members.size()); ++m) {
     const auto e = members[m];
     weights.push_back(dealt_weight(e, policy_of_member(pool, m), panics(pool, m)) /
                       endpoints_[e].admitted);
@@ -123,7 +123,7 @@ void Engine::nest_cells(std::uint32_t pool) {
   for (const auto e : fixed.members) keys.push_back(world_->endpoints[e].dealing_key);
   if (origin.nest_owners.empty()) {
     std::vector<double> configured;
-    for (std::uint16_t m = 0; m < fixed.members.size(); ++m)
+    for (std::uint16_t m = 0; m < static_cast<std::uint16_t>(fixed.members.size()); ++m)
       configured.push_back(configured_weight(fixed.members[m], policy_of_member(source, m)));
     origin.nest_owners = nest_owners(fixed.nest, keys, configured, slots);
   }
@@ -136,7 +136,7 @@ void Engine::nest_cells(std::uint32_t pool) {
   state.nest_ranks.resize(state.cells.size());
   if (source == pool) state.homes.resize(state.cells.size());
   bench_.scores.assign(fixed.members.size(), 0.0);
-  for (std::uint16_t l = 0; l < state.cells.size(); ++l) {
+  for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(state.cells.size()); ++l) {
     const auto proximity = std::span(proximity_).subspan(l * site_count, site_count);
     for (const auto m : origin.membership.members) {
       nearness[m] = proximity[fixed.sites[m]];

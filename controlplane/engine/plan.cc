@@ -52,7 +52,7 @@ std::map<CellName, CellShares> cells_of(
   for (std::uint32_t p = 0; p < world.pools.size(); p += stride) {
     if (which == Which::addresses && !world.pools[p].pool.holds_addresses()) continue;
     const auto name = world.pools[p].pool.name();
-    for (std::uint16_t l = 0; l < world.locales.size(); ++l)
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world.locales.size()); ++l)
       cells.emplace(CellName{name, world.locales[l]}, shares_of(engine, p, l));
   }
   return cells;
@@ -90,7 +90,7 @@ std::map<CellName, Shares> measured_demand_of(const Engine& engine,
   }
   std::map<CellName, Shares> demand;
   for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
-    for (std::uint16_t l = 0; l < world.locales.size(); ++l) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world.locales.size()); ++l) {
       CellName name{world.pools[p].pool.name(), world.locales[l]};
       auto& carried = demand[name];
       for (const auto& [site, share] : cells.at(name).sites)

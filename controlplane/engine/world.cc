@@ -125,7 +125,7 @@ void add_nest(const World& world, WorldPool& pool) {
             .group = groups[i],
             .children = {}};
   }
-  for (std::uint16_t m = 0; m < pool.members.size(); ++m) {
+  for (std::uint16_t m = 0; m < static_cast<std::uint16_t>(pool.members.size()); ++m) {
     const auto at = place.find(world.endpoint(pool.members[m]).group);
     all[at == place.end() ? 0 : at->second].children.push_back({false, m});
   }
@@ -166,17 +166,17 @@ Status add_pools(World& world) {
     made.pool = pools[p];
     made.service = services.at(pools[p].service);
     add_members(world, made, p);
-    add_nest(world, made);
     const auto& service = world.service(made.service);
-    if (!made.pool.holds_addresses()) {
-      auto targets = record_targets_of(service, made.pool.type);
-      if (!targets) return std::unexpected(std::move(targets).error());
-      made.targets = std::make_shared<const std::vector<RecordTarget>>(std::move(*targets));
-    }
     if (made.members.size() > members_max) {
       return fail(ErrorCode::exhausted,
                   "service '" + service.id + "' has more than 65535 endpoints",
                   service.source.text());
+    }
+    add_nest(world, made);
+    if (!made.pool.holds_addresses()) {
+      auto targets = record_targets_of(service, made.pool.type);
+      if (!targets) return std::unexpected(std::move(targets).error());
+      made.targets = std::make_shared<const std::vector<RecordTarget>>(std::move(*targets));
     }
     if (service.fail == config::FailMode::to) {
       if (!services.contains(service.fail_to)) {

@@ -134,7 +134,7 @@ class Judge {
   bool take_all(std::size_t index, Standing standing, NestMembership& result) const {
     Places places;
     const auto& children = nest_[index].children;
-    for (std::uint16_t place = 0; place < children.size(); ++place) {
+    for (std::uint16_t place = 0; place < static_cast<std::uint16_t>(children.size()); ++place) {
       const auto& child = children[place];
       if (child.is_node) {
         if (take_all(child.index, standing, result)) places.push_back(place);
@@ -318,7 +318,7 @@ NestMembership nest_membership(const Nest& nest, std::span<const Candidate> cand
 
 std::vector<std::uint16_t> nodes_of_members(const Nest& nest, std::size_t member_count) {
   std::vector<std::uint16_t> nodes(member_count, 0);
-  for (std::uint16_t n = 0; n < nest.size(); ++n) {
+  for (std::uint16_t n = 0; n < static_cast<std::uint16_t>(nest.size()); ++n) {
     for (const auto& child : nest[n].children) {
       if (!child.is_node) nodes[child.index] = n;
     }

@@ -33,8 +33,7 @@ std::uint32_t ref_of(const catalog::View& catalog, const catalog::Node& node) no
                                     catalog::ref_unit_bytes);
 }
 
-void add(ServeState::Impl& state, const TableRoot& root, const Work& work,
-         const catalog::Node& node) noexcept {
+void add(ServeState::Impl& state, const TableRoot& root, const Work& work) noexcept {
   DemandBatch& demand = state.demand;
   if (demand.count == demand.entries.size()) return;
   if (demand.count == 0) demand.second = state.wall_s;
@@ -42,7 +41,7 @@ void add(ServeState::Impl& state, const TableRoot& root, const Work& work,
   const auto locale = work.place.cell - root.ranking.row(work.pool);
   demand.entries[demand.count++] = {
       .pool = work.pool,
-      .node = ref_of(root.catalog, node),
+      .node = ref_of(root.catalog, *work.node),
       .locale = static_cast<std::uint16_t>(locale),
       .reserved = 0,
       .weight = static_cast<std::uint32_t>(std::min(demand.pending, weight_max))};
@@ -84,13 +83,13 @@ void note_demand(Burst& burst) noexcept {
   demand.random = demand.random * 6364136223846793005U + 1442695040888963407U;
   const auto picked = (demand.random >> 32) * burst.pool_count >> 32;
   const Work& work = burst.state.work[burst.pool[picked]];
-  add(burst.state, burst.root, work, *work.node);
+  add(burst.state, burst.root, work);
 }
 
 void note_demand(ServeState::Impl& state, const TableRoot& root, const Work& work) noexcept {
   if (state.demand.version != root.version) follow(state.demand, root);
   ++state.demand.pending;
-  add(state, root, work, *work.steered);
+  add(state, root, work);
 }
 
 void forward_to_control_plane(ServeState& state, RingProducer& ring) noexcept {

@@ -76,7 +76,7 @@ void take_sample(ServeState::Impl& state, const Query& query, const Work& work,
     case PolicyAction::route:
       resolve_policy(state, burst.root, query, work, options, state.names[index],
                      state.labels[index], rule, burst.counters);
-      if (work.steered != nullptr) note_demand(state, burst.root, work);
+      if (work.steered) note_demand(state, burst.root, work);
       return true;
   }
   return false;

@@ -138,7 +138,8 @@ class Resolution {
     reply_.set_scope(steered.scope_length);
     if (steered.answer == nullptr) return deny(node, dns::Rcode::noerror);
     counters_.count(Counter::answers_ranked);
-    work_.steered = &node;
+    work_.steered = true;
+    work_.node = &node;
     work_.pool = pool;
     work_.place = locate(root_, pool, client);
     reply_.append(*steered.answer, name_offset_, name_.length);
@@ -310,14 +311,14 @@ class Resolution {
 void resolve(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
              const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
              CoreCounters& counters) noexcept {
-  work.steered = nullptr;
+  work.steered = false;
   Resolution(state, root, query, work, options, name, labels, counters).run(work.node, work.absent);
 }
 
 void resolve_policy(const ServeState::Impl& state, const TableRoot& root, Query& query, Work& work,
                     const EdnsOptions& options, dns::FoldedName& name, LabelMap& labels,
                     const catalog::PolicyRule& rule, CoreCounters& counters) noexcept {
-  work.steered = nullptr;
+  work.steered = false;
   Resolution(state, root, query, work, options, name, labels, counters).run_policy(work.node, rule);
 }
 

@@ -411,7 +411,7 @@ void reply_stage(Burst& burst) noexcept {
     resolve(state, burst.root, burst.queries[i], work, state.options[i], state.names[i],
             state.labels[i], burst.counters);
     if (work.answer_class == AnswerClass::nxdomain) remember_encloser(burst, *work.node);
-    if (work.steered != nullptr) note_demand(state, burst.root, work);
+    if (work.steered) note_demand(state, burst.root, work);
   }
 }
 

@@ -26,6 +26,7 @@ struct Work {
   Request request;
   bool careful = false;    // the name is whole: parse_request, or a look at its labels, says so
   bool absent = false;     // no node has the name: no need to look again
+  bool steered = false;    // set by resolve: `node` answered from `pool` at `place`
   std::uint8_t scope = 0;  // of ECS
   // Rate class that a name policy put the query in: index of dataplane.rate_limit.classes plus 1; 0: none.
   std::uint8_t rate_class = 0;
@@ -35,8 +36,6 @@ struct Work {
   std::uint64_t hash =
       0;  // of the folded name; behind `resolve`, of what the limit of the reply is for
   const catalog::Node* node = nullptr;  // a candidate, then the proven one
-  // Set by resolve: the name whose answer came from `pool` at `place`; null: none did.
-  const catalog::Node* steered = nullptr;
   const Answer* answer = nullptr;
   CellPlace place;
   Steering steering;
