@@ -43,6 +43,9 @@ Look look(const LiveSource& source) {
     all.snapshot[daemon] = result ? std::move(*result) : json();
   };
   take("dataplane", ask_all(source, "dataplane", dataplane_commands));
+  // A data plane of another version has no such command.
+  if (auto names = source.ask("dataplane", "names"); names && all.snapshot["dataplane"].is_object())
+    all.snapshot["dataplane"]["names"] = std::move(*names);
   take("controlplane", ask_all(source, "controlplane", controlplane_commands));
   return all;
 }

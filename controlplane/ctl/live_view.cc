@@ -291,7 +291,15 @@ std::string top_frame(const Snapshot& before, const Snapshot& after, Duration be
     if (!alarms.is_array()) continue;
     for (const auto& alarm : alarms) facts.add("ALARM", {word(alarm), Colour::bad});
   }
-  return facts.take() + counters_part(at(before, "dataplane"), data, seconds, rows, colours) +
+  const auto& hot = at(at(data, "names"), "names");
+  auto names = json::object();
+  if (hot.is_array() && !hot.empty()) {
+    names["names"] = json::array();
+    for (std::size_t i = 0; i < hot.size() && i < rows; ++i) names["names"].push_back(hot[i]);
+  }
+  const auto hottest = names.empty() ? std::string() : "\n" + names_view(names, colours);
+  return facts.take() + hottest +
+         counters_part(at(before, "dataplane"), data, seconds, rows, colours) +
          list_part("sites", at(control, "sites"), rows, colours) +
          list_part("endpoints", ranked(at(control, "endpoints")), rows, colours) +
          list_part("services", at(control, "services"), rows, colours) +

@@ -16,6 +16,13 @@ ObserveLine::ObserveLine(CLI::App& app, ObserveHooks hooks) : hooks_(std::move(h
     hooks_.print("dnstap", *told);
     return {};
   });
+  auto* names = hooks_.add(&app, "names", "the names that are asked for most", [this]() -> Status {
+    const auto told = hooks_.ask("dataplane", Access::read, "names", {{"rows", rows_}});
+    if (!told) return std::unexpected(told.error());
+    hooks_.print("names", *told);
+    return {};
+  });
+  names->add_option("--rows", rows_, "so many")->check(CLI::Range(1, 200))->capture_default_str();
   add_capture(app);
 }
 

@@ -1,4 +1,4 @@
-// The subcommands of pharosctl that look at traffic: dnstap, capture. Private to this folder.
+// The subcommands of pharosctl that look at traffic: dnstap, capture, names. Private to this folder.
 #pragma once
 
 #include "pharos/base/error.hh"
@@ -36,6 +36,7 @@ class ObserveLine {
   std::string port_, name_, client_, rcode_, file_, file_size_;
   std::uint64_t frames_ = 0;
   double seconds_ = 0;
+  unsigned rows_ = 20;
   unsigned files_ = 1, frame_bytes_ = 2048;
   bool whole_addresses_ = false;
 };

@@ -1,4 +1,4 @@
-// What is told of traffic that is looked at: dnstap.
+// What is told of traffic that is looked at: dnstap, the hottest names.
 #include "view_parts.hh"
 
 namespace pharos::controlplane::ctl {
@@ -36,6 +36,33 @@ std::string dnstap_view(const json& told, bool colours) {
   facts.add("lost", counter_text(at(told, "lost")));
   facts.add("unreadable", counter_text(at(told, "unreadable")));
   return facts.take();
+}
+
+std::string names_view(const json& told, bool colours) {
+  const auto rate = [](const json& row, const char* name) {
+    return with(row, name, [](double value) { return count_text(value) + "/s"; });
+  };
+  const auto rare = [](const json& row, const char* name) {
+    const auto& value = at(row, name);
+    const bool much = value.is_number() && value.get<double>() >= 0.005;
+    return Cell(much ? with(row, name, share_text) : "-", Colour::warning);
+  };
+  const auto& sampling = at(told, "sampling");
+  const bool off = sampling.is_boolean() && !sampling.get<bool>();
+  return table(
+      at(told, "names"),
+      {"NAME", ">QUERIES", ">AT MOST TOO HIGH BY", ">SHARE", ">NXDOMAIN", ">DROPPED"},
+      [&](const json& row) -> std::vector<Cell> {
+        const auto& uncertain = at(row, "uncertain_per_second");
+        const bool sure = uncertain.is_number() && uncertain.get<double>() < 0.05;
+        return {word(row, "name"),
+                rate(row, "per_second"),
+                sure ? "-" : rate(row, "uncertain_per_second"),
+                with(row, "share", share_text),
+                rare(row, "nxdomain_share"),
+                rare(row, "dropped_share")};
+      },
+      colours, off ? "no names are sampled: dataplane.name_samples is 0" : "no queries");
 }
 
 }  // namespace pharos::controlplane::ctl

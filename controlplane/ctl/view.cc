@@ -396,7 +396,7 @@ std::string log_level_view(const json& result, bool) {
 }
 
 using View = std::string (*)(const json&, bool);
-constexpr std::array<std::pair<std::string_view, View>, 28> views = {
+constexpr std::array<std::pair<std::string_view, View>, 29> views = {
     {{"status", status_view},
      {"stats", stats_view},
      {"sites", sites_view},
@@ -415,6 +415,7 @@ constexpr std::array<std::pair<std::string_view, View>, 28> views = {
      {"failover-time", failover_view},
      {"dnstap", dnstap_view},
      {"probes", probes_view},
+     {"names", names_view},
      {"policies", policies_view},
      {"policy-test", policy_test_view},
      {"generations", generations_view},

@@ -59,5 +59,6 @@ class Facts {
 [[nodiscard]] std::string failover_view(const json& told, bool colours);
 [[nodiscard]] std::string dnstap_view(const json& told, bool colours);
 [[nodiscard]] std::string probes_view(const json& probes, bool colours);
+[[nodiscard]] std::string names_view(const json& told, bool colours);
 
 }  // namespace pharos::controlplane::ctl

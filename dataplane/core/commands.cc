@@ -190,7 +190,10 @@ void add(CoreCounters& total, const CoreCounters& counters) {
           {"counters", counters_json(total)},
           {"gauges",
            {{"tcp_open", daemon.lane().open_connections()},
-            {"dnstap_connected", daemon.watching().dnstap().connected ? 1 : 0}}},
+            {"dnstap_connected", daemon.watching().dnstap().connected ? 1 : 0},
+            {"hot_names_share_of_1", daemon.watching().hot_names().share_of_top(1)},
+            {"hot_names_share_of_10", daemon.watching().hot_names().share_of_top(10)},
+            {"hot_names_share_of_100", daemon.watching().hot_names().share_of_top(100)}}},
           {"cores", std::move(cores)},
           {"ports", std::move(port_list)}};
 }
@@ -262,6 +265,32 @@ void add(CoreCounters& total, const CoreCounters& counters) {
   return result;
 }
 
+[[nodiscard]] Result<json> hot_names(Daemon& daemon, const json& arguments) {
+  constexpr unsigned rows_default = 20, rows_max = 200;
+  unsigned rows = rows_default;
+  if (const auto asked = arguments.find("rows"); asked != arguments.end()) {
+    if (!asked->is_number_unsigned() || *asked < 1 || *asked > rows_max) {
+      return fail(ErrorCode::invalid, "this is no number of rows", "arguments.rows",
+                  "from 1 to " + std::to_string(rows_max));
+    }
+    rows = asked->get<unsigned>();
+  }
+  const HotNames& hot = daemon.watching().hot_names(monotonic_now());
+  json names = json::array();
+  for (const auto& name : hot.top(rows)) {
+    names.push_back({{"name", name.name},
+                     {"per_second", name.per_second},
+                     {"uncertain_per_second", name.uncertain_per_second},
+                     {"share", name.share},
+                     {"nxdomain_share", name.nxdomain_share},
+                     {"dropped_share", name.dropped_share}});
+  }
+  return json{{"per_second", hot.per_second()},
+              {"samples", hot.samples()},
+              {"sampling", daemon.config().dataplane.name_samples_per_second != 0},
+              {"names", std::move(names)}};
+}
+
 [[nodiscard]] Result<json> log_level(Daemon& daemon, const json& arguments) {
   const auto level = arguments.find("level");
   if (level == arguments.end() || !level->is_string()) {
@@ -294,6 +323,8 @@ void add_commands(control::Server& server, Daemon& daemon) {
   look("generations", "the last 64 table versions that came, and what became of them", generations);
   look("dnstap", "copies of messages for the dnstap reader, and how it stands with it", dnstap);
   look("policies", "name policies in order, and the queries that each has decided", policies);
+  server.add({"names", Access::read, "the names that are asked for most, from samples",
+              [&daemon](const json& arguments) { return hot_names(daemon, arguments); }});
   server.add({"version", Access::read, "version of the program",
               [](const json&) -> Result<json> { return json{{"version", PHAROS_VERSION}}; }});
   server.add({"log-level", Access::write, "how much is logged: trace, debug, info, warning, error",

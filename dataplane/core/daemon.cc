@@ -272,20 +272,24 @@ Status Daemon::make_workers() {
   }
   const auto options = options_of(config_);
   const auto cycles_per_us = measure_cycles_per_us();
+  const auto lane_seat = static_cast<unsigned>(settings.size());
+  const auto name_samples = config_.dataplane.name_samples_per_second;
+  watching_ = std::make_unique<Watching>(published_.watch, lane_seat + 1, name_samples != 0);
   for (unsigned index = 0; index < settings.size(); ++index) {
     settings[index].index = index;
     settings[index].core = plan_.worker_cores[index];
     settings[index].cycles_per_us = cycles_per_us;
+    settings[index].names = watching_->name_ring(index);
+    settings[index].name_samples_per_second = name_samples;
     auto ring = RingProducer::create(config_.dataplane.beacon_ring_bytes, "pharos-beacons");
     if (!ring) return std::unexpected(std::move(ring.error()).in("beacon ring"));
     settings[index].beacons.emplace(std::move(*ring));
     workers_.push_back(std::make_unique<Worker>(std::move(settings[index]), published_, options));
   }
   pulses_.resize(workers_.size());
-  const auto lane_seat = static_cast<unsigned>(workers_.size());
-  watching_ = std::make_unique<Watching>(published_.watch, lane_seat + 1);
   watching_->apply(config_);
-  lane_->set_watch(published_.watch, lane_seat);
+  lane_->set_watch(published_.watch, lane_seat,
+                   NameSampler(lane_seat, name_samples, watching_->name_ring(lane_seat)));
   return {};
 }
 

@@ -16,6 +16,9 @@ namespace {
 // A reader is away for this long before it is an alarm: it may just have been started anew.
 constexpr Duration reader_patience = seconds(5);
 
+// Two seconds of the most samples that may be configured, of ordinary names; taken once a second.
+constexpr std::uint64_t name_ring_bytes = 1U << 18;
+
 [[nodiscard]] DnstapServer server_of(const config::Config& config) {
   const auto& identity = config.dataplane.dnstap.identity;
   return {.identity = identity.empty() ? config.server_name : identity,
@@ -24,8 +27,10 @@ constexpr Duration reader_patience = seconds(5);
 
 }  // namespace
 
-Watching::Watching(RcuPointer<const Watch>& published, unsigned seat_count)
-    : published_(published), seat_count_(seat_count) {
+Watching::Watching(RcuPointer<const Watch>& published, unsigned seat_count, bool sample_names)
+    : published_(published), seat_count_(seat_count), hot_names_(monotonic_now()) {
+  for (unsigned seat = 0; sample_names && seat < seat_count_; ++seat)
+    name_rings_.push_back(std::make_unique<RecordRing>(name_ring_bytes));
   REQUIRE(::getrandom(dnstap_key_.data(), dnstap_key_.size(), 0) ==
           static_cast<ssize_t>(dnstap_key_.size()));
 }
@@ -125,7 +130,19 @@ void Watching::stop_capture(const char* why) {
   publish();
 }
 
+const HotNames& Watching::hot_names(Instant now) {
+  hot_names_.advance(now);
+  for (const auto& ring : name_rings_) {
+    for (auto record = ring->front(); !record.empty(); record = ring->front()) {
+      hot_names_.add(record);
+      ring->pop();
+    }
+  }
+  return hot_names_;
+}
+
 void Watching::tick(Instant now) {
+  (void)hot_names(now);
   if (capture_ && capture_->is_forsaken(now)) stop_capture("its reader is gone");
 }
 

@@ -80,7 +80,8 @@ Worker::Worker(WorkerSettings settings, const Published& published, const ServeO
       doorbells_(doorbells_of(settings_.queues)),
       serve_state_(new ServeState(in_seat(options, settings_.index))),
       idle_(limits_for(settings_.cycles_per_us, !doorbells_.empty())),
-      observer_(settings_.index) {}
+      observer_(settings_.index),
+      names_(settings_.index, settings_.name_samples_per_second, settings_.names) {}
 
 Worker::~Worker() {
   delete serve_state_.load();
@@ -144,6 +145,8 @@ unsigned Worker::serve_queue(const ServedQueue& queue, ServeState& state) noexce
       serve_burst(state, *root, frames_.queries(), counters_);
       if (watch != nullptr) [[unlikely]]
         observer_.after(*watch, frames_.queries(), counters_);
+      // relaxed: see Published
+      names_.note(frames_.queries(), published_.wall_s.load(std::memory_order_relaxed));
     } else {
       for (auto& query : frames_.queries()) {
         query.verdict = Verdict::drop_no_tables;

@@ -63,6 +63,7 @@ void LaneBurst::serve() noexcept {
   if (watch != nullptr) observer_.before(*watch, queries(), counters_);
   serve_burst(state, *root, queries(), counters_);
   if (watch != nullptr) observer_.after(*watch, queries(), counters_);
+  names_.note(queries(), wall_s_.load(std::memory_order_relaxed));  // relaxed: as above
   if (ring_) forward_to_control_plane(state, *ring_);
 }
 

@@ -10,7 +10,7 @@ namespace pharos::dataplane {
 
 class Daemon;
 
-// Adds status, stats, ports, generations, dnstap, policies, version, log-level and reload. `daemon` outlives the server.
+// Adds status, stats, ports, generations, dnstap, names, policies, version, log-level and reload. `daemon` outlives the server.
 void add_commands(control::Server& server, Daemon& daemon);
 
 }  // namespace pharos::dataplane

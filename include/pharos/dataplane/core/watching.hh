@@ -7,6 +7,7 @@
 #include "pharos/dataplane/core/capture_session.hh"
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/observe/dnstap_writer.hh"
+#include "pharos/dataplane/observe/hot_names.hh"
 #include "pharos/dataplane/observe/watch.hh"
 
 #include <functional>
@@ -20,7 +21,7 @@ namespace pharos::dataplane {
 class Watching {
  public:
   // `published` outlives it. `seat_count`: serving threads, the kernel lane included.
-  Watching(RcuPointer<const Watch>& published, unsigned seat_count);
+  Watching(RcuPointer<const Watch>& published, unsigned seat_count, bool sample_names);
   ~Watching();  // no serving thread may be left
   Watching(const Watching&) = delete;
   Watching& operator=(const Watching&) = delete;
@@ -34,7 +35,15 @@ class Watching {
   // The capture of this id, or nullptr: it has ended.
   [[nodiscard]] CaptureSession* capture(std::uint64_t id) noexcept;
   void stop_capture(const char* why);
-  // Once a second: ends a capture that nobody reads.
+  // Where the serving thread of this seat puts samples of names; nullptr: nowhere.
+  [[nodiscard]] RecordRing* name_ring(unsigned seat) const noexcept {
+    return name_rings_.empty() ? nullptr : name_rings_[seat].get();
+  }
+  // As of the last tick.
+  [[nodiscard]] const HotNames& hot_names() const noexcept { return hot_names_; }
+  // With all samples so far.
+  [[nodiscard]] const HotNames& hot_names(Instant now);
+  // Once a second: takes samples of names, ends a capture that nobody reads.
   void tick(Instant now);
   // Behind the last serving thread: sends what waits, and ends.
   void stop() noexcept;
@@ -56,6 +65,8 @@ class Watching {
   std::optional<DnstapWatch> dnstap_watch_;
   std::optional<CaptureSession> capture_;
   std::uint64_t captures_ = 0;  // so far
+  RingSet name_rings_;          // by seat, or empty
+  HotNames hot_names_;
   std::unique_ptr<const Watch> watch_;
   DnstapWriter writer_;
 };

@@ -16,6 +16,7 @@
 #include "pharos/dataplane/dns/serve.hh"
 #include "pharos/dataplane/io/burst.hh"
 #include "pharos/dataplane/lane/exception_queue.hh"
+#include "pharos/dataplane/observe/name_sampler.hh"
 #include "pharos/dataplane/observe/observer.hh"
 #include "pharos/dataplane/packet/frame_burst.hh"
 #include "pharos/dataplane/packet/interface.hh"
@@ -61,6 +62,9 @@ struct WorkerSettings {
   // Takes beacons, demand, and queries that policies want logged. None: none of them is taken.
   std::optional<RingProducer> beacons;
   double cycles_per_us = 1000.0;  // of the time stamp counter
+  // Where samples of names go, and how many a second; nullptr: nowhere. Outlives the worker.
+  RecordRing* names = nullptr;
+  unsigned name_samples_per_second = 0;
 };
 
 class Worker {
@@ -119,6 +123,7 @@ class Worker {
   IdleGovernor idle_;
   std::uint64_t turn_started_cycles_ = 0;
   Observer observer_;
+  NameSampler names_;
 
   // Written by the worker, read by the control thread.
   CoreCounters counters_;

@@ -64,8 +64,9 @@ class Lane {
   [[nodiscard]] Result<ExceptionInterface*> add(Tap tap, unsigned queue_count,
                                                 std::optional<std::uint16_t> vlan);
   // What is copied of the queries; outlives the lane. Before start().
-  void set_watch(const RcuPointer<const Watch>& watch, unsigned seat) noexcept {
-    burst_.set_watch(watch, seat);
+  void set_watch(const RcuPointer<const Watch>& watch, unsigned seat,
+                 const NameSampler& names) noexcept {
+    burst_.set_watch(watch, seat, names);
   }
   // Where demand and logged queries go. Before start().
   void set_ring(RingProducer ring) { burst_.set_ring(std::move(ring)); }

@@ -9,6 +9,7 @@
 #include "pharos/dataplane/core/counters.hh"
 #include "pharos/dataplane/core/rcu.hh"
 #include "pharos/dataplane/dns/serve.hh"
+#include "pharos/dataplane/observe/name_sampler.hh"
 #include "pharos/dataplane/observe/observer.hh"
 #include "pharos/dataplane/table/root.hh"
 #include "pharos/shared/spsc_ring.hh"
@@ -44,9 +45,11 @@ class LaneBurst {
            Transport transport, unsigned capacity) noexcept;
 
   // What is copied of the queries, and the lane's seat there. Before the lane starts.
-  void set_watch(const RcuPointer<const Watch>& watch, unsigned seat) noexcept {
+  void set_watch(const RcuPointer<const Watch>& watch, unsigned seat,
+                 const NameSampler& names) noexcept {
     watch_ = &watch;
     observer_ = Observer(seat);
+    names_ = names;
   }
   // Where demand and logged queries go; none: nowhere. Before the lane starts.
   void set_ring(RingProducer ring) { ring_.emplace(std::move(ring)); }
@@ -68,6 +71,7 @@ class LaneBurst {
   CoreCounters& counters_;
   const RcuPointer<const Watch>* watch_ = nullptr;  // none: nobody looks
   Observer observer_{0};
+  NameSampler names_{0, 0, nullptr};
   std::optional<RingProducer> ring_;
   unsigned count_ = 0;
   std::array<Query, burst_queries_max> queries_;
