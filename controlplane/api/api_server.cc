@@ -1,7 +1,6 @@
 #include "pharos/controlplane/api/api_server.hh"
 
-#include <spdlog/spdlog.h>
-
+#include <algorithm>
 #include <cmath>
 
 namespace pharos::controlplane {
@@ -23,18 +22,28 @@ void fill_error(HttpResponse& response, const Error& error, int status) {
   response.body = error_body(error);
 }
 
-void add_headers(HttpResponse& response) {
-  response.headers["Cache-Control"] = "no-store";
-  response.headers["X-Content-Type-Options"] = "nosniff";
-  response.headers.try_emplace("Content-Security-Policy", "default-src 'none'");
-}
-
 control::Access access_of(const ApiRoute& route, const HttpRequest& request,
                           const control::Server& commands) {
   if (!route.command.empty()) return route.access;
   const auto command = request.path.substr(request.path.rfind('/') + 1);
   // What is not there needs no right to be told so.
   return commands.access_of(command).value_or(control::Access::read);
+}
+
+// Arguments as they stand in the audit log: a configuration, which may hold secrets, is its size there.
+std::string told_of(json arguments) {
+  constexpr std::size_t text_bytes_max = 128;
+  constexpr std::size_t all_bytes_max = 1000;
+  for (auto& value : arguments) {
+    if (!value.is_string()) continue;
+    const auto bytes = value.get_ref<const std::string&>().size();
+    if (bytes > text_bytes_max) value = "(" + std::to_string(bytes) + " bytes)";
+  }
+  return arguments.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, all_bytes_max);
+}
+
+bool is_loopback(const IpAddress& address) {
+  return address.is_ipv4() ? address.ipv4() >> 24 == 127 : address.text() == "::1";
 }
 
 bool may(const Caller& caller, control::Access access) {
@@ -60,11 +69,19 @@ Result<std::unique_ptr<ApiServer>> ApiServer::open(const config::ApiConfig& conf
   return server;
 }
 
-Status ApiServer::reconfigure(const config::ApiConfig& config) {
+Status ApiServer::reconfigure(const config::ApiConfig& next) {
+  auto config = next;
+  const auto listening = door_->listening();
+  const bool beyond_loopback =
+      std::ranges::any_of(listening, [](const auto& at) { return !is_loopback(at.address); });
+  if (beyond_loopback) config.anonymous_read = false;
   {
     const std::lock_guard lock(mutex_);
     callers_ = std::make_shared<Callers>(config);
   }
+  if (beyond_loopback && config.certificate.empty())
+    return fail(ErrorCode::conflict, "TLS goes on while the API listens beyond loopback",
+                "controlplane.api", "start pharos-controlplane again to have it listen elsewhere");
   return door_->read_certificates(config);
 }
 
@@ -94,7 +111,6 @@ void ApiServer::deny(const HttpRequest& request, HttpResponse& response, const E
 
 // True: `response` is the answer. Nothing of the body is read before this lets it pass.
 bool ApiServer::admit(const HttpRequest& request, HttpResponse& response) {
-  add_headers(response);
   const auto known = callers();
   const auto caller = known->identify(request);
   const auto wait = known->take(caller && caller->name != "anonymous" ? caller->name : request.peer,
@@ -124,7 +140,6 @@ bool ApiServer::admit(const HttpRequest& request, HttpResponse& response) {
 }
 
 void ApiServer::handle(const HttpRequest& request, HttpResponse& response) {
-  add_headers(response);
   const auto caller = callers()->identify(request);  // again: a reload may have come between
   if (!caller) return deny(request, response, caller.error(), unauthorized);
   if (request.path == "/metrics") {
@@ -150,8 +165,7 @@ void ApiServer::run(const Caller& caller, const ApiCall& call, const HttpRequest
       caller.role == config::ApiRole::write ? control::Access::write : control::Access::read,
       call.command, call.arguments);
   if (access == control::Access::write) {
-    sources_.audit({wall_now(), caller.name, request.peer, call.command,
-                    call.arguments.dump(-1, ' ', false, json::error_handler_t::replace),
+    sources_.audit({wall_now(), caller.name, request.peer, call.command, told_of(call.arguments),
                     result ? "done" : result.error().text()});
   }
   (result ? done_ : failed_).fetch_add(1, std::memory_order_relaxed);

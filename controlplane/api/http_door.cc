@@ -2,6 +2,7 @@
 
 #include "pharos/base/clock.hh"
 #include "pharos/base/fd.hh"
+#include "pharos/controlplane/api/routes.hh"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -40,6 +41,17 @@ class Exchange final : public httplib::Server {
   using Server::process_request;
 };
 
+// Whom limits count as one: an IPv4 address; of IPv6 the /64, all of which one host can have to itself.
+std::string peer_block(const IpAddress& address) {
+  constexpr std::uint8_t ipv6_bits = 64;
+  return address.is_ipv4() ? address.text() : IpPrefix{address, ipv6_bits}.masked().text();
+}
+
+struct Connection {
+  UniqueFd fd;
+  std::string peer, block;
+};
+
 // The connection that this worker serves: what cpp-httplib's handlers are not told.
 struct Serving {
   PeerStream* stream = nullptr;
@@ -61,7 +73,11 @@ HttpRequest request_of(const httplib::Request& from) {
   return request;
 }
 
+// With what every answer says to browsers, whoever has written it.
 void fill(httplib::Response& to, HttpResponse&& from) {
+  from.headers.try_emplace("Cache-Control", "no-store");
+  from.headers.try_emplace("X-Content-Type-Options", "nosniff");
+  from.headers.try_emplace("Content-Security-Policy", "default-src 'none'");
   to.status = from.status;
   for (const auto& [name, value] : from.headers) to.set_header(name, value);
   to.set_content(std::move(from.body), from.type);
@@ -70,14 +86,27 @@ void fill(httplib::Response& to, HttpResponse&& from) {
 HttpResponse refused(int status, const char* what) {
   HttpResponse response;
   response.status = status;
-  response.body = std::string(R"({"error":{"code":"invalid","what":")") + what +
-                  R"(","where":"request","hint":""}})";
+  const auto code = status == 403 ? ErrorCode::denied : ErrorCode::invalid;
+  response.body = error_body({code, what, "request", {}});
   return response;
+}
+
+// Browsers show a client certificate on behalf of any page, and say on which page's (RFC 6454, 7).
+bool comes_from_elsewhere(const httplib::Request& request) {
+  if (!request.has_header("Origin")) return false;
+  const auto origin = request.get_header_value("Origin");
+  const auto host = request.get_header_value("Host");
+  return origin != "https://" + host && origin != "http://" + host;
 }
 
 // Forms of requests that we have no use for, and attackers have: null where it is none.
 const char* fault_of(const httplib::Request& request, int& status) {
   status = 400;
+  const bool looks = request.method == "GET" || request.method == "HEAD";
+  if (!looks && comes_from_elsewhere(request)) {
+    status = 403;
+    return "pages of other origins may change nothing here";
+  }
   if (request.path.size() > path_bytes_max) {
     status = 414;
     return "the path is longer than 1024 bytes";
@@ -173,8 +202,8 @@ struct HttpDoor::State {
 
   mutable std::mutex mutex;  // guards what follows
   std::condition_variable wake;
-  std::deque<std::pair<UniqueFd, std::string>> waiting;
-  std::map<std::string, unsigned> held;    // connections by address, waiting or served
+  std::deque<Connection> waiting;
+  std::map<std::string, unsigned> held;    // connections by block, waiting or served
   std::map<std::string, unsigned> served;  // ... and of those, those that a worker serves
   HttpCounters counters;
   bool stopping = false;
@@ -251,29 +280,29 @@ struct HttpDoor::State {
     }
     const int on = 1;
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    auto peer = address_of(from).address.text();
+    const auto address = address_of(from).address;
+    auto block = peer_block(address);
     const std::lock_guard lock(mutex);
     ++counters.connections;
-    auto& of_peer = held[peer];
-    if (waiting.size() >= http_waiting_max || of_peer >= http_waiting_max / 2) {
+    const auto of_block = held.find(block);
+    if (waiting.size() >= http_waiting_max ||
+        (of_block != held.end() && of_block->second >= http_waiting_max / 2)) {
       ++counters.turned_away;
-      if (of_peer == 0) held.erase(peer);
       return;
     }
-    ++of_peer;
-    waiting.emplace_back(std::move(fd), std::move(peer));
+    ++held[block];
+    waiting.push_back({std::move(fd), address.text(), std::move(block)});
     wake.notify_one();
   }
 
-  // The next connection whose address does not hold its share of the workers already.
-  bool take(UniqueFd& fd, std::string& peer) {
-    const auto next = std::ranges::find_if(waiting, [&](const auto& one) {
-      const auto at = served.find(one.second);
+  // The next connection whose block does not hold its share of the workers already.
+  bool take(Connection& connection) {
+    const auto next = std::ranges::find_if(waiting, [&](const Connection& one) {
+      const auto at = served.find(one.block);
       return at == served.end() || at->second < http_workers_per_address;
     });
     if (next == waiting.end()) return false;
-    fd = std::move(next->first);
-    peer = std::move(next->second);
+    connection = std::move(*next);
     waiting.erase(next);
     return true;
   }
@@ -281,16 +310,15 @@ struct HttpDoor::State {
   void work() {
     std::unique_lock lock(mutex);
     for (;;) {
-      UniqueFd fd;
-      std::string peer;
-      wake.wait(lock, [&] { return stopping || take(fd, peer); });
-      if (!fd) return;
-      ++served[peer];
+      Connection connection;
+      wake.wait(lock, [&] { return stopping || take(connection); });
+      if (!connection.fd) return;
+      ++served[connection.block];
       lock.unlock();
-      serve(std::move(fd), peer);
+      serve(connection);
       lock.lock();
-      if (--served[peer] == 0) served.erase(peer);
-      if (--held[peer] == 0) held.erase(peer);
+      if (--served[connection.block] == 0) served.erase(connection.block);
+      if (--held[connection.block] == 0) held.erase(connection.block);
       wake.notify_all();
     }
   }
@@ -319,8 +347,8 @@ struct HttpDoor::State {
     return stopping || !waiting.empty();
   }
 
-  void serve(UniqueFd fd, const std::string& peer) {
-    PeerStream stream(std::move(fd), peer, stop_event.get());
+  void serve(Connection& connection) {
+    PeerStream stream(std::move(connection.fd), connection.peer, stop_event.get());
     const auto tls_now = context();
     if (tls_now && !stream.accept_tls(tls_now.get(), handshake_patience)) {
       count(&HttpCounters::handshakes_failed);

@@ -32,8 +32,12 @@ Result<std::string> content_of(const std::string& path) {
   return std::move(text).str();
 }
 
-// The whole file or nothing of it, on the disk when this returns; owner and mode stay.
-Status write_whole(const std::string& path, const std::string& content) {
+// The whole file or nothing of it, on the disk when this returns; owner and mode stay. Where `name` is a symbolic link
+// it stays, too.
+Status write_whole(const std::string& name, const std::string& content) {
+  std::error_code unresolved;
+  auto path = fs::weakly_canonical(name, unresolved).string();
+  if (unresolved) path = name;
   struct stat former{};
   const bool there = ::stat(path.c_str(), &former) == 0;
   const auto folder = fs::path(path).parent_path().string();
@@ -69,9 +73,8 @@ class FileChange {
   }
   Status put(const std::string& path, const std::string& content) {
     auto former = content_of(path);
-    if (auto written = write_whole(path, content); !written) return written;
     former_.emplace_back(path, former ? std::optional(std::move(*former)) : std::nullopt);
-    return {};
+    return write_whole(path, content);
   }
   // Out of the way of patterns such as *.yaml.
   Status move_aside(const std::string& path) {

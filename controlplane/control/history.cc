@@ -41,20 +41,21 @@ Result<std::optional<WallTime>> time_argument(const Json& arguments, const char*
   return *time;
 }
 
+// What follows reads JSON of the history file with at(): damage is an error of the command, and nothing worse.
 Json answers_of_row(const PastDecision& past) {
   const auto content = Json::parse(past.content, nullptr, false);
   const auto members = Json::parse(past.members, nullptr, false);
   Json names = Json::array();
   if (!content.is_object()) return names;
-  const auto& answers = content.contains("answers") ? content["answers"] : content["records"];
+  const auto& answers = content.at(content.contains("answers") ? "answers" : "records");
   if (answers.empty()) return names;
-  for (const auto& one : answers[0]) {
-    const auto member = one[0].get<std::size_t>();
+  for (const auto& one : answers.at(0)) {
+    const auto member = one.at(0).get<std::size_t>();
     if (members.is_array() && member < members.size()) {
-      const auto& id = members[member]["endpoint"];
+      const auto& id = members[member].at("endpoint");
       if (names.empty() || names.back() != id) names.push_back(id);
     } else {
-      names.push_back(one[1]);  // its facts were not kept
+      names.push_back(one.at(1));  // its facts were not kept
     }
   }
   return names;
@@ -88,7 +89,7 @@ Result<Json> history(Daemon& daemon, const Json& arguments) {
                       {"panic", past.panic},
                       {"answered_by", past.answered_by},
                       {"answers", answers_of_row(past)},
-                      {"slots", content.is_object() ? content["slots"].size() : 0},
+                      {"slots", content.is_object() ? content.at("slots").size() : 0},
                       {"cause", past.cause},
                       {"version", json_of(past.version)}});
   }
@@ -131,6 +132,11 @@ Result<Json> audit(Daemon& daemon, const Json& arguments) {
   return result;
 }
 
+Json first_address(const Json& member) {
+  const auto& addresses = member.at("addresses");
+  return addresses.empty() ? Json("") : addresses.at(0);
+}
+
 // The members' facts of then, with what distance made of them for this locale.
 Json factors_of(const PastDecision& past) {
   auto members = Json::parse(past.members, nullptr, false);
@@ -139,11 +145,10 @@ Json factors_of(const PastDecision& past) {
   if (!members.is_array() || !scores.is_array()) return factors;
   for (std::size_t m = 0; m < members.size() && m < scores.size(); ++m) {
     auto& row = members[m];
-    const auto& addresses = row["addresses"];
-    row["address"] = addresses.empty() ? Json("") : addresses[0];
-    row["rtt_ms"] = scores[m][0];
-    row["proximity"] = scores[m][1];
-    row["score"] = scores[m][2];
+    row["address"] = first_address(row);
+    row["rtt_ms"] = scores[m].at(0);
+    row["proximity"] = scores[m].at(1);
+    row["score"] = scores[m].at(2);
     row.erase("addresses");
     factors.push_back(row);
   }
@@ -154,27 +159,25 @@ Json answers_at(const PastDecision& past, std::uint32_t hash, Json& slot) {
   const auto content = Json::parse(past.content, nullptr, false);
   const auto members = Json::parse(past.members, nullptr, false);
   Json result = Json::array();
-  if (!content.is_object() || content["slots"].empty()) return result;
-  const auto& slots = content["slots"];
-  if (slots.size() > 1) slot = hash % slots.size();
-  const auto which = slots[slots.size() > 1 ? hash % slots.size() : 0].get<std::size_t>();
+  if (!content.is_object() || content.at("slots").empty()) return result;
+  const auto& slots = content.at("slots");
+  const auto own_slot = slots.size() > 1 ? hash % slots.size() : 0;
+  if (slots.size() > 1) slot = own_slot;
+  const auto which = slots.at(own_slot).get<std::size_t>();
   const bool records = content.contains("records");
-  const auto& answers = records ? content["records"] : content["answers"];
-  if (which >= answers.size()) return result;
-  for (const auto& one : answers[which]) {
-    const auto member = one[0].get<std::size_t>();
-    const bool known = members.is_array() && member < members.size();
-    Json row = {{"endpoint", known ? members[member]["endpoint"] : Json("")},
+  const auto& answers = content.at(records ? "records" : "answers");
+  for (const auto& one : answers.at(which)) {
+    const auto index = one.at(0).get<std::size_t>();
+    const bool known = members.is_array() && index < members.size();
+    Json row = {{"endpoint", known ? members[index].at("endpoint") : Json("")},
                 {"ttl_s", past.ttl_s},
                 {"rank", result.size() + 1}};
     if (records) {
-      row["priority"] = one[1];
-      row["weight"] = one[2];
-      row["address"] = known && !members[member]["addresses"].empty()
-                           ? members[member]["addresses"][0]
-                           : Json("");
+      row["priority"] = one.at(1);
+      row["weight"] = one.at(2);
+      row["address"] = known ? first_address(members[index]) : Json("");
     } else {
-      row["address"] = one[1];
+      row["address"] = one.at(1);
     }
     result.push_back(std::move(row));
   }
@@ -257,7 +260,9 @@ Result<WallTime> parse_time(const std::string& text, WallTime now) {
   std::tm parts{};
   const char* rest = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
   if (rest == nullptr) return wrong();
-  std::int64_t ns = std::int64_t{::timegm(&parts)} * 1'000'000'000;
+  const std::int64_t whole_seconds = ::timegm(&parts);
+  if (whole_seconds < 0 || whole_seconds > std::llround(seconds_max)) return wrong();
+  std::int64_t ns = whole_seconds * 1'000'000'000;
   if (*rest == '.') {
     std::int64_t unit = 100'000'000;
     for (++rest; *rest >= '0' && *rest <= '9'; ++rest, unit /= 10) ns += (*rest - '0') * unit;

@@ -45,6 +45,12 @@ std::string joined(const std::vector<std::string>& parts) {
   return text;
 }
 
+// Text from outside in a line of the log: control characters would begin lines of their own.
+std::string harmless(std::string text) {
+  std::ranges::replace_if(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
 // A query that a name policy wants logged.
 void log_sample(const PolicySample& sample) {
   IpAddress client;
@@ -223,8 +229,8 @@ Status Daemon::start_api() {
                                    if (history_) history_->audit(entry);
                                    spdlog::info("api: {} at {}: {} {}: {}",
                                                 entry.caller.empty() ? "a stranger" : entry.caller,
-                                                entry.peer, entry.command, entry.arguments,
-                                                entry.outcome);
+                                                entry.peer, harmless(entry.command),
+                                                entry.arguments, harmless(entry.outcome));
                                  }};
   auto api = ApiServer::open(config, std::move(sources));
   if (!api) return std::unexpected(std::move(api).error());

@@ -85,12 +85,27 @@ std::string text_of(const config::MaintenanceConfig& m) {
   return text;
 }
 
+std::string text_of(const config::ApiConfig& c) {
+  std::string text = fmt::format("{} {} {} {} {}", c.certificate, c.key, c.client_ca,
+                                 c.anonymous_read, c.requests_per_second);
+  for (const auto& token : c.tokens)
+    text += " " + token.id + std::string(config::name_of(token.role)) +
+            std::string(token.hash.begin(), token.hash.end());
+  for (const auto& client : c.clients)
+    text += " " + client.name + std::string(config::name_of(client.role));
+  return text;
+}
+
 std::string text_of_fixed(const config::Config& c) {
   std::string text = fmt::format(
       "{} {} {} {} {}", c.run_directory, c.state_directory, c.controlplane.dataplane_socket,
       c.controlplane.ingest_core.value_or(~0U), c.control_uid.value_or(~0U));
-  for (const auto& at : c.controlplane.beacon_listen)
-    text += fmt::format(" {}:{}", at.address.text(), at.port);
+  for (const auto* listen : {&c.controlplane.beacon_listen, &c.controlplane.api.listen}) {
+    text += " |";
+    for (const auto& at : *listen) text += fmt::format(" {}:{}", at.address.text(), at.port);
+  }
+  const auto& history = c.controlplane.history;
+  text += fmt::format(" {} {} {}", history.on, history.max_age.ns, history.max_size_bytes);
   return text;
 }
 
@@ -168,10 +183,12 @@ std::vector<std::string> differences(const Tables& former, const Tables& next) {
     changed.emplace_back("client subnets of services that do not say it (dataplane.ecs) changed");
   if (text_of(a.controlplane) != text_of(b.controlplane))
     changed.emplace_back("control plane settings changed");
+  if (text_of(a.controlplane.api) != text_of(b.controlplane.api))
+    changed.emplace_back("callers, certificates or rate of the API changed");
   if (text_of_fixed(a) != text_of_fixed(b)) {
     changed.emplace_back(
-        "directories, sockets, listening addresses or cores changed: they take effect after a "
-        "restart");
+        "directories, sockets, listening addresses, cores or the history changed: they take effect "
+        "after a restart");
   }
   if (former.catalog.summary().client_key != next.catalog.summary().client_key)
     changed.emplace_back("client key changed: clients are dealt to slots anew");

@@ -1,10 +1,12 @@
+#include "pharos/base/fd.hh"
 #include "pharos/controlplane/history/history.hh"
 
+#include <fcntl.h>
+
+#include <sodium.h>
+
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <map>
-#include <sstream>
 
 #include "state.hh"
 
@@ -56,19 +58,27 @@ std::vector<std::string> files_of(const config::Config& config) {
 
 namespace {
 
-PastFile read_file(const std::string& path) {
+Result<PastFile> read_file(const std::string& path) {
+  constexpr std::size_t piece_bytes = 1U << 20;
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail_errno("open", path);
   PastFile file;
   file.path = path;
-  std::error_code error;
-  const auto bytes = std::filesystem::file_size(path, error);
-  if (!error && bytes <= history_file_bytes_max) {
-    const std::ifstream in(path, std::ios::binary);
-    std::ostringstream text;
-    text << in.rdbuf();
-    file.content = std::move(text).str();
-    file.bytes = file.content->size();
+  file.content.emplace();
+  crypto_generichash_state hash;
+  crypto_generichash_init(&hash, nullptr, 0, file.hash.size());
+  std::string piece(piece_bytes, '\0');
+  for (;;) {
+    const auto got = ::read(fd.get(), piece.data(), piece.size());
+    if (got < 0) return fail_errno("read", path);
+    if (got == 0) break;
+    const auto bytes = static_cast<std::size_t>(got);
+    crypto_generichash_update(&hash, reinterpret_cast<const unsigned char*>(piece.data()), bytes);
+    file.bytes += bytes;
+    if (file.bytes > history_file_bytes_max) file.content.reset();
+    if (file.content) file.content->append(piece, 0, bytes);
   }
-  file.hash = hash_of_content(file.content.value_or(""));
+  crypto_generichash_final(&hash, file.hash.data(), file.hash.size());
   return file;
 }
 
@@ -79,7 +89,10 @@ OfferedFiles offer_files(const config::Config& config, const KeptFiles& kept) {
   for (auto& path : files_of(config)) {
     OfferedFile file{file_stamp(path), {}};
     const auto at = kept.stamps.find(path);
-    if (at == kept.stamps.end() || at->second != file.stamp) file.read = read_file(path);
+    if (at == kept.stamps.end() || at->second != file.stamp) {
+      file.read = PastFile{.path = path, .hash = hash_of_content(""), .content = {}};
+      if (auto read = read_file(path)) file.read = std::move(*read);
+    }
     files.emplace_hint(files.end(), std::move(path), std::move(file));
   }
   return files;

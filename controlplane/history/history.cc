@@ -91,16 +91,22 @@ void History::State::run() {
     const auto batch = std::exchange(queue, {});
     const auto cells = std::exchange(queued_cells, 0);
     lock.unlock();
-    auto outcome = batch.empty() ? Status() : write_all(batch);
+    const bool writes = !batch.empty() || owed;
+    const auto outcome = writes ? write_all(batch) : Status();
+    std::optional<Status> pruned;
     for (const auto& one : batch) {
-      if (const auto* order = std::get_if<PruneOrder>(&one)) prune_now(order->now);
+      if (const auto* order = std::get_if<PruneOrder>(&one)) pruned = prune_now(order->now);
     }
     if (monotonic_now() >= next_prune) {
-      prune_now(wall_now());
+      pruned = prune_now(wall_now());
       next_prune = monotonic_now() + prune_interval;
     }
     lock.lock();
-    failure = outcome ? std::string() : outcome.error().text();
+    const auto text_of = [](const Status& status) {
+      return status ? std::string() : status.error().text();
+    };
+    if (writes) failure = text_of(outcome);
+    if (pruned) prune_failure = text_of(*pruned);
     if (!outcome) counters.dropped += cells;
     finished += batch.size();
     written.notify_all();
@@ -188,6 +194,7 @@ HistoryCounters History::counters() const {
 std::string History::alarm() const {
   const std::lock_guard lock(state_->mutex);
   if (!state_->failure.empty()) return "history: " + state_->failure;
+  if (!state_->prune_failure.empty()) return "history: cannot forget: " + state_->prune_failure;
   return state_->opened_alarm;
 }
 
@@ -198,9 +205,11 @@ void History::prune(WallTime now) {
 
 Result<std::vector<PastDecision>> History::decisions(const DecisionFilter& filter) {
   const std::lock_guard lock(state_->read_mutex);
-  const auto sql = std::string(decision_columns) +
-                   "WHERE (?1 = '' OR d.pool = ?1 OR d.pool LIKE ?1 || '/%') AND (?2 = '' OR "
-                   "d.locale = ?2) AND d.at >= ?3 AND d.at <= ?4 ORDER BY d.id DESC LIMIT ?5";
+  // '0' is the character behind '/': all pools of a service.
+  const auto sql =
+      std::string(decision_columns) +
+      "WHERE (?1 = '' OR d.pool = ?1 OR (d.pool > ?1 || '/' AND d.pool < ?1 || '0')) "
+      "AND (?2 = '' OR d.locale = ?2) AND d.at >= ?3 AND d.at <= ?4 ORDER BY d.id DESC LIMIT ?5";
   auto rows = state_->reading.prepare(sql.c_str());
   constexpr auto latest = std::numeric_limits<std::int64_t>::max();
   rows.bind(1, filter.service)

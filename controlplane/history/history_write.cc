@@ -15,7 +15,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double moved_much = 0.1;  // of a score: worth a word
+constexpr std::int64_t no_blob = 0;       // of what is not kept, or could not be
+constexpr unsigned denials_max = 10'000;  // of callers that nobody knows, in the audit log
+constexpr double moved_much = 0.1;        // of a score: worth a word
 constexpr std::size_t cause_bytes_max = 400;
 
 double rounded(double value) {
@@ -172,20 +174,31 @@ CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
                                 .durable = true};
 
 Status History::State::write_all(const std::vector<Offered>& batch) {
-  if (auto begun = writing.execute("BEGIN IMMEDIATE"); !begun) return begun;
+  const auto former_tables = tables_id;
+  auto outcome = write_transaction(batch);
+  if (outcome) {
+    owed.reset();
+    return outcome;
+  }
+  static_cast<void>(writing.execute("ROLLBACK"));  // the failure to report is the first one
+  last_members.clear();
+  tables_id = former_tables;
   for (const auto& one : batch) {
-    if (std::visit([&](const auto& what) { return write(what); }, one)) continue;
-    auto why = fail(ErrorCode::unavailable, writing.message(), "history.db");
-    static_cast<void>(writing.execute("ROLLBACK"));  // the failure to report is the first one
-    last_members.clear();
-    const std::lock_guard lock(mutex);
-    kept_files = {};  // what comes next is read whole
-    return why;
+    if (const auto* tables = std::get_if<OfferedTables>(&one)) owed = *tables;
   }
-  if (auto committed = writing.execute("COMMIT"); !committed) {
-    static_cast<void>(writing.execute("ROLLBACK"));
-    return committed;
+  const std::lock_guard lock(mutex);
+  kept_files = {};  // what comes next is read whole
+  return outcome;
+}
+
+Status History::State::write_transaction(const std::vector<Offered>& batch) {
+  if (auto begun = writing.execute("BEGIN IMMEDIATE"); !begun) return begun;
+  const auto failed = [&] { return fail(ErrorCode::unavailable, writing.message(), "history.db"); };
+  if (owed && !write(*owed)) return failed();
+  for (const auto& one : batch) {
+    if (!std::visit([&](const auto& what) { return write(what); }, one)) return failed();
   }
+  if (auto committed = writing.execute("COMMIT"); !committed) return committed;
   note_kept_files(batch);
   return {};
 }
@@ -209,7 +222,7 @@ std::int64_t History::State::blob_of(std::string_view content) {
   const auto sealed = sealer.seal(pack(content), "blob");
   auto added = writing.prepare("INSERT INTO blobs (hash, content) VALUES (?1, ?2) RETURNING id");
   added.bind(1, object_bytes(hash)).bind(2, as_bytes(std::string_view(sealed)));
-  return added.row() ? added.integer(0) : 0;
+  return added.row() ? added.integer(0) : no_blob;
 }
 
 std::int64_t History::State::content_of(const std::string& body) {
@@ -231,10 +244,15 @@ bool History::State::write(const OfferedTables& offered_tables) {
   const auto names = pack(dumped({{"pools", world.pool_names()},
                                   {"locales", world.locales},
                                   {"policies", std::move(policies)}}));
-  const auto image = [&](const SealedImage& of) -> std::int64_t {
+  const auto image = [&](const SealedImage& of) -> std::optional<std::int64_t> {
     const auto bytes = of.mapping.bytes();
-    return bytes.size() > history_image_bytes_max ? 0 : blob_of(as_text(bytes));
+    if (bytes.size() > history_image_bytes_max) return no_blob;
+    const auto blob = blob_of(as_text(bytes));
+    return blob == no_blob ? std::nullopt : std::optional(blob);
   };
+  const auto catalog = image(tables.catalog_image);
+  const auto locale_map = image(tables.locale_image);
+  if (!catalog || !locale_map) return false;
   auto added = writing.prepare(
       "INSERT INTO tables_seen (at, epoch, generation, changes, names, catalog, locale_map) "
       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id");
@@ -243,8 +261,8 @@ bool History::State::write(const OfferedTables& offered_tables) {
       .bind(3, static_cast<std::int64_t>(offered_tables.version.generation))
       .bind(4, offered_tables.changes)
       .bind(5, as_bytes(std::string_view(names)))
-      .bind(6, image(tables.catalog_image))
-      .bind(7, image(tables.locale_image));
+      .bind(6, *catalog)
+      .bind(7, *locale_map);
   if (!added.row()) return false;
   tables_id = added.integer(0);
   last_members.clear();  // pools are others now
@@ -255,12 +273,14 @@ bool History::State::write(const OfferedTables& offered_tables) {
 bool History::State::write_files(const OfferedTables& offered_tables) {
   for (const auto& [path, file] : offered_tables.files) {
     if (file.read) {
+      const auto blob = file.read->content ? blob_of(*file.read->content) : no_blob;
+      if (file.read->content && blob == no_blob) return false;
       auto added = writing.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5)");
       added.bind(1, tables_id)
           .bind(2, path)
           .bind(3, static_cast<std::int64_t>(file.read->bytes))
           .bind(4, object_bytes(file.read->hash))
-          .bind(5, file.read->content ? blob_of(*file.read->content) : 0);
+          .bind(5, blob);
       if (!added.run()) return false;
       continue;
     }
@@ -370,6 +390,11 @@ Status History::State::forget(WallTime before) {
           "EXISTS (SELECT 1 FROM decisions n WHERE n.pool = d.pool AND n.locale = d.locale AND "
           "n.id > d.id AND n.at <= ?1))") &&
       run("DELETE FROM audit WHERE at < ?1") &&
+      // Who is denied must not push out what was done: of strangers, the newest are enough.
+      run(("DELETE FROM audit WHERE caller = '' AND id <= (SELECT id FROM audit WHERE caller = '' "
+           "ORDER BY id DESC LIMIT 1 OFFSET " +
+           std::to_string(denials_max) + ")")
+              .c_str()) &&
       run("DELETE FROM tables_seen WHERE at < ?1 AND id < (SELECT max(id) FROM "
           "tables_seen WHERE at <= ?1)") &&
       run("DELETE FROM rounds WHERE id NOT IN (SELECT round FROM decisions)") &&
@@ -385,7 +410,7 @@ Status History::State::forget(WallTime before) {
   return why;
 }
 
-void History::State::prune_now(WallTime now) {
+Status History::State::prune_now(WallTime now) {
   constexpr unsigned tries_max = 64;
   auto done = forget({now.ns - config.max_age.ns});
   const auto number = [&](const char* sql) {
@@ -401,8 +426,7 @@ void History::State::prune_now(WallTime now) {
     cut = tries + 1 < tries_max ? cut + std::max<std::int64_t>((newest - cut) / 10, 1) : newest;
     done = forget({cut * 1'000'000});
   }
-  const std::lock_guard lock(mutex);
-  if (!done) failure = done.error().text();
+  return done;
 }
 
 }  // namespace pharos::controlplane

@@ -55,6 +55,8 @@ struct History::State {
   std::map<std::string, std::string> last_members;  // by pool: to tell what moved
   std::int64_t tables_id = 0;                       // of the newest tables
   Instant next_prune;
+  // The newest tables, where they could not be written: tried again, since what follows means nothing without them.
+  std::optional<OfferedTables> owed;
 
   std::mutex read_mutex;  // guards `reading`
   Database reading;
@@ -69,7 +71,7 @@ struct History::State {
   std::size_t queued_cells = 0;
   std::uint64_t offered = 0, finished = 0;
   HistoryCounters counters;
-  std::string failure;
+  std::string failure, prune_failure;  // of the newest attempt; empty: it worked
   KeptFiles kept_files;
   bool stopping = false;
   std::thread writer;
@@ -79,6 +81,7 @@ struct History::State {
 
   // ---- by the writer (history_write.cc) ----
   [[nodiscard]] Status write_all(const std::vector<Offered>& batch);
+  [[nodiscard]] Status write_transaction(const std::vector<Offered>& batch);
   [[nodiscard]] bool write(const DecisionRound& decided);
   [[nodiscard]] std::optional<std::string> write_inputs(const DecisionRound& decided,
                                                         const PoolFacts& pool, std::int64_t id);
@@ -93,7 +96,7 @@ struct History::State {
   [[nodiscard]] std::int64_t blob_of(std::string_view content);        // 0: it failed
   [[nodiscard]] std::int64_t content_of(const std::string& body);
   [[nodiscard]] Status forget(WallTime before);
-  void prune_now(WallTime now);
+  [[nodiscard]] Status prune_now(WallTime now);
 };
 
 }  // namespace pharos::controlplane

@@ -39,8 +39,8 @@ DecisionFilter only(std::string service, std::string locale = {}, std::size_t li
 // An engine whose answers change whenever it is told to.
 class Decider {
  public:
-  Decider()
-      : config_(std::make_shared<const config::Config>(small_config())),
+  explicit Decider(config::Config config = small_config())
+      : config_(std::make_shared<const config::Config>(std::move(config))),
         engine(*make_world(config_, {"default", "eu", "us"}), {}, {}, start) {}
 
   // The round of a weight or a state that is another now.
@@ -84,6 +84,21 @@ class HistoryTest : public testing::Test {
       all += text.str();
     }
     return all;
+  }
+
+  // By another hand, while the history is open.
+  void run_sql(const char* sql) const {
+    auto database = Database::open(files_.directory() + "/history.db", history_kind);
+    ASSERT_TRUE(database) << database.error().text();
+    const auto done = database->execute(sql);
+    EXPECT_TRUE(done) << done.error().text();
+  }
+  static std::shared_ptr<const Tables> tables() {
+    std::string broken;
+    auto built = build_tables(std::make_shared<const config::Config>(small_config()), {}, {1, 1},
+                              {}, broken);
+    EXPECT_TRUE(built) << built.error().text();
+    return built ? *built : nullptr;
   }
 
   TemporaryFiles files_;
@@ -328,6 +343,81 @@ TEST_F(HistoryFilesTest, AFileThatDidNotChangeIsNotReadAgain) {
   std::filesystem::last_write_time(path, time);
   offer(*history);
   EXPECT_EQ(serials(*history)["b"], '1');
+}
+
+TEST_F(HistoryTest, AServiceIsFoundByItsVeryName) {
+  auto config = small_config();
+  const char* ids[] = {"a_b", "a.b", "A_B"};
+  for (std::size_t s = 0; s < config.services.size(); ++s) config.services[s].id = ids[s];
+  Decider decider(std::move(config));
+  const auto history = open();
+  history->offer(decider.round(1, day));
+  ASSERT_TRUE(history->sync());
+  for (const char* id : ids) {
+    const auto rows = history->decisions(only(id));
+    ASSERT_TRUE(rows);
+    EXPECT_EQ(rows->size(), 3U) << "one of each locale";
+    for (const auto& row : *rows) EXPECT_EQ(row.service, id);
+    EXPECT_EQ(history->decisions(only(std::string(id) + "/A"))->size(), 3U);
+  }
+  EXPECT_TRUE(history->decisions(only("a"))->empty());
+}
+
+// The disk is full for a moment, just when other tables come into use.
+TEST_F(HistoryTest, TablesThatCouldNotBeWrittenAreTriedAgain) {
+  const auto history = open();
+  history->offer_tables(tables(), {1, 1}, "start");
+  ASSERT_TRUE(history->sync());
+  run_sql("CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  run_sql(
+      "CREATE TRIGGER full2 BEFORE INSERT ON rounds BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  history->offer_tables(tables(), {1, 7}, "other services");
+  Decider decider;
+  history->offer(decider.round(7, wall_now()));
+  const auto failed = history->sync();
+  ASSERT_FALSE(failed);
+  EXPECT_NE(failed.error().text().find("disk full"), std::string::npos);
+  EXPECT_NE(history->alarm(), "");
+  EXPECT_GT(history->counters().dropped, 0U);
+  run_sql("DROP TRIGGER full");
+  run_sql("DROP TRIGGER full2");
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  ASSERT_TRUE(history->sync());
+  EXPECT_EQ(history->alarm(), "");
+  const auto now = history->tables_at(wall_now());
+  ASSERT_TRUE(now) << now.error().text();
+  EXPECT_EQ(now->version, (Version{1, 7}));
+  EXPECT_EQ(history->configurations(10)->size(), 2U);
+}
+
+TEST_F(HistoryTest, WhatCannotBeForgottenIsAnAlarmUntilItCan) {
+  const auto history = open();
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  ASSERT_TRUE(history->sync());
+  run_sql("CREATE TRIGGER no BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'no room'); END");
+  history->prune(after(day, seconds(1'000'000'000)));
+  EXPECT_NE(history->alarm().find("cannot forget: history.db: no room"), std::string::npos)
+      << history->alarm();
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  ASSERT_TRUE(history->sync()) << "writing goes on";
+  EXPECT_NE(history->alarm(), "") << "and the alarm stays";
+  run_sql("DROP TRIGGER no");
+  history->prune(after(day, seconds(1'000'000'000)));
+  EXPECT_EQ(history->alarm(), "");
+}
+
+TEST_F(HistoryTest, StrangersPushNobodyOutOfTheAuditLog) {
+  constexpr std::size_t history_denials_max = 10'000;
+  const auto history = open();
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  for (std::size_t i = 0; i < history_denials_max + 50; ++i)
+    history->audit({day, "", "192.0.2.66", "GET /v1/status", "{}", "denied"});
+  ASSERT_TRUE(history->sync());
+  history->prune(day);
+  const auto left = history->audit_log(2 * history_denials_max);
+  ASSERT_TRUE(left) << left.error().text();
+  EXPECT_EQ(left->size(), history_denials_max + 1);
+  EXPECT_EQ(left->back().caller, "token ops");
 }
 
 TEST_F(HistoryTest, AFullQueueDropsAndCounts) {

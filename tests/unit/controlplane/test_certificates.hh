@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <memory>
@@ -64,6 +65,7 @@ struct TestCertificates {
     write(made.key, [&](std::FILE* to) {
       return PEM_write_PrivateKey(to, made.pkey.get(), nullptr, nullptr, 0, nullptr, nullptr);
     });
+    ::chmod(made.key.c_str(), 0600);
     return made;
   }
 
