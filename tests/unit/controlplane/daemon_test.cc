@@ -86,9 +86,9 @@ class DataplaneDouble {
   static std::uint64_t served_names(const catalog::View& catalog) {
     std::uint64_t count = 0;
     for (const auto& bucket : catalog.buckets()) {
-      count += static_cast<std::uint64_t>(std::ranges::count_if(
-          bucket.refs,
-          [&](catalog::Ref ref) { return ref != 0 && catalog.node(ref)->rrset_count > 0; }));
+      count += static_cast<std::uint64_t>(std::ranges::count_if(bucket.refs, [&](catalog::Ref ref) {
+        return ref != 0 && catalog.node(ref)->rrset_count > 0;
+      }));
     }
     return count;
   }
