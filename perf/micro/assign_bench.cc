@@ -50,3 +50,5 @@ BENCHMARK(bm_assign)->ArgsProduct({{1, 4, 16}, {50, 85, 130}})->Unit(benchmark::
 
 }  // namespace
 }  // namespace pharos::controlplane
+
+BENCHMARK_MAIN();

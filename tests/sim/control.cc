@@ -53,7 +53,7 @@ ControlPlane::ControlPlane(Parts parts, std::shared_ptr<const controlplane::Tabl
       gate_(make_gate(*tables->world->config, site_set_, parts_.disk.kept())),
       engine_(
           tables->world,
-          {parts_.disk.kept().overrides, parts_.disk.kept().weights, parts_.disk.kept().exponents},
+          {parts_.disk.kept().overrides, parts_.disk.kept().weights, parts_.disk.kept().exponents, {}},
           parts_.disk.kept().down_sites, now),
       publication_(tables, parts_.disk.kept().version, parts_.disk.kept().lost),
       checks_(tables->world),
