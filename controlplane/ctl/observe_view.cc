@@ -51,7 +51,7 @@ std::string names_view(const json& told, bool colours) {
   const bool off = sampling.is_boolean() && !sampling.get<bool>();
   return table(
       at(told, "names"),
-      {"NAME", ">QUERIES", ">AT MOST TOO HIGH BY", ">SHARE", ">NXDOMAIN", ">DROPPED"},
+      {"NAME", ">QUERIES", ">MAX ERROR", ">SHARE", ">NXDOMAIN", ">DROPPED"},
       [&](const json& row) -> std::vector<Cell> {
         const auto& uncertain = at(row, "uncertain_per_second");
         const bool sure = uncertain.is_number() && uncertain.get<double>() < 0.05;
