@@ -22,6 +22,8 @@ NEAREST = {"eu": "fra", "us": "nyc", "asia": "sin"}
 class PortTest(WorldTest):
     port = PORT
     world_name = f"port-{PORT.replace('_', '')}"
+    # The load is twelve thousand ranked answers a second: no site may have to be relieved of some of it.
+    world_options = {"capacity_rps": "100k"}
 
     def test_answers_and_load(self):
         self.start_all()
