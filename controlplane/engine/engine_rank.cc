@@ -79,18 +79,7 @@ config::Policy Engine::policy_of(std::uint32_t pool) const {
 
 // Whether all of the pool is dealt by one policy, for all locales alike.
 bool Engine::dealt_by_slot(std::uint32_t pool) const {
-  if (is_nested(pool)) return false;
-  switch (policy_of(pool)) {
-    case config::Policy::weighted:
-    case config::Policy::sticky:
-    case config::Policy::multivalue:
-      return true;
-    case config::Policy::ranked:
-    case config::Policy::failover:
-    case config::Policy::geo:
-      return false;
-  }
-  return false;
+  return !is_nested(pool) && is_dealt(policy_of(pool));
 }
 
 // Weights are exact while all is well: only condition, risk and version preference bend them, not

@@ -264,6 +264,20 @@ std::vector<std::vector<std::uint16_t>> deal(unsigned slot_count, std::span<cons
   return deal(owners_of(slot_count, hands), hands);
 }
 
+bool is_dealt(config::Policy policy) {
+  switch (policy) {
+    case config::Policy::weighted:
+    case config::Policy::sticky:
+    case config::Policy::multivalue:
+      return true;
+    case config::Policy::ranked:
+    case config::Policy::failover:
+    case config::Policy::geo:
+      return false;
+  }
+  return false;
+}
+
 std::vector<std::vector<std::uint16_t>> deal_sticky(unsigned slot_count,
                                                     std::span<const Hand> hands) {
   if (hands.empty()) return {};

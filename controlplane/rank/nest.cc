@@ -15,20 +15,6 @@ namespace {
 using Places = std::vector<std::uint16_t>;
 using Slots = std::vector<std::vector<std::uint16_t>>;
 
-bool is_dealt(config::Policy policy) {
-  switch (policy) {
-    case config::Policy::weighted:
-    case config::Policy::sticky:
-    case config::Policy::multivalue:
-      return true;
-    case config::Policy::ranked:
-    case config::Policy::failover:
-    case config::Policy::geo:
-      return false;
-  }
-  return false;
-}
-
 bool any_of(std::span<const Candidate> candidates, Standing standing) {
   return std::ranges::any_of(candidates, [&](const auto& c) { return c.standing == standing; });
 }

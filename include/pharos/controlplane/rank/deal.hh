@@ -7,6 +7,8 @@
 // sqrt(n p (1-p)) slots. Pure; any thread.
 #pragma once
 
+#include "pharos/config/model.hh"
+
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -54,5 +56,8 @@ struct Hand {
 
 // Slots for each hand, which add up to slot_count (Hamilton's largest remainder; ties by key).
 [[nodiscard]] std::vector<unsigned> quotas(unsigned slot_count, std::span<const Hand> hands);
+
+// Whether a policy deals its order by slot, for all locales alike; others rank by locale.
+[[nodiscard]] bool is_dealt(config::Policy policy);
 
 }  // namespace pharos::controlplane
