@@ -13,7 +13,9 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <thread>
 
 namespace pharos {
 namespace {
@@ -79,6 +81,17 @@ Status fill(int fd, const Contents& contents, std::uint64_t region_bytes) {
   return {};
 }
 
+// F_SEAL_WRITE wants nobody to hold a page of the file. The kernel itself holds some now and then (what DAMON looks at,
+// what it compacts) and then gives up after some 150 ms: only who holds one for longer than all attempts is an error.
+Status add_seals(int fd) {
+  constexpr int attempts = 20;
+  for (int attempt = 1; ::fcntl(fd, F_ADD_SEALS, image_seals) != 0; ++attempt) {
+    if (errno != EBUSY || attempt == attempts) return fail_errno("fcntl(F_ADD_SEALS)");
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return {};
+}
+
 Result<UniqueFd> fill_memfd(const Contents& contents, const char* name, unsigned flags,
                             std::uint64_t region_bytes) {
   UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
@@ -86,8 +99,9 @@ Result<UniqueFd> fill_memfd(const Contents& contents, const char* name, unsigned
   if (auto filled = fill(fd.get(), contents, region_bytes); !filled) {
     return std::unexpected(std::move(filled).error().in(name));
   }
-  if (::fcntl(fd.get(), F_ADD_SEALS, image_seals) != 0)
-    return fail_errno("fcntl(F_ADD_SEALS)", name);
+  if (auto sealed = add_seals(fd.get()); !sealed) {
+    return std::unexpected(std::move(sealed).error().in(name));
+  }
   return fd;
 }
 

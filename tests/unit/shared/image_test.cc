@@ -2,16 +2,21 @@
 #include "pharos/shared/image.hh"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <thread>
 
 #include "test_images.hh"
 
@@ -194,6 +199,31 @@ TEST(ImageTest, AnImageThatIsGoneLeavesNoAddressesBehind) {
   const auto before = address_space_bytes();
   for (int i = 0; i < 32; ++i) come_and_go();
   EXPECT_LT(address_space_bytes(), before + (1U << 20));
+}
+
+// The kernel holds pages of its choice now and then; here a pipe does, for longer than sealing waits by itself.
+TEST(ImageTest, IsSealedOnceNobodyHoldsItsPagesAnyMore) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const UniqueFd read_end(ends[0]);
+  const UniqueFd write_end(ends[1]);
+  constexpr std::size_t held_bytes = 16;
+  ImageDraft draft(ImageKind::catalog, {3, 14}, 99);
+  draft.add(1, 8, held_bytes, [&](Bytes out) {
+    iovec page{.iov_base = out.data(), .iov_len = out.size()};
+    EXPECT_EQ(::vmsplice(write_end.get(), &page, 1, 0), static_cast<ssize_t>(out.size()));
+  });
+  const std::jthread holder([&] {
+    constexpr auto kernel_waits = std::chrono::milliseconds(150);
+    pollfd held{read_end.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&held, 1, 10'000), 1);
+    std::this_thread::sleep_for(3 * kernel_waits);
+    std::array<std::byte, held_bytes> rest;
+    EXPECT_EQ(::read(read_end.get(), rest.data(), rest.size()), ssize_t{held_bytes});
+  });
+  const auto fd = seal_in_memfd(draft, "image_test");
+  ASSERT_TRUE(fd) << fd.error().text();
+  EXPECT_TRUE(map_sealed(fd->get()));
 }
 
 TEST(ImageTest, MapsNothingThatCouldStillChange) {
