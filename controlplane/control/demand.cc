@@ -54,7 +54,7 @@ Json demand(const EngineSide& side, std::size_t count) {
   const auto& world = side.engine.world();
   const auto requests = side.engine.requests_by_cell();
   const auto [hottest, total] = hottest_cells(side.engine, count);
-  const auto share = [total = total](double rate) { return total > 0 ? rate / total : 0; };
+  const auto share = [all = total](double rate) { return all > 0 ? rate / all : 0; };
   Json names = Json::array();
   for (const auto& row : side.names.hottest(count)) {
     names.push_back({{"name", row.name->name},
