@@ -73,6 +73,7 @@ ConfigChanges compare(const config::Config& running, const config::Config& next)
   live("dataplane.listen", was.listen == is.listen);
   live("dataplane.tcp", was.tcp == is.tcp);
   live("dataplane.dnstap", was.dnstap == is.dnstap);
+  live("dataplane.demand_samples", was.demand_samples == is.demand_samples);
 
   restart("run_directory", running.run_directory == next.run_directory);
   restart("state_directory", running.state_directory == next.state_directory);
@@ -106,6 +107,7 @@ void apply_live(config::Config& running, const config::Config& next) {
   running.dataplane.listen = next.dataplane.listen;
   running.dataplane.tcp = next.dataplane.tcp;
   running.dataplane.dnstap = next.dataplane.dnstap;
+  running.dataplane.demand_samples = next.dataplane.demand_samples;
 }
 
 ServeOptions serve_options(const config::Config& config) {
@@ -116,6 +118,7 @@ ServeOptions serve_options(const config::Config& config) {
   options.server_id = config.server_name;
   options.ecs_enabled = config.dataplane.ecs_heard;
   options.ecs_resolvers = config.dataplane.ecs_resolvers;
+  options.demand_sampled = config.dataplane.demand_samples;
   options.rate_limit = rate_limit_options(config.dataplane);
   for (const auto& configured : config.dataplane.cookies.secrets)
     options.cookie_secrets.push_back(std::bit_cast<CookieSecret>(configured.secret));

@@ -74,8 +74,8 @@ void forward_demand(ServeState::Impl& state, RingProducer& ring) noexcept {
 }  // namespace
 
 void note_demand(Burst& burst) noexcept {
-  if (burst.ranked_count == 0) return;
   DemandBatch& demand = burst.state.demand;
+  if (burst.ranked_count == 0 || !demand.on) return;
   if (demand.version != burst.root.version) [[unlikely]]
     follow(demand, burst.root);
   demand.pending += burst.ranked_count;
@@ -87,6 +87,7 @@ void note_demand(Burst& burst) noexcept {
 }
 
 void note_demand(ServeState::Impl& state, const TableRoot& root, const Work& work) noexcept {
+  if (!state.demand.on) return;
   if (state.demand.version != root.version) follow(state.demand, root);
   ++state.demand.pending;
   add(state, root, work);

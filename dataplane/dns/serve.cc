@@ -438,6 +438,7 @@ ServeState::ServeState(const ServeOptions& options)
   state.cookie_secrets = options.cookie_secrets;
   if (state.cookie_secrets.empty()) state.cookie_secrets.emplace_back();
   state.tcp_keepalive_ds = options.tcp_keepalive_ds;
+  state.demand.on = options.demand_sampled;
   state.seat = options.seat;
   state.nsid = options.nsid.substr(0, nsid_bytes_max);
   state.version_text = options.version_text.substr(0, server_text_bytes_max);

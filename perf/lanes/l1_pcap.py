@@ -31,6 +31,8 @@ SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "country
 RANDOM_CLIENTS = "128.0.0.0/2"  # half of the unicast space, without the special blocks of its lower half
 ALL_ON = ("  rate_limit: {responses_per_second: 1M, nxdomains_per_second: 1M, nodata_per_second: 1M,\n"
           "    errors_per_second: 1M, all_per_second: 1M}\n")  # each query is accounted, none is held back
+NO_SAMPLES = "  name_samples: 0\n  demand_samples: off\n"  # elsewhere both are as by default
+SERVICES = "services by country" if SHARED_DATA.is_dir() else "services in 200 locales"
 
 
 @dataclass
@@ -89,9 +91,8 @@ def quick_sets():
 
 def all_sets():
     small = ["--names", "10000"]
-    countries = SHARED_DATA.is_dir()
     ranked = ["--names", "1000", "--services", "1000", "--addresses", "4",
-              *(["--countries", str(SHARED_DATA)] if countries else ["--locales", "200"])]
+              *(["--countries", str(SHARED_DATA)] if SHARED_DATA.is_dir() else ["--locales", "200"])]
     return [
         Tables("10,000 names", [*small, "--ipv6"],
                [Kind("A"), Kind("A, Zipf", zipf=True), Kind("A, no EDNS", edns=0), Kind("A, a tenth with ECS", subnets=0.1),
@@ -104,9 +105,11 @@ def all_sets():
                [Kind("A, a tenth with cookies", cookies=0.1), flood_kind()], frames=1 << 16, dataplane=ALL_ON),
         Tables("1,000,000 names", ["--names", "1000000"], [Kind("A"), Kind("A, Zipf", zipf=True), flood_kind()],
                frames=1 << 18),
-        Tables("services by country" if countries else "services in 200 locales", ranked,
+        Tables(SERVICES, ranked,
                [Kind("A, random sources", clients=RANDOM_CLIENTS),
                 Kind("A, a tenth with ECS", clients=RANDOM_CLIENTS, subnets=0.1)], frames=1 << 16),
+        Tables(f"{SERVICES}, no samples", ranked, [Kind("A, random sources", clients=RANDOM_CLIENTS)], frames=1 << 16,
+               dataplane=NO_SAMPLES),
     ]
 
 
@@ -115,7 +118,8 @@ BESIDE = (("10,000 names: NODATA", "10,000 names: A"), ("10,000 names: NXDOMAIN"
           ("10,000 names: random labels", "10,000 names: A"),
           ("1,000,000 names: random labels", "1,000,000 names: A"), ("1,000,000 names: A", "10,000 names: A"),
           ("10,000 patterns: A", "10,000 names: A"), ("10,000 patterns: random labels", "10,000 names: random labels"),
-          ("all on: A, a tenth with cookies", "10,000 names: A"), ("all on: random labels", "10,000 names: random labels"))
+          ("all on: A, a tenth with cookies", "10,000 names: A"), ("all on: random labels", "10,000 names: random labels"),
+          (f"{SERVICES}: A, random sources", f"{SERVICES}, no samples: A, random sources"))
 
 
 class Replay:

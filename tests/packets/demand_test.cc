@@ -38,8 +38,9 @@ using Cell = std::pair<std::uint32_t, std::uint16_t>;
 
 class Server {
  public:
-  explicit Server(std::uint64_t ring_bytes = 1U << 16)
-      : ring_(RingProducer::create(ring_bytes, "demand_test").value()),
+  explicit Server(std::uint64_t ring_bytes = 1U << 16, bool sampled = true)
+      : state_({.demand_sampled = sampled}),
+        ring_(RingProducer::create(ring_bytes, "demand_test").value()),
         consumer_(RingConsumer::attach(UniqueFd(::dup(ring_.fd()))).value()) {
     at(wall_s);
   }
@@ -93,7 +94,7 @@ class Server {
   std::map<std::string, std::uint64_t> names;  // of all that was received
 
  private:
-  ServeState state_{ServeOptions{}};
+  ServeState state_;
   RingProducer ring_;
   RingConsumer consumer_;
 };
@@ -124,6 +125,15 @@ TEST(DemandTest, StaticAnswersAndDenialsAreNoDemand) {
   server.serve({{"www.example.", "192.0.2.9"},
                 {"nothing.example.", "192.0.2.9"},
                 {"closed.example.", "192.0.2.9"}});
+  server.at(wall_s + 1);
+  server.forward();
+  EXPECT_TRUE(server.received().empty());
+}
+
+TEST(DemandTest, WhereItIsOffNothingIsSampled) {
+  Server server(1U << 16, false);
+  server.serve({{"svc.example.", "192.0.2.9"}, {"any.svcs.example.", "192.0.2.9"}});
+  server.serve({{"tosvc.example.", "198.51.100.7"}});
   server.at(wall_s + 1);
   server.forward();
   EXPECT_TRUE(server.received().empty());

@@ -315,6 +315,12 @@ const Table* table_of<DataplaneConfig>() {
               "queries a second and worker whose names are looked at for `pharosctl names` and "
               "`top`; 0: none",
               "0"),
+          key("demand_samples", &C::demand_samples, boolean(),
+              "sample steered answers, so that the control plane knows the demand of each locale; "
+              "off: "
+              "no site is relieved before its own beacons say so, and `pharosctl demand` knows "
+              "nothing",
+              "false"),
       },
       check_dataplane};
   return &table;

@@ -156,6 +156,8 @@ struct DataplaneConfig {
   bool sandbox = true;                         // give up rights and system calls after the start
   DnstapConfig dnstap;
   unsigned name_samples_per_second = 2048;  // of each worker, for the hottest names; 0: none
+  bool demand_samples =
+      true;  // steered answers are counted by locale and site, for the control plane
 };
 
 // ---- control plane ----

@@ -2,7 +2,8 @@
 //
 // Cost on the hit path: a few instructions a burst, none a query. A batch of samples goes to the control plane when it
 // is full and once a second, through the serving thread's ring; at most demand_records_per_second of them, and while one
-// waits the weight of what passes by goes to the next sample. Owned by one serving thread.
+// waits the weight of what passes by goes to the next sample. Where `demand_sampled` is off, nothing is counted. Owned by
+// one serving thread.
 #pragma once
 
 #include "pharos/dataplane/dns/burst.hh"

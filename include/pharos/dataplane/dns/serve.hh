@@ -62,7 +62,8 @@ struct ServeOptions {
   bool ecs_enabled = true;              // whether client subnets are answered at all
   std::vector<IpPrefix> ecs_resolvers;  // whose are heard by pools of EcsMode::listed
   std::vector<CookieSecret>
-      cookie_secrets;  // the first makes cookies, all are accepted; none: zeros
+      cookie_secrets;          // the first makes cookies, all are accepted; none: zeros
+  bool demand_sampled = true;  // dns/demand.hh
   RateLimitOptions rate_limit;
   // Answered to edns-tcp-keepalive over TCP (RFC 7828), in units of 100 ms; 0: not answered.
   std::uint16_t tcp_keepalive_ds = 0;

@@ -62,6 +62,7 @@ struct EncloserHint {
 
 // Samples of demand that wait to be sent (demand.hh).
 struct DemandBatch {
+  bool on = true;
   DemandHead head{};
   std::array<DemandEntry, demand_entries_max> entries;
   unsigned count = 0;

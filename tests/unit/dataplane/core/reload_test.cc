@@ -52,6 +52,7 @@ TEST(ReloadTest, AppliesTheLivePartOnlySoThatTheRestIsReportedAgain) {
   next.dataplane.nsid = "fra1";
   next.server_name = "ns7";
   next.dataplane.dns_port = 5353;
+  next.dataplane.demand_samples = false;
   next.dataplane.tcp.idle_timeout = milliseconds(12'345);
   next.dataplane.listen = {{*IpAddress::parse("127.0.0.1"), 53}};
   next.dataplane.ecs_heard = false;
@@ -59,6 +60,7 @@ TEST(ReloadTest, AppliesTheLivePartOnlySoThatTheRestIsReportedAgain) {
   apply_live(current, next);
   EXPECT_FALSE(serve_options(current).ecs_enabled);
   EXPECT_EQ(serve_options(current).ecs_resolvers, next.dataplane.ecs_resolvers);
+  EXPECT_FALSE(serve_options(current).demand_sampled);
   EXPECT_EQ(serve_options(current).nsid, "fra1");
   EXPECT_EQ(serve_options(current).server_id, "ns7");
   EXPECT_EQ(current.dataplane.dns_port, 53);
