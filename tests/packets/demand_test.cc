@@ -39,7 +39,7 @@ using Cell = std::pair<std::uint32_t, std::uint16_t>;
 class Server {
  public:
   explicit Server(std::uint64_t ring_bytes = 1U << 16, bool sampled = true)
-      : state_({.demand_sampled = sampled}),
+      : state_(options(sampled)),
         ring_(RingProducer::create(ring_bytes, "demand_test").value()),
         consumer_(RingConsumer::attach(UniqueFd(::dup(ring_.fd()))).value()) {
     at(wall_s);
@@ -94,6 +94,12 @@ class Server {
   std::map<std::string, std::uint64_t> names;  // of all that was received
 
  private:
+  static ServeOptions options(bool sampled) {
+    ServeOptions options;
+    options.demand_sampled = sampled;
+    return options;
+  }
+
   ServeState state_;
   RingProducer ring_;
   RingConsumer consumer_;
