@@ -2,16 +2,18 @@
 //
 // Queries go out as a Poisson process of a given rate, drawn from a seed. The latency of a query counts from the time
 // when it was due, not from when this program came to send it: a generator that waits for a slow server would leave
-// out just those queries that had to wait (coordinated omission). One thread, which sleeps only where it is told to;
-// sockets of the kernel. Prints one JSON object: what was sent and received, and percentiles in microseconds.
+// out just those queries that had to wait (coordinated omission). It ends when the reply reaches this machine's kernel,
+// which notes the time (SO_TIMESTAMPNS), and not when this program comes to read it: replies are read where no query is
+// due. One thread, which sleeps only where it is told to; sockets of the kernel. Prints one JSON object: what was sent
+// and received, and percentiles in microseconds.
 #include "pharos/base/bytes.hh"
-#include "pharos/base/clock.hh"
 #include "pharos/base/fd.hh"
 #include "pharos/wire/name_text.hh"
 
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <spdlog/fmt/fmt.h>
@@ -30,6 +32,7 @@ namespace {
 using namespace pharos;
 
 constexpr unsigned batch_max = 32;
+constexpr std::int64_t read_ns = 4'000;  // what reading some replies takes
 constexpr std::size_t reply_bytes_max = 1500;
 constexpr double ns_a_second = 1e9;
 constexpr std::int64_t drain_ns = 300'000'000;  // after the last query, for replies that are late
@@ -90,6 +93,13 @@ struct Lane {
   std::vector<std::int64_t> due_ns = std::vector<std::int64_t>(1U << 16, 0);  // 0: nothing is asked
 };
 
+// The clock of receive time stamps.
+[[nodiscard]] std::int64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
 [[nodiscard]] Result<Lane> open_lane(const Options& options) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -101,6 +111,9 @@ struct Lane {
   if (!lane.socket) return fail_errno("socket");
   const int buffer_bytes = 4 << 20;
   ::setsockopt(lane.socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes);
+  const int on = 1;
+  if (::setsockopt(lane.socket.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0)
+    return fail_errno("setsockopt(SO_TIMESTAMPNS)");
   if (::connect(lane.socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
     return fail_errno("connect", options.server);
   return lane;
@@ -116,22 +129,23 @@ class Generator {
         gap_ns_(options.rate / ns_a_second) {}
 
   void run() {
-    const std::int64_t start_ns = monotonic_now().ns;
+    const std::int64_t start_ns = now_ns();
     counted_from_ns_ = start_ns + nanoseconds(options_.warm_up_seconds);
     const std::int64_t end_ns = counted_from_ns_ + nanoseconds(options_.seconds);
-    double due_ns = 0;
-    for (std::int64_t now_ns = start_ns; now_ns < end_ns; now_ns = monotonic_now().ns) {
+    double gone_ns = 0;
+    const auto due_ns = [&] { return start_ns + static_cast<std::int64_t>(gone_ns); };
+    for (std::int64_t now = start_ns; now < end_ns; now = now_ns()) {
       Lane& lane = lanes_[turn_++ % lanes_.size()];
       unsigned count = 0;
-      while (count < batch_max && start_ns + static_cast<std::int64_t>(due_ns) <= now_ns) {
-        prepare(lane, count++, start_ns + static_cast<std::int64_t>(due_ns));
-        due_ns += gap_ns_(random_);
+      while (count < batch_max && due_ns() <= now) {
+        prepare(lane, count++, due_ns());
+        gone_ns += gap_ns_(random_);
       }
       send(lane, count);
-      for (Lane& each : lanes_) receive(each);
-      if (options_.sleep && count == 0) wait_until(start_ns + static_cast<std::int64_t>(due_ns));
+      if (due_ns() - now_ns() > read_ns) receive(lanes_[next_read_++ % lanes_.size()]);
+      if (options_.sleep && count == 0) wait_until(due_ns());
     }
-    for (const std::int64_t until = monotonic_now().ns + drain_ns; monotonic_now().ns < until;) {
+    for (const std::int64_t until = now_ns() + drain_ns; now_ns() < until;) {
       for (Lane& each : lanes_) receive(each);
     }
   }
@@ -151,13 +165,25 @@ class Generator {
   }
 
  private:
+  struct Control {
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(timespec))> bytes;
+  };
+
+  // When the kernel had it.
+  [[nodiscard]] static std::int64_t arrival_ns(msghdr& header) {
+    const cmsghdr* control = CMSG_FIRSTHDR(&header);
+    if (control == nullptr || control->cmsg_type != SCM_TIMESTAMPNS) return now_ns();
+    const auto at = load<timespec>(reinterpret_cast<const std::byte*>(CMSG_DATA(control)));
+    return at.tv_sec * 1'000'000'000 + at.tv_nsec;
+  }
+
   [[nodiscard]] static std::int64_t nanoseconds(double seconds) {
     return static_cast<std::int64_t>(seconds * ns_a_second);
   }
 
   // For the next reply or query, whichever comes first.
   void wait_until(std::int64_t due_ns) {
-    const std::int64_t left_ns = due_ns - monotonic_now().ns;
+    const std::int64_t left_ns = due_ns - now_ns();
     if (left_ns <= 0) return;
     const timespec left{.tv_sec = left_ns / 1'000'000'000, .tv_nsec = left_ns % 1'000'000'000};
     std::vector<pollfd> waiting;
@@ -193,20 +219,23 @@ class Generator {
   void receive(Lane& lane) {
     std::array<mmsghdr, batch_max> headers{};
     std::array<iovec, batch_max> parts{};
+    std::array<Control, batch_max> controls;
     for (unsigned i = 0; i < batch_max; ++i) {
       parts[i] = {.iov_base = in_[i].data(), .iov_len = in_[i].size()};
       headers[i].msg_hdr.msg_iov = &parts[i];
       headers[i].msg_hdr.msg_iovlen = 1;
+      headers[i].msg_hdr.msg_control = controls[i].bytes.data();
+      headers[i].msg_hdr.msg_controllen = controls[i].bytes.size();
     }
     const int count =
         ::recvmmsg(lane.socket.get(), headers.data(), batch_max, MSG_DONTWAIT, nullptr);
-    const std::int64_t now_ns = monotonic_now().ns;
     for (unsigned i = 0; i < static_cast<unsigned>(std::max(count, 0)); ++i) {
       if (headers[i].msg_len < 12) continue;
       const auto id = load<Be16>(in_[i].data());
       std::int64_t& due_ns = lane.due_ns[std::uint16_t{id}];
       if (due_ns >= counted_from_ns_)
-        latencies_us_.push_back(static_cast<float>(now_ns - due_ns) / 1000.0F);
+        latencies_us_.push_back(static_cast<float>(arrival_ns(headers[i].msg_hdr) - due_ns) /
+                                1000.0F);
       due_ns = 0;
     }
   }
@@ -220,6 +249,7 @@ class Generator {
   std::array<std::array<std::byte, reply_bytes_max>, batch_max> in_{};
   std::vector<float> latencies_us_;
   std::size_t turn_ = 0;
+  std::size_t next_read_ = 0;
   std::size_t next_message_ = 0;
   std::int64_t counted_from_ns_ = std::numeric_limits<std::int64_t>::max();
   std::uint64_t sent_ = 0;
