@@ -1,16 +1,15 @@
 #include "pharos/dataplane/lane/lane.hh"
 
 #include "pharos/base/clock.hh"
+#include "pharos/base/thread.hh"
 #include "pharos/dataplane/lane/lane_event.hh"
 
 #include <pthread.h>
-#include <signal.h>
 #include <sys/random.h>
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 namespace pharos::dataplane {
@@ -87,20 +86,10 @@ void Lane::remove(const config::SocketAddress& address) noexcept {
 
 Status Lane::start(std::function<void()> on_start) {
   // Signals are the control thread's.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status started;
-  try {
-    thread_ = std::thread([this, on_start = std::move(on_start)] {
-      if (on_start) on_start();
-      run();
-    });
-  } catch (const std::system_error& error) {
-    started = fail(ErrorCode::unavailable, std::string("thread: ") + error.what(), "kernel lane");
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return started;
+  auto started = start_quiet_thread(std::move(on_start), [this] { run(); }, "kernel lane");
+  if (!started) return std::unexpected(std::move(started).error());
+  thread_ = std::move(*started);
+  return {};
 }
 
 void Lane::stop() noexcept {

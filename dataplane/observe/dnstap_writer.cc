@@ -1,13 +1,13 @@
 #include "pharos/dataplane/observe/dnstap_writer.hh"
 
+#include "pharos/base/thread.hh"
+
 #include <pthread.h>
-#include <signal.h>
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
 #include <utility>
 
 namespace pharos::dataplane {
@@ -30,20 +30,10 @@ DnstapWriter::~DnstapWriter() {
 
 Status DnstapWriter::start(std::function<void()> on_start) {
   // Signals are the control thread's.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status started;
-  try {
-    thread_ = std::thread([this, on_start = std::move(on_start)] {
-      if (on_start) on_start();
-      run();
-    });
-  } catch (const std::system_error& error) {
-    started = fail(ErrorCode::unavailable, std::string("thread: ") + error.what(), "dnstap");
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return started;
+  auto started = start_quiet_thread(std::move(on_start), [this] { run(); }, "dnstap");
+  if (!started) return std::unexpected(std::move(started).error());
+  thread_ = std::move(*started);
+  return {};
 }
 
 void DnstapWriter::stop() noexcept {

@@ -1,7 +1,7 @@
 // The saver's thread. See table_saver.hh.
 #include "pharos/dataplane/table/table_saver.hh"
 
-#include <signal.h>
+#include "pharos/base/thread.hh"
 
 #include <utility>
 
@@ -10,28 +10,18 @@ namespace {
 
 constexpr std::chrono::seconds retry_interval(5);
 
-// A thread that takes no signals: they belong to the control thread.
-template <typename Body>
-std::thread quiet_thread(Body&& body) {
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::forward<Body>(body));
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
 }  // namespace
 
 TableSaver::TableSaver(TableFiles files, std::function<void()> on_start,
                        std::chrono::milliseconds interval)
-    : files_(std::move(files)),
-      interval_(interval),
-      thread_(quiet_thread([this, on_start = std::move(on_start)] {
-        if (on_start) on_start();
-        run();
-      })) {}
+    : files_(std::move(files)), interval_(interval) {
+  // Signals are the control thread's. Without a thread nothing is saved, and the report says why.
+  auto started = start_quiet_thread(std::move(on_start), [this] { run(); }, "saver of tables");
+  if (started)
+    thread_ = std::move(*started);
+  else
+    report_.last_error = started.error().text();
+}
 
 TableSaver::~TableSaver() {
   {
@@ -39,7 +29,7 @@ TableSaver::~TableSaver() {
     ending_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void TableSaver::submit(TableSet set) {

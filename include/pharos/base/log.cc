@@ -15,4 +15,13 @@ void start_log(const char* program) {
   spdlog::set_default_logger(std::move(logger));
 }
 
+std::string harmless(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c == '\t') c = ' ';  // between the fields of records
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return result;
+}
+
 }  // namespace pharos
