@@ -155,8 +155,8 @@ class Publisher {
 };
 
 TEST(PublishServeTest, NoAnswerMixesGenerationsAndEveryOldRootIsFreed) {
-  const OwnDirectory directory;
-  const auto socket_path = directory.path() + "/tables.sock";
+  const TemporaryFiles files;
+  const auto socket_path = files.directory() + "/tables.sock";
   RcuPointer<const TableRoot> published;
   auto store = TableStore::open({socket_path, "", 0, {}}, [&published](const TableRoot* next) {
     published.store(next);

@@ -19,6 +19,8 @@
 #include <mutex>
 #include <thread>
 
+#include "daemon_files.hh"
+
 namespace pharos::controlplane {
 namespace {
 
@@ -116,37 +118,13 @@ class DataplaneDouble {
   std::uint64_t name_count_ = 0;
 };
 
-class DaemonTest : public testing::Test {
+class DaemonTest : public testing::Test, protected DaemonFiles {
  protected:
   DaemonTest() {
-    std::string pattern = testing::TempDir() + "ph-XXXXXX";
-    directory_ = ::mkdtemp(pattern.data());
-    std::filesystem::create_directories(directory_ + "/run");
     write_config(services("www",
                           "[{id: fra, site: fra, addresses: [203.0.113.1]}, "
                           "{id: sin, site: sin, addresses: [203.0.113.2]}]"));
   }
-  ~DaemonTest() override { std::filesystem::remove_all(directory_); }
-
-  static std::string services(const std::string& id, const std::string& endpoints) {
-    return "services:\n  - id: " + id + "\n    names: [" + id +
-           ".example.org]\n    endpoints: " + endpoints + "\n";
-  }
-  void write_config(const std::string& rest) const {
-    std::ofstream(file()) << "run_directory: " << directory_
-                          << "/run\nstate_directory: " << directory_ << R"(/state
-dataplane:
-  ports: [{id: front, device: net_ring0, addresses: [198.18.0.1]}]
-sites:
-  - {id: fra, region: eu, location: [50.1, 8.7]}
-  - {id: sin, region: asia, location: [1.3, 103.8]}
-locales:
-  - {id: eu, location: [50, 8], prefixes: [198.18.1.0/24]}
-zones:
-  - {id: example.org, hosts: {ns1: [192.0.2.1]}}
-)" << rest;
-  }
-  [[nodiscard]] std::string file() const { return directory_ + "/pharos.yaml"; }
   [[nodiscard]] std::string tables_socket() const { return directory_ + "/run/tables.sock"; }
 
   [[nodiscard]] Result<std::unique_ptr<Daemon>> try_start(bool force = false) const {
@@ -165,8 +143,6 @@ zones:
     return control::call(control::socket_path(directory_ + "/run", "controlplane", access), command,
                          arguments, seconds(20));
   }
-
-  std::string directory_;
 };
 
 TEST_F(DaemonTest, PublishesToADataPlaneThatComesLaterAndFollowsTheOperator) {

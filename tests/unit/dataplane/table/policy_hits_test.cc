@@ -1,8 +1,6 @@
 // Counts of name policies over the life of tables: what a reload keeps, and that every serving thread has a seat.
 #include "pharos/dataplane/table/table_store.hh"
 
-#include <poll.h>
-
 #include <gtest/gtest.h>
 
 #include "table_fixture.hh"
@@ -20,43 +18,24 @@ class PolicyHitsTest : public testing::Test {
  protected:
   PolicyHitsTest() {
     TableStoreOptions options;
-    options.socket_path = directory_.path() + "/tables.sock";
-    options.state_directory = directory_.path() + "/state";
+    options.socket_path = files_.directory() + "/tables.sock";
+    options.state_directory = files_.directory() + "/state";
     options.seat_count = seats;
     auto store = TableStore::open(std::move(options), [](const TableRoot*) {});
     EXPECT_TRUE(store) << store.error().text();
     store_ = std::move(*store);
-    client_ = std::move(*table_channel::connect_to(directory_.path() + "/tables.sock"));
-    turn();
+    client_ = std::move(*table_channel::connect_to(files_.directory() + "/tables.sock"));
+    turn(*store_);
     EXPECT_TRUE(table_channel::receive(client_.get()));  // the hello
-  }
-
-  void turn() {
-    pollfd watched{store_->fd(), POLLIN, 0};
-    while (::poll(&watched, 1, 0) == 1) store_->on_readable();
   }
 
   // Tables with these policies, all else as before.
   void publish(const Ids& policies) {
     const Version version{1, ++generation_};
-    const std::vector<std::pair<ImageKind, ImageBuffer>> images{
-        {ImageKind::catalog, catalog_with(version, policies)},
-        {ImageKind::locale_map, locale_map_of(version)},
-        {ImageKind::ranking_base, base_of(version)}};
-    std::vector<UniqueFd> owners;
-    std::vector<int> fds;
-    std::vector<ImageKind> kinds;
-    for (const auto& [kind, image] : images) {
-      owners.push_back(std::move(*seal_in_memfd(image, "publish")));
-      fds.push_back(owners.back().get());
-      kinds.push_back(kind);
-    }
-    ASSERT_TRUE(table_channel::send(
-        client_.get(), object_bytes(table_channel::make_publish(version, kinds)), fds));
-    turn();
-    const auto received = table_channel::receive(client_.get());
-    ASSERT_TRUE(received);
-    const auto& answer = std::get<table_channel::Acknowledge>(received->message);
+    const auto answer = publish_to(*store_, client_.get(), version,
+                                   {{ImageKind::catalog, catalog_with(version, policies)},
+                                    {ImageKind::locale_map, locale_map_of(version)},
+                                    {ImageKind::ranking_base, base_of(version)}});
     ASSERT_EQ(answer.outcome, table_channel::Outcome::adopted) << answer.reason.data();
   }
 
@@ -71,7 +50,7 @@ class PolicyHitsTest : public testing::Test {
   }
 
   static constexpr unsigned seats = 3;
-  OwnDirectory directory_;
+  TemporaryFiles files_;
   std::unique_ptr<TableStore> store_;
   UniqueFd client_;
   std::uint64_t generation_ = 0;

@@ -35,14 +35,14 @@ class TableFilesTest : public testing::Test {
     const auto saved = files.save(set_of(*root_));
     EXPECT_TRUE(saved) << saved.error().text();
   }
-  TableFiles open() { return std::move(*TableFiles::open(directory_.path() + "/tables")); }
+  TableFiles open() { return std::move(*TableFiles::open(files_.directory() + "/tables")); }
   std::unique_ptr<const TableRoot> load() {
     notes_.clear();
     return open().load(notes_);
   }
   [[nodiscard]] std::vector<std::string> names() const {
     std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(directory_.path() + "/tables")) {
+    for (const auto& entry : std::filesystem::directory_iterator(files_.directory() + "/tables")) {
       found.push_back(entry.path().filename().string());
     }
     return found;
@@ -50,7 +50,7 @@ class TableFilesTest : public testing::Test {
   // The one file whose name starts so.
   [[nodiscard]] std::string path_of(std::string_view start) const {
     for (const auto& name : names()) {
-      if (name.starts_with(start)) return directory_.path() + "/tables/" + name;
+      if (name.starts_with(start)) return files_.directory() + "/tables/" + name;
     }
     ADD_FAILURE() << "no file " << start;
     return {};
@@ -63,7 +63,7 @@ class TableFilesTest : public testing::Test {
     file.put(byte);
   }
 
-  OwnDirectory directory_;
+  TemporaryFiles files_;
   std::unique_ptr<const TableRoot> root_;
   std::vector<std::string> notes_;
 };
@@ -72,11 +72,11 @@ TEST_F(TableFilesTest, ReplaceLinksThatStandInTheirPlaceAndFollowNone) {
   auto files = open();
   save(files);
   const auto all = names();
-  const auto precious = directory_.path() + "/precious";
+  const auto precious = files_.directory() + "/precious";
   std::ofstream(precious) << "precious";
   for (const auto& name : all) {
-    for (const auto& path :
-         {directory_.path() + "/tables/" + name, directory_.path() + "/tables/" + name + ".new"}) {
+    for (const auto& path : {files_.directory() + "/tables/" + name,
+                             files_.directory() + "/tables/" + name + ".new"}) {
       std::filesystem::remove(path);
       std::filesystem::create_symlink(precious, path);
     }
@@ -89,7 +89,7 @@ TEST_F(TableFilesTest, ReplaceLinksThatStandInTheirPlaceAndFollowNone) {
   EXPECT_EQ(text, "precious");
   for (const auto& name : all) {
     EXPECT_TRUE(std::filesystem::is_regular_file(
-        std::filesystem::symlink_status(directory_.path() + "/tables/" + name)))
+        std::filesystem::symlink_status(files_.directory() + "/tables/" + name)))
         << name;
   }
   EXPECT_NE(load(), nullptr);
@@ -159,7 +159,7 @@ TEST_F(TableFilesTest, FallBackWhereTheManifestIsDamagedOrCut) {
   save(files);
   new_base(v2);
   save(files);
-  const auto manifest = directory_.path() + "/tables/manifest";
+  const auto manifest = files_.directory() + "/tables/manifest";
   const auto size = std::filesystem::file_size(manifest);
   std::filesystem::resize_file(manifest, size / 2);
   EXPECT_EQ(load()->version, v1);
@@ -179,9 +179,9 @@ TEST_F(TableFilesTest, WriteADamagedFileAgain) {
 TEST_F(TableFilesTest, SurviveAProcessThatWasKilledWhileWriting) {
   auto files = open();
   save(files);
-  std::ofstream(directory_.path() + "/tables/ranking-base-1.2-0000000000000000.image.new")
+  std::ofstream(files_.directory() + "/tables/ranking-base-1.2-0000000000000000.image.new")
       << "half";
-  std::ofstream(directory_.path() + "/tables/ranking-base-1.2-0000000000000000.image") << "orphan";
+  std::ofstream(files_.directory() + "/tables/ranking-base-1.2-0000000000000000.image") << "orphan";
   EXPECT_EQ(load()->version, v1);
   new_base(v2);
   auto next = open();
@@ -195,18 +195,18 @@ TEST_F(TableFilesTest, FollowNoLinks) {
   auto files = open();
   save(files);
   const auto base = path_of("ranking-base-1.1");
-  const auto elsewhere = directory_.path() + "/elsewhere";
+  const auto elsewhere = files_.directory() + "/elsewhere";
   std::filesystem::rename(base, elsewhere);
   std::filesystem::create_symlink(elsewhere, base);
   EXPECT_EQ(load(), nullptr);
 }
 
 TEST_F(TableFilesTest, SayWhenTheDirectoryCannotBe) {
-  std::ofstream(directory_.path() + "/file") << "in the way";
-  EXPECT_FALSE(TableFiles::open(directory_.path() + "/file"));
-  EXPECT_FALSE(TableFiles::open(directory_.path() + "/file/below"));
+  std::ofstream(files_.directory() + "/file") << "in the way";
+  EXPECT_FALSE(TableFiles::open(files_.directory() + "/file"));
+  EXPECT_FALSE(TableFiles::open(files_.directory() + "/file/below"));
   auto files = open();
-  std::filesystem::remove_all(directory_.path() + "/tables");
+  std::filesystem::remove_all(files_.directory() + "/tables");
   EXPECT_FALSE(files.save(set_of(*root_)));
 }
 

@@ -1,19 +1,23 @@
-// What the tests of the table folder share: images as shared mappings, a directory of their own, a control plane's
+// What the tests of the table folder share: images as shared mappings, a control plane's
 // end of the tables socket.
 #pragma once
 
 #include "pharos/dataplane/table/root.hh"
+#include "pharos/dataplane/table/table_store.hh"
 #include "pharos/shared/table_channel.hh"
 
+#include <poll.h>
 #include <sys/mman.h>
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
+#include "temporary_files.hh"
 #include "unit/shared/test_tables.hh"
 
 namespace pharos::dataplane {
@@ -64,19 +68,37 @@ inline std::uint32_t address_in(const TableRoot& root, std::uint32_t pool) {
   return answer == nullptr ? 0 : test_images::first_address(*answer);
 }
 
-class OwnDirectory {
- public:
-  OwnDirectory() {
-    char pattern[] = "/tmp/pharos_table_test.XXXXXX";
-    path_ = ::mkdtemp(pattern);
+// All that waits at the store's descriptors.
+inline void turn(TableStore& store) {
+  for (;;) {
+    pollfd watched{store.fd(), POLLIN, 0};
+    if (::poll(&watched, 1, 0) != 1) return;
+    store.on_readable();
   }
-  ~OwnDirectory() { std::filesystem::remove_all(path_); }
-  OwnDirectory(const OwnDirectory&) = delete;
-  OwnDirectory& operator=(const OwnDirectory&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
+}
 
- private:
-  std::string path_;
-};
+using Images = std::vector<std::pair<ImageKind, ImageBuffer>>;
+
+// Sends these to the store at the other end of `client`, and gives what it says of them.
+inline table_channel::Acknowledge publish_to(TableStore& store, int client, Version version,
+                                             const Images& images) {
+  std::vector<UniqueFd> owners;
+  std::vector<int> fds;
+  std::vector<ImageKind> kinds;
+  for (const auto& [kind, image] : images) {
+    owners.push_back(std::move(*seal_in_memfd(image, "publish")));
+    fds.push_back(owners.back().get());
+    kinds.push_back(kind);
+  }
+  const auto message = table_channel::make_publish(version, kinds);
+  EXPECT_TRUE(table_channel::send(client, object_bytes(message), fds));
+  turn(store);
+  const auto received = table_channel::receive(client);
+  EXPECT_TRUE(received) << received.error().text();
+  const auto* answer =
+      received ? std::get_if<table_channel::Acknowledge>(&received->message) : nullptr;
+  EXPECT_NE(answer, nullptr);
+  return answer == nullptr ? table_channel::Acknowledge{} : *answer;
+}
 
 }  // namespace pharos::dataplane

@@ -27,8 +27,8 @@ class TableStoreTest : public testing::Test {
   void open() {
     store_.reset();
     ring_ = UniqueFd(::memfd_create("ring", MFD_CLOEXEC));
-    auto store = TableStore::open({directory_.path() + "/tables.sock",
-                                   directory_.path() + "/state",
+    auto store = TableStore::open({files_.directory() + "/tables.sock",
+                                   files_.directory() + "/state",
                                    0,
                                    {ring_.get(), ring_.get()}},
                                   [this](const TableRoot* next) { swapped_.push_back(next); });
@@ -36,13 +36,7 @@ class TableStoreTest : public testing::Test {
     store_ = std::move(*store);
   }
 
-  [[nodiscard]] bool has_work() const {
-    pollfd watched{store_->fd(), POLLIN, 0};
-    return ::poll(&watched, 1, 0) == 1;
-  }
-  void turn() {
-    while (has_work()) store_->on_readable();
-  }
+  void turn() { dataplane::turn(*store_); }
   template <typename T>
   T receive_as(int socket) {
     auto received = table_channel::receive(socket);
@@ -51,7 +45,7 @@ class TableStoreTest : public testing::Test {
     return received ? std::get<T>(received->message) : T{};
   }
   UniqueFd connect() {
-    auto client = table_channel::connect_to(directory_.path() + "/tables.sock");
+    auto client = table_channel::connect_to(files_.directory() + "/tables.sock");
     EXPECT_TRUE(client) << client.error().text();
     turn();
     return std::move(*client);
@@ -62,22 +56,10 @@ class TableStoreTest : public testing::Test {
     (void)receive_as<table_channel::Hello>(client.get());
     return client;
   }
-  table_channel::Acknowledge publish(int client, Version version,
-                                     const std::vector<std::pair<ImageKind, ImageBuffer>>& images) {
-    std::vector<UniqueFd> owners;
-    std::vector<int> fds;
-    std::vector<ImageKind> kinds;
-    for (const auto& [kind, image] : images) {
-      owners.push_back(std::move(*seal_in_memfd(image, "publish")));
-      fds.push_back(owners.back().get());
-      kinds.push_back(kind);
-    }
-    const auto message = table_channel::make_publish(version, kinds);
-    EXPECT_TRUE(table_channel::send(client, object_bytes(message), fds));
-    turn();
-    return receive_as<table_channel::Acknowledge>(client);
+  table_channel::Acknowledge publish(int client, Version version, const Images& images) {
+    return publish_to(*store_, client, version, images);
   }
-  static std::vector<std::pair<ImageKind, ImageBuffer>> all_of(Version v) {
+  static Images all_of(Version v) {
     return {{ImageKind::catalog, catalog_of(v)},
             {ImageKind::locale_map, locale_map_of(v)},
             {ImageKind::ranking_base, base_of(v)}};
@@ -88,7 +70,7 @@ class TableStoreTest : public testing::Test {
     return !received && received.error().what == "closed by peer";
   }
 
-  OwnDirectory directory_;
+  TemporaryFiles files_;
   UniqueFd ring_;
   std::vector<const TableRoot*> swapped_;
   std::unique_ptr<TableStore> store_;
@@ -263,18 +245,18 @@ TEST_F(TableStoreTest, StartsAgainFromTheDisk) {
 
 TEST_F(TableStoreTest, ServesAlsoWhereTheDiskDoesNot) {
   const auto client = greeted();
-  std::filesystem::remove_all(directory_.path() + "/state");
-  std::ofstream(directory_.path() + "/state") << "in the way";
+  std::filesystem::remove_all(files_.directory() + "/state");
+  std::ofstream(files_.directory() + "/state") << "in the way";
   EXPECT_EQ(publish(client.get(), v1, all_of(v1)).outcome, Outcome::adopted);
   store_.reset();  // waits for the saver, which fails
-  std::filesystem::remove(directory_.path() + "/state");
+  std::filesystem::remove(files_.directory() + "/state");
   open();
   EXPECT_FALSE(store_->load().adopted);
 }
 
 TEST_F(TableStoreTest, LeavesTheSocketToTheOneThatHasIt) {
   const auto second =
-      TableStore::open({directory_.path() + "/tables.sock", "", 0, {}}, [](const TableRoot*) {});
+      TableStore::open({files_.directory() + "/tables.sock", "", 0, {}}, [](const TableRoot*) {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::conflict);
   EXPECT_FALSE(greeted().get() < 0);
