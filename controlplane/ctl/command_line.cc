@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "history_line.hh"
+#include "local_line.hh"
 #include "observe_line.hh"
 
 namespace pharos::controlplane::ctl {
@@ -66,7 +67,7 @@ class CommandLine {
     add_changes();
     add_zones();
     add_policies();
-    add_local();
+    add_others();
   }
 
   int run(int count, const char* const* arguments) {
@@ -478,33 +479,21 @@ class CommandLine {
     test->add_option("name", name_, "a query name")->required();
   }
 
-  void add_local() {
-    auto* image = add_group("image", "table images on disk");
-    for (const bool dump : {true, false}) {
-      auto* command =
-          add(image, dump ? "dump" : "check", dump ? "prove images and print them" : "prove images",
-              [this, dump] { return image_command(files_, dump, options_.as_json, terminal_); });
-      command
-          ->add_option("file", files_,
-                       "images; before a ranking delta, its base and the deltas between")
-          ->required();
-    }
-    auto* config = add_group("config", "the configuration file");
-    add(config, "schema", "print its JSON schema", [this] { return put(config::schema()); });
-    add(config, "reference", "print all keys as Markdown",
-        [this] { return put(config::reference()); });
-    auto* check = add(config, "check", "check a configuration file, without a daemon",
-                      [this] { return check_config(files_.at(0), options_.as_json, terminal_); });
-    check->add_option("file", files_, "the configuration file")->required()->expected(1);
+  // Those with files of their own.
+  void add_others() {
     const LineHooks hooks{
         .add = [this](CLI::App* parent, const char* name, const char* summary,
                       Action action) { return add(parent, name, summary, std::move(action)); },
+        .add_group = [this](const char* name,
+                            const char* summary) { return add_group(name, summary); },
         .ask = [this](
                    Access access, const std::string& command,
                    const json& arguments) { return to_controlplane(access, command, arguments); },
         .print = [this](const std::string& command, const json& result) { print(command, result); },
-        .run_directory = [this] { return options_.run_directory; }};
-    history_ = std::make_unique<HistoryLine>(app_, config, hooks);
+        .run_directory = [this] { return options_.run_directory; },
+        .as_json = [this] { return options_.as_json; }};
+    local_ = std::make_unique<LocalLine>(app_, hooks, terminal_);
+    history_ = std::make_unique<HistoryLine>(app_, local_->config(), hooks);
     observe_ = std::make_unique<ObserveLine>(
         app_, ObserveHooks{.add = hooks.add,
                            .ask =
@@ -514,39 +503,14 @@ class CommandLine {
                                },
                            .print = hooks.print,
                            .terminal = terminal_});
-    auto* key = add_group("key", "keys of beacons and cookies");
-    auto* generate = add(
-        key, "generate", "print a fresh key as a line of the configuration",
-        [this] { return generate_key({key_id_, key_bytes_, bare_}, options_.as_json, terminal_); });
-    generate->add_option("--id", key_id_, "id of the key")
-        ->check(CLI::Range(0, 255))
-        ->capture_default_str();
-    generate
-        ->add_option("--bytes", key_bytes_,
-                     "length of the secret: 32 of beacons, 16 of cookies and of the client key")
-        ->check(CLI::IsMember({16U, 32U}))
-        ->capture_default_str();
-    generate->add_flag("--bare", bare_, "only the secret, for a key file");
-    auto* token = add_group("token", "tokens of the API");
-    auto* make = add(token, "generate", "print a fresh token, and the line that lets it in",
-                     [this] { return generate_token(name_, type_, options_.as_json, terminal_); });
-    make->add_option("--id", name_, "who holds it")->required();
-    make->add_option("--role", type_, "read or write")
-        ->check(CLI::IsMember({"read", "write"}))
-        ->required();
-    add(&app_, "version", "version of pharosctl",
-        [this] { return put("pharosctl " PHAROS_VERSION "\n"); });
   }
-
-  Status put(const std::string& text) {
-    terminal_.out << text;
-    return {};
   }
 
   const Terminal& terminal_;
   CLI::App app_{"Looks at the Pharos daemons, and steers them.", "pharosctl"};
   Options options_;
   Action action_;
+  std::unique_ptr<LocalLine> local_;
   std::unique_ptr<HistoryLine> history_;
   std::unique_ptr<ObserveLine> observe_;
   std::string name_, target_, weight_, client_, at_, type_ = "A", from_, to_;
@@ -554,8 +518,7 @@ class CommandLine {
   std::vector<std::string> files_, words_;
   double exponent_ = 1, interval_s_ = 1, resolver_ttl_min_s_ = 0;
   unsigned rounds_ = 0, rows_ = 12;
-  unsigned key_id_ = 1, key_bytes_ = 32;
-  bool force_ = false, bare_ = false;
+  bool force_ = false;
 };
 
 }  // namespace

@@ -1,25 +1,11 @@
 // The subcommands of pharosctl about the past and about configurations to come. Private to this folder.
 #pragma once
 
-#include "pharos/base/error.hh"
-#include "pharos/shared/control_protocol.hh"
-
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
-
-#include <functional>
 #include <string>
 
-namespace pharos::controlplane::ctl {
+#include "line_hooks.hh"
 
-struct LineHooks {
-  std::function<CLI::App*(CLI::App*, const char*, const char*, std::function<Status()>)> add;
-  // Asks the control plane, and prints what it says.
-  std::function<Status(control::Access, const std::string&, const nlohmann::json&)> ask;
-  // Prints a result as that of the command.
-  std::function<void(const std::string&, const nlohmann::json&)> print;
-  std::function<std::string()> run_directory;
-};
+namespace pharos::controlplane::ctl {
 
 class HistoryLine {
  public:

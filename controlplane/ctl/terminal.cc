@@ -80,15 +80,6 @@ std::string coloured(std::string_view text, Colour colour, bool colours) {
   return std::string(code_of(colour)) + std::string(text) + "\x1b[0m";
 }
 
-std::string harmless(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c == '\t') c = ' ';  // between the fields of records
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return result;
-}
-
 std::string age_text(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "-";
   if (seconds < 1) return fmt::format("{:.0f}ms", seconds * 1e3);

@@ -1,8 +1,9 @@
 // Where pharosctl writes, and how text is made ready for people: tables, units, colours.
 //
-// Text that came from a daemon or a file is made harmless first: control characters, which could steer the terminal,
-// are shown as '?'. One thread.
+// Text that came from a daemon or a file is made harmless() first. One thread.
 #pragma once
+
+#include "pharos/base/log.hh"
 
 #include <cstdint>
 #include <iosfwd>
@@ -43,7 +44,6 @@ class TextTable {
 };
 
 [[nodiscard]] std::string coloured(std::string_view text, Colour colour, bool colours);
-[[nodiscard]] std::string harmless(std::string_view text);
 
 // "3d 4h", "12m 5s", "3.2s", "15ms"
 [[nodiscard]] std::string age_text(double seconds);
