@@ -56,8 +56,6 @@ std::vector<std::string> files_of(const config::Config& config) {
   return files;
 }
 
-namespace {
-
 Result<PastFile> read_file(const std::string& path) {
   constexpr std::size_t piece_bytes = 1U << 20;
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -81,8 +79,6 @@ Result<PastFile> read_file(const std::string& path) {
   crypto_generichash_final(&hash, file.hash.data(), file.hash.size());
   return file;
 }
-
-}  // namespace
 
 OfferedFiles offer_files(const config::Config& config, const KeptFiles& kept) {
   OfferedFiles files;

@@ -1,16 +1,12 @@
 // The queue, the writer's loop, and what is read. Writing is in history_write.cc.
 #include "pharos/controlplane/history/history.hh"
 
-#include "pharos/base/directory.hh"
-
 #include <pthread.h>
-#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 #include <sodium.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "state.hh"
 
@@ -47,14 +43,6 @@ PastDecision decision_of(const Statement& row) {
 
 std::int64_t ms_of(WallTime time) {
   return time.ns / 1'000'000;
-}
-
-Status move_aside(const std::string& path, const std::string& to) {
-  std::error_code error;
-  std::filesystem::rename(path, to, error);
-  if (error) return fail(ErrorCode::unavailable, "cannot move it to " + to, path);
-  for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(path + suffix, error);
-  return {};
 }
 
 }  // namespace
@@ -126,29 +114,15 @@ History::~History() {
 
 Result<std::unique_ptr<History>> History::open(const std::string& directory,
                                                const config::HistoryConfig& config, WallTime now) {
-  if (auto ready = prepare_directory(directory); !ready)
-    return std::unexpected(std::move(ready.error()).in("state directory"));
+  std::string damage;
+  auto database = Database::open_in(directory, "history.db", history_kind, now, damage);
+  if (!database) return std::unexpected(std::move(database).error());
+  auto reading = Database::open(directory + "/history.db", history_kind);
+  if (!reading) return std::unexpected(std::move(reading).error());
   auto sealer = Sealer::open(directory + "/history.key");
   if (!sealer) return std::unexpected(std::move(sealer).error());
-  const auto path = directory + "/history.db";
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    if (auto ours = check_regular_or_absent(path + suffix); !ours)
-      return std::unexpected(std::move(ours.error()));
-  }
-  const auto mask = ::umask(0077);
-  auto database = Database::open(path, history_kind);
-  std::string alarm;
-  if (!database && database.error().code == ErrorCode::invalid) {
-    const auto aside = path + ".damaged-" + std::to_string(now.ns / 1'000'000'000);
-    alarm = "the history was damaged (" + database.error().what + "): it is now " + aside;
-    if (auto moved = move_aside(path, aside); moved) database = Database::open(path, history_kind);
-  }
-  ::umask(mask);
-  if (!database) return std::unexpected(std::move(database).error());
-  auto reading = Database::open(path, history_kind);
-  if (!reading) return std::unexpected(std::move(reading).error());
   auto state = std::make_unique<State>(std::move(*database), std::move(*reading), *sealer, config);
-  state->opened_alarm = std::move(alarm);
+  if (!damage.empty()) state->opened_alarm = "the history " + damage;
   state->next_prune = monotonic_now() + prune_interval;
   auto* running = state.get();
   state->writer = std::thread([running] { running->run(); });

@@ -15,9 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t no_blob = 0;       // of what is not kept, or could not be
-constexpr unsigned denials_max = 10'000;  // of callers that nobody knows, in the audit log
-constexpr double moved_much = 0.1;        // of a score: worth a word
+constexpr std::int64_t no_blob = 0;  // of what is not kept, or could not be
+constexpr double moved_much = 0.1;   // of a score: worth a word
 constexpr std::size_t cause_bytes_max = 400;
 
 double rounded(double value) {
@@ -393,7 +392,7 @@ Status History::State::forget(WallTime before) {
       // Who is denied must not push out what was done: of strangers, the newest are enough.
       run(("DELETE FROM audit WHERE caller = '' AND id <= (SELECT id FROM audit WHERE caller = '' "
            "ORDER BY id DESC LIMIT 1 OFFSET " +
-           std::to_string(denials_max) + ")")
+           std::to_string(history_denials_max) + ")")
               .c_str()) &&
       run("DELETE FROM tables_seen WHERE at < ?1 AND id < (SELECT max(id) FROM "
           "tables_seen WHERE at <= ?1)") &&

@@ -1,5 +1,7 @@
 #include "pharos/controlplane/store/database.hh"
 
+#include "pharos/base/directory.hh"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -21,6 +23,19 @@ ErrorCode kind_of(int code) noexcept {
     default:
       return ErrorCode::unavailable;
   }
+}
+
+Status move_aside(const std::string& path, const std::string& to) {
+  std::error_code error;
+  std::filesystem::rename(path, to, error);
+  if (error)
+    return fail(ErrorCode::unavailable, "cannot move it to " + to + ": " + error.message(), path);
+  // The log belongs to the damaged file: a new database must not replay it.
+  for (const char* suffix : {"-wal", "-shm"}) {
+    std::filesystem::rename(path + suffix, to + suffix, error);
+    if (error) std::filesystem::remove(path + suffix, error);
+  }
+  return {};
 }
 
 }  // namespace
@@ -143,6 +158,30 @@ Result<Database> Database::open(const std::string& path, const DatabaseKind& kin
   for (const char* sql : {vacuum, "PRAGMA journal_mode = WAL", synchronous, schema.c_str()}) {
     if (auto done = database.execute(sql); !done) return std::unexpected(done.error());
   }
+  return database;
+}
+
+Result<Database> Database::open_in(const std::string& directory, const char* name,
+                                   const DatabaseKind& kind, WallTime now, std::string& damage) {
+  if (auto ready = prepare_directory(directory); !ready)
+    return std::unexpected(std::move(ready.error()).in("state directory"));
+  const auto path = directory + "/" + name;
+  // Nobody else can put anything there between this look and SQLite's open: the directory is ours.
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    if (auto ours = check_regular_or_absent(path + suffix); !ours)
+      return std::unexpected(std::move(ours.error()));
+  }
+  const auto mask = ::umask(0077);  // keys and client addresses rest here
+  auto database = open(path, kind);
+  if (!database && database.error().code == ErrorCode::invalid) {
+    const auto aside = path + ".damaged-" + std::to_string(now.ns / 1'000'000'000);
+    damage = "was damaged (" + database.error().what + "): it is now " + aside;
+    if (auto moved = move_aside(path, aside); moved)
+      database = open(path, kind);
+    else
+      database = std::unexpected(std::move(moved).error());
+  }
+  ::umask(mask);
   return database;
 }
 

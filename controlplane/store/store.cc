@@ -1,15 +1,11 @@
 #include "pharos/controlplane/store/store.hh"
 
-#include "pharos/base/directory.hh"
 #include "pharos/controlplane/score/score.hh"
 #include "pharos/controlplane/store/database.hh"
-
-#include <sys/stat.h>
 
 #include <array>
 #include <bit>
 #include <condition_variable>
-#include <filesystem>
 #include <functional>
 #include <mutex>
 #include <span>
@@ -124,19 +120,6 @@ Remembered read_all(Database& database) {
   return all;
 }
 
-Status move_aside(const std::string& path, const std::string& to) {
-  std::error_code error;
-  std::filesystem::rename(path, to, error);
-  if (error)
-    return fail(ErrorCode::unavailable, "cannot move it to " + to + ": " + error.message(), path);
-  // The log belongs to the damaged file: a new database must not replay it.
-  for (const char* suffix : {"-wal", "-shm"}) {
-    std::filesystem::rename(path + suffix, to + suffix, error);
-    if (error) std::filesystem::remove(path + suffix, error);
-  }
-  return {};
-}
-
 bool save_meta(Database& database, const char* name, std::int64_t value) {
   return database.prepare("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")
       .bind(1, std::string_view(name))
@@ -223,32 +206,13 @@ Store::~Store() {
 }
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& directory, WallTime now) {
-  if (auto ready = prepare_directory(directory); !ready)
-    return std::unexpected(std::move(ready.error()).in("state directory"));
-  const auto path = directory + "/controlplane.db";
-  // Nobody else can put anything there between this look and SQLite's open: the directory is ours.
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    if (auto ours = check_regular_or_absent(path + suffix); !ours)
-      return std::unexpected(std::move(ours.error()));
-  }
-  const auto mask = ::umask(0077);  // keys and client addresses rest here
-  auto database = Database::open(path, store_kind);
-  std::string alarm;
-  if (!database && database.error().code == ErrorCode::invalid) {
-    const auto aside = path + ".damaged-" + std::to_string(now.ns / 1'000'000'000);
-    alarm = "the database was damaged (" + database.error().what + "): it is now " + aside +
-            "; what the operator had set is lost";
-    if (auto moved = move_aside(path, aside); !moved) {
-      ::umask(mask);
-      return std::unexpected(moved.error());
-    }
-    database = Database::open(path, store_kind);
-  }
-  ::umask(mask);
+  std::string damage;
+  auto database = Database::open_in(directory, "controlplane.db", store_kind, now, damage);
   if (!database) return std::unexpected(std::move(database).error());
-  auto state = std::make_unique<State>(std::move(*database), path);
+  auto state = std::make_unique<State>(std::move(*database), directory + "/controlplane.db");
   state->remembered = read_all(state->database);
-  state->remembered.alarm = std::move(alarm);
+  if (!damage.empty())
+    state->remembered.alarm = "the database " + damage + "; what the operator had set is lost";
   auto* running = state.get();
   state->writer = std::thread([running] { running->run(); });
   return std::unique_ptr<Store>(new Store(std::move(state)));

@@ -343,6 +343,93 @@ TEST_F(HistoryFilesTest, AFileThatDidNotChangeIsNotReadAgain) {
   std::filesystem::last_write_time(path, time);
   offer(*history);
   EXPECT_EQ(serials(*history)["b"], '1');
+TEST_F(HistoryTest, AServiceIsFoundByItsVeryName) {
+  auto config = small_config();
+  const char* ids[] = {"a_b", "a.b", "A_B"};
+  for (std::size_t s = 0; s < config.services.size(); ++s) config.services[s].id = ids[s];
+  Decider decider(std::move(config));
+  const auto history = open();
+  history->offer(decider.round(1, day));
+  ASSERT_TRUE(history->sync());
+  for (const char* id : ids) {
+    const auto rows = history->decisions(only(id));
+    ASSERT_TRUE(rows);
+    EXPECT_EQ(rows->size(), 3U) << "one of each locale";
+    for (const auto& row : *rows) EXPECT_EQ(row.service, id);
+    EXPECT_EQ(history->decisions(only(std::string(id) + "/A"))->size(), 3U);
+  }
+  EXPECT_TRUE(history->decisions(only("a"))->empty());
+}
+
+// The disk is full for a moment, just when other tables come into use.
+TEST_F(HistoryTest, TablesThatCouldNotBeWrittenAreTriedAgain) {
+  const auto history = open();
+  history->offer_tables(tables(), {1, 1}, "start");
+  ASSERT_TRUE(history->sync());
+  run_sql("CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  run_sql(
+      "CREATE TRIGGER full2 BEFORE INSERT ON rounds BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  history->offer_tables(tables(), {1, 7}, "other services");
+  Decider decider;
+  history->offer(decider.round(7, wall_now()));
+  const auto failed = history->sync();
+  ASSERT_FALSE(failed);
+  EXPECT_NE(failed.error().text().find("disk full"), std::string::npos);
+  EXPECT_NE(history->alarm(), "");
+  EXPECT_GT(history->counters().dropped, 0U);
+  run_sql("DROP TRIGGER full");
+  run_sql("DROP TRIGGER full2");
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  ASSERT_TRUE(history->sync());
+  EXPECT_EQ(history->alarm(), "");
+  const auto now = history->tables_at(wall_now());
+  ASSERT_TRUE(now) << now.error().text();
+  EXPECT_EQ(now->version, (Version{1, 7}));
+  EXPECT_EQ(history->configurations(10)->size(), 2U);
+}
+
+TEST_F(HistoryTest, WhatCannotBeForgottenIsAnAlarmUntilItCan) {
+  const auto history = open();
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  ASSERT_TRUE(history->sync());
+  run_sql("CREATE TRIGGER no BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'no room'); END");
+  history->prune(after(day, seconds(1'000'000'000)));
+  EXPECT_NE(history->alarm().find("cannot forget: history.db: no room"), std::string::npos)
+      << history->alarm();
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  ASSERT_TRUE(history->sync()) << "writing goes on";
+  EXPECT_NE(history->alarm(), "") << "and the alarm stays";
+  run_sql("DROP TRIGGER no");
+  history->prune(after(day, seconds(1'000'000'000)));
+  EXPECT_EQ(history->alarm(), "");
+}
+
+TEST_F(HistoryTest, StrangersPushNobodyOutOfTheAuditLog) {
+  const auto history = open();
+  history->audit({day, "token ops", "192.0.2.77", "reload", "{}", "done"});
+  for (std::size_t i = 0; i < history_denials_max + 50; ++i)
+    history->audit({day, "", "192.0.2.66", "GET /v1/status", "{}", "denied"});
+  ASSERT_TRUE(history->sync());
+  history->prune(day);
+  const auto left = history->audit_log(2 * history_denials_max);
+  ASSERT_TRUE(left) << left.error().text();
+  EXPECT_EQ(left->size(), history_denials_max + 1);
+  EXPECT_EQ(left->back().caller, "token ops");
+}
+
+TEST_F(HistoryTest, AFileTooLargeToKeepIsKnownByItsHash) {
+  const auto path = files_.write("large.zone", "");
+  std::filesystem::resize_file(path, history_file_bytes_max);
+  const auto kept = read_file(path);
+  ASSERT_TRUE(kept && kept->content);
+  EXPECT_EQ(kept->hash, hash_of_content(*kept->content));
+  std::filesystem::resize_file(path, history_file_bytes_max + 1);
+  const auto large = read_file(path);
+  ASSERT_TRUE(large);
+  EXPECT_FALSE(large->content);
+  EXPECT_EQ(large->bytes, history_file_bytes_max + 1);
+  EXPECT_EQ(large->hash, hash_of_content(std::string(history_file_bytes_max + 1, '\0')));
+  EXPECT_FALSE(read_file(path + ".gone"));
 }
 
 TEST_F(HistoryTest, AServiceIsFoundByItsVeryName) {

@@ -30,6 +30,8 @@ namespace pharos::controlplane {
 inline constexpr std::size_t history_queue_cells_max = 2'000'000;
 inline constexpr std::size_t history_image_bytes_max = 64U << 20;  // larger images are not kept
 inline constexpr std::size_t history_file_bytes_max = 16U << 20;   // nor are larger files
+inline constexpr std::size_t history_denials_max =
+    10'000;  // of callers that nobody knows, in the audit log
 
 // An endpoint as it was judged; proximity follows from the locale.
 struct MemberFacts {
@@ -95,8 +97,8 @@ struct PastTables {
 struct PastFile {
   std::string path;
   std::uint64_t bytes = 0;
-  std::array<std::uint8_t, 32> hash{};
-  std::optional<std::string> content;  // absent: it was too large to keep
+  std::array<std::uint8_t, 32> hash{};  // of all of it, kept or not
+  std::optional<std::string> content;   // absent: it was too large to keep
 };
 struct PastConfiguration {
   std::int64_t id = 0;
@@ -157,6 +159,8 @@ class History {
 
 // Files that a configuration is made of, without keys: those of the configuration, zones, lists of prefixes and names.
 [[nodiscard]] std::vector<std::string> files_of(const config::Config& config);
+// One as it is on disk now. Errors: unavailable.
+[[nodiscard]] Result<PastFile> read_file(const std::string& path);
 [[nodiscard]] std::array<std::uint8_t, 32> hash_of_content(std::string_view content);
 
 }  // namespace pharos::controlplane

@@ -57,6 +57,12 @@ class Database {
   // of another kind), unavailable, conflict (locked by another process).
   [[nodiscard]] static Result<Database> open(const std::string& path, const DatabaseKind& kind);
 
+  // The same for a file of the state directory (made if absent), which only we may open. One that is damaged is moved
+  // aside and a new one begun; `damage` then says so: "was damaged (why): it is now path.damaged-<seconds>".
+  [[nodiscard]] static Result<Database> open_in(const std::string& directory, const char* name,
+                                                const DatabaseKind& kind, WallTime now,
+                                                std::string& damage);
+
   [[nodiscard]] Statement prepare(const char* sql) noexcept { return {handle_.get(), sql}; }
   [[nodiscard]] Status execute(const char* sql);
   // All of it, into a new file that only we may open. Errors: conflict (there is a file), unavailable.
