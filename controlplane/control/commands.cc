@@ -1,6 +1,7 @@
 #include "pharos/controlplane/control/commands.hh"
 
 #include <algorithm>
+#include <cctype>
 
 #include "handlers.hh"
 
@@ -31,6 +32,19 @@ Result<std::string> text_argument(const Json& arguments, const char* name) {
   if (!text.empty()) return text;
   return fail(ErrorCode::invalid, std::string("argument '") + name + "' is missing, or no text",
               "arguments");
+}
+
+bool flag_argument(const Json& arguments, const char* name) {
+  const auto at = arguments.find(name);
+  return at != arguments.end() && at->is_boolean() && at->get<bool>();
+}
+
+bool same_name(std::string_view a, std::string_view b) {
+  for (auto* name : {&a, &b}) {
+    if (name->size() > 1 && name->ends_with('.')) name->remove_suffix(1);
+  }
+  return std::ranges::equal(
+      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 Json json_of(Version version) {

@@ -102,11 +102,6 @@ class FileChange {
   bool kept_ = false;
 };
 
-bool flag_of(const Json& arguments, const char* name) {
-  const auto at = arguments.find(name);
-  return at != arguments.end() && at->is_boolean() && at->get<bool>();
-}
-
 // ---- plans ----
 
 std::string_view source_text(LoadSource source) {
@@ -227,7 +222,7 @@ Json diff_of(const std::string& former, const std::string& next) {
 }
 
 Result<Json> begin_draft(Daemon& daemon, Draft& draft, const Json& arguments) {
-  if (draft.open && !flag_of(arguments, "force"))
+  if (draft.open && !flag_argument(arguments, "force"))
     return fail(ErrorCode::conflict, "there is a draft already", {},
                 "commit or abort it, or begin with force");
   const auto text = text_argument(arguments, "text");
@@ -258,7 +253,7 @@ Result<Json> show_draft(Daemon& daemon, const Draft& draft) {
 
 Result<Json> commit_draft(Daemon& daemon, Draft& draft, const Json& arguments) {
   if (auto open = need_draft(draft); !open) return open;
-  const bool force = flag_of(arguments, "force");
+  const bool force = flag_argument(arguments, "force");
   const auto base = content_of(daemon.config_file());
   if (!base) return std::unexpected(base.error());
   if (hash_of_content(*base) != draft.base && !force) {
@@ -296,8 +291,7 @@ Result<Rollback> rollback_to(Daemon& daemon, History& history, std::int64_t id) 
     if (!then) rollback.aside.push_back(path);
   }
   for (auto& file : *files) {
-    const auto now = content_of(file.path);
-    if (now && hash_of_content(*now) == file.hash) continue;
+    if (const auto now = read_file(file.path); now && now->hash == file.hash) continue;
     if (!file.content) {
       return fail(ErrorCode::unavailable,
                   "the file was too large to keep, and is another now: " + file.path, "rollback",
@@ -325,7 +319,7 @@ Result<Json> roll_back(Daemon& daemon, const Json& arguments) {
     result["files"].push_back(
         {{"path", file.path}, {"lines", diff_of(now.value_or(""), *file.content)}});
   }
-  if (flag_of(arguments, "dry_run")) return result;
+  if (flag_argument(arguments, "dry_run")) return result;
   FileChange change;
   for (const auto& file : rollback->files) {
     if (auto put = change.put(file.path, *file.content); !put)
@@ -336,7 +330,7 @@ Result<Json> roll_back(Daemon& daemon, const Json& arguments) {
       return std::unexpected(std::move(moved).error());
   }
   ReloadRequest request;
-  request.force = flag_of(arguments, "force");
+  request.force = flag_argument(arguments, "force");
   const auto report = daemon.reload(request);
   if (!report) return std::unexpected(report.error());
   change.keep();
@@ -373,7 +367,7 @@ void add_config_commands(control::Server& server, Daemon& daemon) {
               [&daemon](const Json& arguments) -> Result<Json> {
                 const auto text = text_argument(arguments, "text");
                 if (!text) return std::unexpected(text.error());
-                return plan_text(daemon, *text, flag_of(arguments, "force"));
+                return plan_text(daemon, *text, flag_argument(arguments, "force"));
               }});
   const auto draft = std::make_shared<Draft>();  // commands run one at a time
   server.add(

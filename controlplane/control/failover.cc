@@ -53,15 +53,9 @@ Result<Question> question_of(const Json& arguments) {
   return question;
 }
 
-[[nodiscard]] bool has_name(const config::ServiceConfig& service, std::string name) {
-  const auto same = [](std::string a, std::string b) {
-    if (!a.ends_with('.')) a += '.';
-    if (!b.ends_with('.')) b += '.';
-    return std::ranges::equal(
-        a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-  };
+[[nodiscard]] bool has_name(const config::ServiceConfig& service, const std::string& name) {
   return service.id == name ||
-         std::ranges::any_of(service.names, [&](const auto& n) { return same(n, name); });
+         std::ranges::any_of(service.names, [&](const auto& n) { return same_name(n, name); });
 }
 
 Result<std::uint32_t> find_service(const World& world, const std::string& name) {
@@ -97,12 +91,12 @@ std::pair<Duration, Duration> ttls_of(const EngineSide& side, std::uint32_t serv
 FailoverInputs inputs_of(const EngineSide& side, std::uint32_t endpoint, Duration ttl,
                          const Question& question) {
   const auto& world = side.engine.world();
-  const auto& site = side.engine.health().site(world.endpoints[endpoint].site);
-  const auto& health = world.config->controlplane.health;
+  const auto site = world.endpoints[endpoint].site;
+  const auto& health = side.engine.health();
   const auto own = world.endpoint(endpoint).ttl_max;
-  return {.interval = site.rhythm.interval(),
-          .down_silence = site.rhythm.silence_of(health.down_intervals),
-          .fall = health.fall,
+  return {.interval = health.site(site).rhythm.interval(),
+          .down_silence = health.down_silence(site),
+          .fall = world.config->controlplane.health.fall,
           .publish = side.slowest_turn + side.last_publish_delay,
           .ttl = own ? std::min(ttl, *own) : ttl,
           .resolver_ttl_min = question.resolver_ttl_min};

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <string>
+#include <string_view>
 
 namespace pharos::controlplane {
 
@@ -28,6 +29,11 @@ void add_config_commands(control::Server& server, Daemon& daemon);
 // A text argument. Errors: invalid (absent where it is needed, or no text).
 [[nodiscard]] Result<std::string> text_argument(const Json& arguments, const char* name);
 [[nodiscard]] std::string optional_text(const Json& arguments, const char* name);
+[[nodiscard]] bool flag_argument(const Json& arguments,
+                                 const char* name);  // false where it is absent
+
+// Two domain names as people write them: in any case, with the last dot or without.
+[[nodiscard]] bool same_name(std::string_view a, std::string_view b);
 
 [[nodiscard]] Json json_of(Version version);
 [[nodiscard]] inline double seconds_since(Instant then, Instant now) noexcept {

@@ -10,11 +10,6 @@ Result<Json> report_of(Result<ReloadReport> report) {
   return Json{{"changed", report->changed}, {"version", json_of(report->version)}};
 }
 
-bool force_of(const Json& arguments) {
-  const auto at = arguments.find("force");
-  return at != arguments.end() && at->is_boolean() && at->get<bool>();
-}
-
 // Records are in the order of their owners.
 std::size_t name_count_of(const ZoneData& zone) {
   std::size_t names = 0;
@@ -62,15 +57,8 @@ Result<Json> zones(Daemon& daemon) {
 
 // The id as it is configured, from a name with or without its last dot, in any case.
 Result<std::string> zone_id(const Tables& tables, const std::string& text) {
-  const auto plain = [](std::string name) {
-    if (name.size() > 1 && name.ends_with('.')) name.pop_back();
-    std::ranges::transform(name, name.begin(), [](char c) {
-      return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-    });
-    return name;
-  };
   for (const auto& [id, state] : tables.zones) {
-    if (plain(id) == plain(text)) return id;
+    if (same_name(id, text)) return id;
   }
   return fail(ErrorCode::not_found, "no zone '" + text + "'", {},
               "`pharosctl zone list` shows those that are there");
@@ -92,8 +80,10 @@ Result<Json> zone_show(Daemon& daemon, const Json& arguments) {
 }
 
 Result<Json> zone_reload(Daemon& daemon, const Json& arguments) {
-  ReloadRequest request{
-      .read_configuration = false, .zone = {}, .every_zone = true, .force = force_of(arguments)};
+  ReloadRequest request{.read_configuration = false,
+                        .zone = {},
+                        .every_zone = true,
+                        .force = flag_argument(arguments, "force")};
   if (const auto name = optional_text(arguments, "zone"); !name.empty()) {
     const auto id = zone_id(*tables_of(daemon), name);
     if (!id) return std::unexpected(id.error());
@@ -111,7 +101,7 @@ void add_reload_commands(control::Server& server, Daemon& daemon) {
               "reads configuration, zones and locales again; keeps the old ones on any error",
               [&daemon](const Json& arguments) {
                 ReloadRequest request;
-                request.force = force_of(arguments);
+                request.force = flag_argument(arguments, "force");
                 return report_of(daemon.reload(request));
               }});
   server.add({"zones", Access::read, "zones that are served",

@@ -196,14 +196,14 @@ bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport& report,
 }
 
 Instant HealthBoard::suspect_at(const SiteHealth& site) const noexcept {
-  return site.silence_base + site.rhythm.improbable_silence_of(config_.suspect_intervals) + lag_;
+  return site.silence_base + silence_of(site, config_.suspect_intervals);
 }
 
 Instant HealthBoard::down_at(const SiteHealth& site) const noexcept {
   const double intervals = site.state == SiteState::unknown
                                ? config_.down_intervals + grace_intervals
                                : config_.down_intervals;
-  return site.silence_base + site.rhythm.improbable_silence_of(intervals) + lag_;
+  return site.silence_base + silence_of(site, intervals);
 }
 
 // The suspicion is the first step.

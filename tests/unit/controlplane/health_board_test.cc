@@ -109,6 +109,24 @@ TEST(HealthBoardTest, LossDoesNotSlowTheMeasuredRhythm) {
   EXPECT_NEAR(measured.seconds(), interval.seconds(), 0.01);
 }
 
+// What people are told is what happens, however many beacons get lost.
+TEST(HealthBoardTest, TellsHowLongASiteMayBeSilent) {
+  for (const double loss : {0.0, 0.2}) {
+    World world(2);
+    world.loss = loss;
+    world.run_for(seconds(120));
+    if (world.state(0) != SiteState::up) world.loss = 0, world.run_for(seconds(30));
+    ASSERT_EQ(world.state(0), SiteState::up);
+    const Duration told = world.board.down_silence(0);
+    if (loss > 0) EXPECT_GT(told, interval * 4) << "more are lost: it takes more silence";
+    world.kill(0);
+    const Instant last = world.board.site(0).rhythm.last();
+    world.run_until(last + told + seconds(1));
+    ASSERT_EQ(world.state(0), SiteState::down);
+    EXPECT_EQ(world.board.site(0).since, last + told);
+  }
+}
+
 TEST(HealthBoardTest, JitterOfATenthOfTheIntervalCausesNoFallInAnHour) {
   World world(3);
   world.jitter = interval / 10;

@@ -19,11 +19,11 @@ enum class FailoverCause : std::uint8_t {
 [[nodiscard]] std::string_view name_of(FailoverCause cause) noexcept;
 
 struct FailoverInputs {
-  Duration interval;      // between the site's beacons, as measured
-  Duration down_silence;  // silence after which it is down, margin included: Rhythm::silence_of()
-  Duration fall;          // overload has to last this long
-  Duration publish;       // from a cause to the tables, the slowest that was seen
-  Duration ttl;           // the longest that answers may carry
+  Duration interval;            // between the site's beacons, as measured
+  Duration down_silence;        // silence after which it is down: HealthBoard::down_silence()
+  Duration fall;                // overload has to last this long
+  Duration publish;             // from a cause to the tables, the slowest that was seen
+  Duration ttl;                 // the longest that answers may carry
   Duration resolver_ttl_min{};  // resolvers keep shorter answers for this long all the same
 };
 

@@ -137,12 +137,19 @@ class HealthBoard {
 
   [[nodiscard]] const SiteHealth& site(std::uint32_t index) const noexcept { return sites_[index]; }
   [[nodiscard]] std::size_t site_count() const noexcept { return sites_.size(); }
+  // How long a site that is up may be silent before it is down, by what is measured now.
+  [[nodiscard]] Duration down_silence(std::uint32_t index) const noexcept {
+    return silence_of(sites_[index], config_.down_intervals);
+  }
   // Most sites fell silent at once: the receiver suspects itself, and silence takes no site down.
   [[nodiscard]] bool suspects_itself() const noexcept { return mass_silence_; }
   // No site was heard since the start, although some should have been.
   [[nodiscard]] bool deaf() const noexcept { return deaf_; }
 
  private:
+  [[nodiscard]] Duration silence_of(const SiteHealth& site, double intervals) const noexcept {
+    return site.rhythm.improbable_silence_of(intervals) + lag_;
+  }
   [[nodiscard]] Instant suspect_at(const SiteHealth& site) const noexcept;
   [[nodiscard]] Instant down_at(const SiteHealth& site) const noexcept;
   [[nodiscard]] Instant doubted_at(const SiteHealth& site, unsigned step) const noexcept;
