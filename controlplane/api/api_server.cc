@@ -1,5 +1,7 @@
 #include "pharos/controlplane/api/api_server.hh"
 
+#include "pharos/config/scalars.hh"
+
 #include <algorithm>
 #include <cmath>
 
@@ -42,10 +44,6 @@ std::string told_of(json arguments) {
   return arguments.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, all_bytes_max);
 }
 
-bool is_loopback(const IpAddress& address) {
-  return address.is_ipv4() ? address.ipv4() >> 24 == 127 : address.text() == "::1";
-}
-
 bool may(const Caller& caller, control::Access access) {
   return access == control::Access::read || caller.role == config::ApiRole::write;
 }
@@ -69,11 +67,10 @@ Result<std::unique_ptr<ApiServer>> ApiServer::open(const config::ApiConfig& conf
   return server;
 }
 
-Status ApiServer::reconfigure(const config::ApiConfig& next) {
-  auto config = next;
+Status ApiServer::reconfigure(config::ApiConfig config) {
   const auto listening = door_->listening();
-  const bool beyond_loopback =
-      std::ranges::any_of(listening, [](const auto& at) { return !is_loopback(at.address); });
+  const bool beyond_loopback = std::ranges::any_of(
+      listening, [](const auto& at) { return !config::is_loopback(at.address); });
   if (beyond_loopback) config.anonymous_read = false;
   {
     const std::lock_guard lock(mutex_);
@@ -113,8 +110,7 @@ void ApiServer::deny(const HttpRequest& request, HttpResponse& response, const E
 bool ApiServer::admit(const HttpRequest& request, HttpResponse& response) {
   const auto known = callers();
   const auto caller = known->identify(request);
-  const auto wait = known->take(caller && caller->name != "anonymous" ? caller->name : request.peer,
-                                monotonic_now());
+  const auto wait = known->take(caller ? &*caller : nullptr, request.block, monotonic_now());
   if (wait > 0) {
     limited_.fetch_add(1, std::memory_order_relaxed);
     const Error error{ErrorCode::exhausted, "too many requests", "caller", "wait, and try again"};

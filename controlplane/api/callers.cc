@@ -1,5 +1,9 @@
 #include "pharos/controlplane/api/callers.hh"
 
+#include "pharos/config/scalars.hh"
+
+#include <strings.h>
+
 #include <sodium.h>
 
 #include <algorithm>
@@ -17,7 +21,7 @@ bool names_loopback(std::string_view host) {
     host = host.substr(0, colon);
   if (host == "localhost" || host == "[::1]") return true;
   const auto address = IpAddress::parse(host);  // "127.example.org" is a name like any other
-  return address && address->is_ipv4() && address->ipv4() >> 24 == 127;
+  return address && config::is_loopback(*address);
 }
 
 }  // namespace
@@ -45,8 +49,8 @@ Result<Caller> Callers::identify(const HttpRequest& request) const {
         std::ranges::find(config_.clients, request.certificate, &config::ApiClientConfig::name);
     if (at != config_.clients.end()) return Caller{"certificate " + at->name, at->role};
   }
-  constexpr std::string_view scheme = "Bearer ";
-  if (request.authorization.starts_with(scheme)) {
+  constexpr std::string_view scheme = "Bearer ";  // in any case: RFC 9110, 11.1
+  if (::strncasecmp(request.authorization.c_str(), scheme.data(), scheme.size()) == 0) {
     const auto hash = hash_of_token(std::string_view(request.authorization).substr(scheme.size()));
     for (const auto& token : config_.tokens) {
       if (sodium_memcmp(hash.data(), token.hash.data(), hash.size()) == 0)
@@ -56,25 +60,38 @@ Result<Caller> Callers::identify(const HttpRequest& request) const {
                 "pharosctl token generate makes one");
   }
   if (config_.anonymous_read && names_loopback(request.host))
-    return Caller{"anonymous", config::ApiRole::read};
+    return Caller{"anonymous", config::ApiRole::read, true};
   return fail(ErrorCode::denied, "who calls is not known", "Authorization",
               "send 'Authorization: Bearer TOKEN', or show a client certificate");
 }
 
-double Callers::take(const std::string& key, Instant now) {
+double Callers::full_tokens() const noexcept {
+  return std::max(config_.requests_per_second * burst_s, 1.0);
+}
+
+// Null: too many strangers at once.
+Callers::Bucket* Callers::bucket_of(const Caller* caller, const std::string& block, Instant now) {
+  const double rate = config_.requests_per_second;
+  const Bucket full{full_tokens(), now};
+  if (caller != nullptr && !caller->stranger)
+    return &known_.try_emplace(caller->name, full).first->second;
+  if (strangers_.size() >= strangers_max && !strangers_.contains(block)) {
+    // Those that are full again say nothing.
+    std::erase_if(strangers_, [&](const auto& one) {
+      return one.second.tokens + (now - one.second.at).seconds() * rate >= full.tokens;
+    });
+    if (strangers_.size() >= strangers_max) return nullptr;
+  }
+  return &strangers_.try_emplace(block, full).first->second;
+}
+
+double Callers::take(const Caller* caller, const std::string& block, Instant now) {
   const std::lock_guard lock(mutex_);
   const double rate = config_.requests_per_second;
-  const double full = std::max(rate * burst_s, 1.0);
-  if (buckets_.size() >= callers_max && !buckets_.contains(key)) {
-    // Those that are full again say nothing; where that frees none, a flood of callers shares one bucket.
-    std::erase_if(buckets_, [&](const auto& one) {
-      return one.second.tokens + (now - one.second.at).seconds() * rate >= full;
-    });
-    if (buckets_.size() >= callers_max) return 1;
-  }
-  auto [at, fresh] = buckets_.try_emplace(key, Bucket{full, now});
-  auto& bucket = at->second;
-  bucket.tokens = std::min(full, bucket.tokens + (now - bucket.at).seconds() * rate);
+  auto* found = bucket_of(caller, block, now);
+  if (found == nullptr) return 1;
+  auto& bucket = *found;
+  bucket.tokens = std::min(full_tokens(), bucket.tokens + (now - bucket.at).seconds() * rate);
   bucket.at = now;
   if (bucket.tokens < 1) return (1 - bucket.tokens) / rate;
   bucket.tokens -= 1;

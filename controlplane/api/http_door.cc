@@ -41,12 +41,6 @@ class Exchange final : public httplib::Server {
   using Server::process_request;
 };
 
-// Whom limits count as one: an IPv4 address; of IPv6 the /64, all of which one host can have to itself.
-std::string peer_block(const IpAddress& address) {
-  constexpr std::uint8_t ipv6_bits = 64;
-  return address.is_ipv4() ? address.text() : IpPrefix{address, ipv6_bits}.masked().text();
-}
-
 struct Connection {
   UniqueFd fd;
   std::string peer, block;
@@ -55,6 +49,7 @@ struct Connection {
 // The connection that this worker serves: what cpp-httplib's handlers are not told.
 struct Serving {
   PeerStream* stream = nullptr;
+  const Connection* connection = nullptr;
   const std::string* certificate = nullptr;
   bool close = false;  // what is left to read is not wanted
 };
@@ -69,6 +64,7 @@ HttpRequest request_of(const httplib::Request& from) {
   request.authorization = from.get_header_value("Authorization");
   request.host = from.get_header_value("Host");
   request.peer = from.remote_addr;
+  if (serving.connection != nullptr) request.block = serving.connection->block;
   request.certificate = serving.certificate == nullptr ? std::string() : *serving.certificate;
   return request;
 }
@@ -299,7 +295,7 @@ struct HttpDoor::State {
   bool take(Connection& connection) {
     const auto next = std::ranges::find_if(waiting, [&](const Connection& one) {
       const auto at = served.find(one.block);
-      return at == served.end() || at->second < http_workers_per_address;
+      return at == served.end() || at->second < http_workers_per_block;
     });
     if (next == waiting.end()) return false;
     connection = std::move(*next);
@@ -355,7 +351,7 @@ struct HttpDoor::State {
       return;
     }
     const auto certificate = stream.certificate_name();
-    serving = {&stream, &certificate, false};
+    serving = {&stream, &connection, &certificate, false};
     for (unsigned i = 0; i < requests_per_connection_max; ++i) {
       if (!stream.wait_for_request(i == 0 ? request_patience : idle_patience)) break;
       stream.begin_request(request_patience, http_header_bytes_max + http_body_bytes_max);
@@ -369,6 +365,11 @@ struct HttpDoor::State {
     serving = {};
   }
 };
+
+std::string peer_block(const IpAddress& address) {
+  constexpr std::uint8_t ipv6_bits = 64;
+  return address.is_ipv4() ? address.text() : IpPrefix{address, ipv6_bits}.masked().text();
+}
 
 HttpDoor::HttpDoor(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 

@@ -1,5 +1,6 @@
 #include "pharos/controlplane/engine/daemon.hh"
 
+#include "pharos/base/log.hh"
 #include "pharos/controlplane/api/metrics.hh"
 #include "pharos/controlplane/control/commands.hh"
 #include "pharos/controlplane/engine/shrink.hh"
@@ -42,12 +43,6 @@ Status make_key(std::span<std::byte> key, std::uint64_t seed, std::string_view p
 std::string joined(const std::vector<std::string>& parts) {
   std::string text;
   for (const auto& part : parts) text += (text.empty() ? "" : ", ") + part;
-  return text;
-}
-
-// Text from outside in a line of the log: control characters would begin lines of their own.
-std::string harmless(std::string text) {
-  std::ranges::replace_if(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   return text;
 }
 

@@ -15,11 +15,6 @@ Type<ApiRole> role() {
   return choice<ApiRole>({{"read", ApiRole::read}, {"write", ApiRole::write}});
 }
 
-bool is_loopback(const IpAddress& address) {
-  if (address.is_ipv4()) return address.ipv4() >> 24 == 127;
-  return address == *IpAddress::parse("::1");
-}
-
 template <typename Things, typename Name>
 void check_unique(Reader& reader, const Node& node, const Things& things, Name name,
                   const char* what) {
@@ -102,8 +97,7 @@ const Table* table_of<ApiConfig>() {
       "controlplane.api",
       "The HTTPS door: REST, metrics and dashboard. Off without `listen`. Beyond loopback it needs "
       "TLS and callers that it knows. A reload takes over everything but `listen`; certificates "
-      "are "
-      "read again when their files change.",
+      "are read again when their files change.",
       {
           key("listen", &C::listen, one_or_more(socket_address(), 16), "where it listens",
               "127.0.0.1:8053"),

@@ -257,6 +257,13 @@ Result<SocketAddress> parse_socket_address(std::string_view text) {
   return SocketAddress{*address, port};
 }
 
+bool is_loopback(const IpAddress& address) noexcept {
+  if (address.is_ipv4()) return address.ipv4() >> 24 == 127;
+  IpAddress loopback;
+  loopback.bytes[15] = 1;
+  return address == loopback;
+}
+
 Status parse_secret(std::string_view text, std::span<std::uint8_t> to) {
   std::size_t length = 0;
   const char* end = nullptr;

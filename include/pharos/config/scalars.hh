@@ -39,6 +39,8 @@ namespace pharos::config {
 
 // "192.0.2.1:5380" or "[2001:db8::1]:5380".
 [[nodiscard]] Result<SocketAddress> parse_socket_address(std::string_view text);
+// 127.0.0.0/8 and ::1: only this host reaches it.
+[[nodiscard]] bool is_loopback(const IpAddress& address) noexcept;
 
 // A secret of 16 or 32 bytes, all of `to`, as hexadecimal digits or in base64. Errors: invalid.
 [[nodiscard]] Status parse_secret(std::string_view text, std::span<std::uint8_t> to);

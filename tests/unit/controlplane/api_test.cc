@@ -1,4 +1,6 @@
 // The API on loopback, over a whole daemon: who gets in, how often, and what it takes.
+#include "pharos/base/log.hh"
+
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
@@ -241,6 +243,28 @@ TEST_F(ApiTest, RefusesAKeyThatEverybodyCanRead) {
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().text().find("chmod o= " + api.key), std::string::npos)
       << refused.error().text();
+}
+
+TEST(CallersTest, AFloodOfStrangersTakesNothingFromThoseThatAreKnown) {
+  config::ApiConfig config;
+  config.requests_per_second = 0.001;
+  Callers callers(config);
+  const Instant now{};
+  for (std::size_t i = 0; i < strangers_max; ++i)
+    EXPECT_EQ(callers.take(nullptr, "block " + std::to_string(i), now), 0);
+  EXPECT_GT(callers.take(nullptr, "one more", now), 0);
+  const Caller known{"token grafana", config::ApiRole::read};
+  EXPECT_EQ(callers.take(&known, "one more", now), 0);
+  EXPECT_GT(callers.take(&known, "one more", now), 0) << "it has a rate, too";
+  // Once the strangers' buckets are full again there is room for others.
+  EXPECT_EQ(callers.take(nullptr, "one more", now + seconds(1001)), 0);
+}
+
+TEST(CallersTest, OneHostWithAWholeBlockOfIPv6CountsOnce) {
+  const auto block = [](const char* address) { return peer_block(*IpAddress::parse(address)); };
+  EXPECT_EQ(block("2001:db8:1:2::3"), block("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+  EXPECT_NE(block("2001:db8:1:2::3"), block("2001:db8:1:3::3"));
+  EXPECT_NE(block("192.0.2.1"), block("192.0.2.2"));
 }
 
 }  // namespace

@@ -50,8 +50,9 @@ class ApiServer {
   [[nodiscard]] static Result<std::unique_ptr<ApiServer>> open(const config::ApiConfig& config,
                                                                Sources sources);
 
-  // Takes over all but where it listens. Errors: of the certificates; the former ones stay, callers are the new ones.
-  [[nodiscard]] Status reconfigure(const config::ApiConfig& config);
+  // Takes over all but where it listens; what is for loopback only is judged by where it does. Errors: of the
+  // certificates, conflict (no TLS, while it listens beyond loopback); the former ones stay, callers are the new ones.
+  [[nodiscard]] Status reconfigure(config::ApiConfig config);
   [[nodiscard]] std::vector<config::SocketAddress> listening() const { return door_->listening(); }
   [[nodiscard]] ApiCounters counters() const;
 

@@ -17,7 +17,7 @@
 namespace pharos::controlplane {
 
 inline constexpr std::string_view token_prefix = "pharos_";
-inline constexpr std::size_t callers_max = 4096;
+inline constexpr std::size_t strangers_max = 4096;  // whose rates are remembered
 
 // BLAKE2b of a token's text. A token is 32 random bytes, so that a slow hash would only slow us down.
 [[nodiscard]] std::array<std::uint8_t, 32> hash_of_token(std::string_view token);
@@ -27,6 +27,7 @@ inline constexpr std::size_t callers_max = 4096;
 struct Caller {
   std::string name;  // "token grafana", "certificate ops.example.org", "anonymous"
   config::ApiRole role = config::ApiRole::read;
+  bool stranger = false;  // nobody in particular: anonymous
 };
 
 class Callers {
@@ -35,8 +36,9 @@ class Callers {
 
   // By client certificate, or else by bearer token, or else anonymous where that may be. Errors: denied.
   [[nodiscard]] Result<Caller> identify(const HttpRequest& request) const;
-  // Takes one request from the bucket of `key`: seconds to wait, 0 where there is none.
-  [[nodiscard]] double take(const std::string& key, Instant now);
+  // Takes one request from the bucket of `caller`, which strangers and those that nobody knows (null) share with their
+  // block: seconds to wait, 0 where there is none. No flood of strangers takes anything from a caller that is known.
+  [[nodiscard]] double take(const Caller* caller, const std::string& block, Instant now);
 
  private:
   struct Bucket {
@@ -44,8 +46,12 @@ class Callers {
     Instant at;
   };
   config::ApiConfig config_;
-  std::mutex mutex_;  // guards buckets_
-  std::map<std::string, Bucket> buckets_;
+  [[nodiscard]] double full_tokens() const noexcept;
+  [[nodiscard]] Bucket* bucket_of(const Caller* caller, const std::string& block, Instant now);
+
+  std::mutex mutex_;                         // guards the two below
+  std::map<std::string, Bucket> known_;      // by name: as many as are configured
+  std::map<std::string, Bucket> strangers_;  // by block
 };
 
 }  // namespace pharos::controlplane

@@ -3,7 +3,7 @@
 // Parsing and writing of messages are cpp-httplib's; sockets, TLS (OpenSSL), threads and limits are ours, since a
 // hostile peer must not hold more than it is granted:
 //
-//   accept thread -> queue (64) -> 16 workers; of one address at most half of them
+//   accept thread -> queue (64) -> 16 workers; of one holder (peer_block()) at most half of them
 //   a connection: handshake within 5 s; each request whole within 10 s, its answer taken within 20 s;
 //   request line and headers up to 64 KiB, bodies up to 1 MiB and only of a stated length
 //
@@ -23,10 +23,13 @@
 namespace pharos::controlplane {
 
 inline constexpr unsigned http_workers = 16;
-inline constexpr unsigned http_workers_per_address = http_workers / 2;
+inline constexpr unsigned http_workers_per_block = http_workers / 2;
 inline constexpr std::size_t http_waiting_max = 64;
 inline constexpr std::size_t http_header_bytes_max = 64U << 10;
 inline constexpr std::size_t http_body_bytes_max = 1U << 20;
+
+// Whom limits count as one: an IPv4 address; of IPv6 the /64, all of which one host can have to itself.
+[[nodiscard]] std::string peer_block(const IpAddress& address);
 
 struct HttpRequest {
   std::string method;
@@ -36,6 +39,7 @@ struct HttpRequest {
   std::string authorization;  // the header's value
   std::string host;
   std::string peer;         // its address
+  std::string block;        // peer_block() of it
   std::string certificate;  // common name of a client certificate that was verified; empty: none
 };
 
@@ -48,7 +52,7 @@ struct HttpResponse {
 
 struct HttpCounters {
   std::uint64_t connections = 0;
-  std::uint64_t turned_away = 0;  // no worker was free for that address, or the queue was full
+  std::uint64_t turned_away = 0;  // the queue was full, or that block had its share of it
   std::uint64_t handshakes_failed = 0;
   std::uint64_t requests = 0;
   std::uint64_t bad_requests = 0;  // that never came to the handler
