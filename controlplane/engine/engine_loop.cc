@@ -162,7 +162,11 @@ void EngineLoop::run_tasks() {
     const std::lock_guard lock(task_mutex_);
     tasks.swap(tasks_);
   }
-  for (auto& task : tasks) task(side_);
+  for (auto& task : tasks) {
+    const auto began = monotonic_now();
+    task(side_);
+    side_.slowest_task = std::max(side_.slowest_task, monotonic_now() - began);
+  }
 }
 
 void EngineLoop::serve_channel() {

@@ -43,6 +43,7 @@ struct EngineSide {
   std::uint64_t cells = 0;     // changed by them
   std::uint64_t foreign_beacons = 0;
   Duration slowest_turn{};
+  Duration slowest_task{};        // that a command had it do: what rounds may have waited for
   Duration last_publish_delay{};  // from the beacon or deadline that caused it to the socket
   NameDemand names{};
 };
