@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
+#include <optional>
 #include <sstream>
 
 namespace pharos::controlplane {
@@ -98,84 +100,161 @@ void gather_ports(const json& stats, Gathering& into) {
   }
 }
 
-void gather_sites(const EngineSide& side, Gathering& into) {
-  std::map<std::string, unsigned> states{{"up", 0}, {"suspect", 0}, {"down", 0}, {"unknown", 0}};
+// What the engine thread is asked for: numbers, which others turn into text.
+struct SiteSample {
+  SiteState state = SiteState::unknown;
+  bool degraded = false;
+  std::optional<double> beacon_age_s;
+  SiteMetrics metrics;
+  double confidence = 1;
+  unsigned restless_level = 0;
+};
+
+struct ProbeSample {
+  std::map<std::string, unsigned> verdicts{{"up", 0}, {"down", 0}, {"unknown", 0}};
+  unsigned divided = 0;
+  std::map<std::uint32_t, std::pair<unsigned, unsigned>> looks;  // by vantage point: up, down
+  std::uint32_t next = 0;                                        // endpoint to look at
+};
+
+struct EngineSample {
+  std::shared_ptr<const World> world;
+  std::map<std::string, unsigned> site_states{
+      {"up", 0}, {"suspect", 0}, {"down", 0}, {"unknown", 0}};
+  std::vector<SiteSample> sites;  // the first metric_things_max
+  std::vector<PoolView> pools;    // the same
+  ProbeSample probes;
+  Version published, in_use;
+  std::optional<double> table_age_s;
+  bool settled = false, connected = false;
+  std::uint64_t rounds = 0, cells = 0;
+  Duration slowest_turn{}, slowest_task{}, publish_delay{};
+};
+
+void sample_sites(const EngineSide& side, EngineSample& into) {
   const auto count = side.engine.health().site_count();
   for (std::uint32_t s = 0; s < count; ++s) {
     const auto& site = side.engine.health().site(s);
-    ++states[std::string(name_of(site.state))];
+    ++into.site_states[std::string(name_of(site.state))];
     if (s >= metric_things_max) continue;
-    const auto& config = side.engine.world().site(s);
-    const Labels labels{{"site", config.id}, {"region", config.region}};
-    into.gauge("pharos_site_up", "1 where a site is neither down nor suspected",
-               site.state == SiteState::down || site.state == SiteState::suspect ? 0 : 1, labels);
-    into.gauge("pharos_site_degraded", "1 where a site is overloaded", site.degraded ? 1 : 0,
-               labels);
-    if (site.rhythm.heard()) {
-      into.gauge("pharos_site_beacon_age_seconds", "since its last beacon",
-                 (side.now - site.rhythm.last()).seconds(), labels);
-    }
-    const auto measured = [&](const char* name, const char* help, const auto& value) {
-      if (value) into.gauge(name, help, static_cast<double>(*value), labels);
-    };
-    measured("pharos_site_cpu_ratio", "CPU in use", site.metrics.cpu_ratio);
-    measured("pharos_site_memory_ratio", "memory in use", site.metrics.memory_ratio);
-    measured("pharos_site_requests_per_second", "requests that it serves",
-             site.metrics.requests_rps);
-    measured("pharos_site_requests_in_flight", "requests that it works on",
-             site.metrics.requests_in_flight);
-    measured("pharos_site_error_ratio", "share of its requests that fail",
-             site.metrics.error_ratio);
-    if (const auto& latency = site.metrics.request_latency_us) {
-      into.gauge("pharos_site_request_latency_seconds", "mean time of its requests",
-                 double{*latency} * 1e-6, labels);
-    }
-    into.gauge("pharos_site_metrics_confidence", "1 while its metrics are new", confidence_of(site),
-               labels);
-    into.gauge("pharos_site_restless_level", "steps by which its metrics swing",
-               side.engine.restless_level_of(s), labels);
-    if (config.capacity_rps) {
-      into.gauge("pharos_site_capacity_requests_per_second", "requests that it may serve",
-                 *config.capacity_rps, labels);
+    auto& sample =
+        into.sites.emplace_back(SiteSample{.state = site.state,
+                                           .degraded = site.degraded,
+                                           .beacon_age_s = {},
+                                           .metrics = site.metrics,
+                                           .confidence = confidence_of(site),
+                                           .restless_level = side.engine.restless_level_of(s)});
+    if (site.rhythm.heard()) sample.beacon_age_s = (side.now - site.rhythm.last()).seconds();
+  }
+}
+
+void sample_tables(const EngineSide& side, EngineSample& into) {
+  into.published = side.publication.last();
+  into.in_use = side.publication.in_use();
+  for (const auto& record : side.publication.generations()) {
+    if (record.outcome != PublishOutcome::adopted) continue;
+    into.table_age_s = (side.now - record.at).seconds();
+    break;
+  }
+  into.settled = side.publication.settled();
+  into.connected = side.publication.is_connected();
+  into.rounds = side.rounds;
+  into.cells = side.cells;
+  into.slowest_turn = side.slowest_turn;
+  into.slowest_task = side.slowest_task;
+  into.publish_delay = side.last_publish_delay;
+}
+
+// True: all verdicts are counted.
+bool sample_probes(const EngineSide& side, const Slice& slice, ProbeSample& into) {
+  const auto& verdicts = side.engine.quorum().verdicts();
+  for (auto at = verdicts.lower_bound(into.next); at != verdicts.end(); ++at) {
+    into.next = at->first;
+    if (slice.over()) return false;
+    const auto& verdict = at->second;
+    ++into.verdicts[!verdict.up ? "unknown" : *verdict.up ? "up" : "down"];
+    const auto bad = verdict.bad();
+    into.divided += bad > 0 && bad < verdict.counting();
+    for (const auto& vote : verdict.votes) {
+      if (vote.counts) ++(vote.up ? into.looks[vote.from].first : into.looks[vote.from].second);
     }
   }
-  for (const auto& [state, sites] : states)
+  return true;
+}
+
+EngineSample sample_engine(EngineLoop& loop) {
+  EngineSample sample;
+  loop.ask_in_slices([&](EngineSide& side, const Slice& slice) {
+    if (slice.fresh()) {
+      sample = {};
+      sample.world = side.engine.shared_world();
+      sample_tables(side, sample);
+      sample_sites(side, sample);
+      const auto pools = std::min(sample.world->pools.size(), metric_things_max);
+      for (std::uint32_t p = 0; p < pools; ++p) sample.pools.push_back(side.engine.view_pool(p));
+    }
+    return sample_probes(side, slice, sample.probes);
+  });
+  return sample;
+}
+
+void gather_site(const SiteSample& site, const config::SiteConfig& config, Gathering& into) {
+  const Labels labels{{"site", config.id}, {"region", config.region}};
+  const auto gauge = [&](const char* name, const char* help, double value) {
+    into.gauge(name, help, value, labels);
+  };
+  const auto measured = [&](const char* name, const char* help, const auto& value) {
+    if (value) gauge(name, help, static_cast<double>(*value));
+  };
+  gauge("pharos_site_up", "1 where a site is neither down nor suspected",
+        site.state == SiteState::down || site.state == SiteState::suspect ? 0 : 1);
+  gauge("pharos_site_degraded", "1 where a site is overloaded", site.degraded ? 1 : 0);
+  measured("pharos_site_beacon_age_seconds", "since its last beacon", site.beacon_age_s);
+  measured("pharos_site_cpu_ratio", "CPU in use", site.metrics.cpu_ratio);
+  measured("pharos_site_memory_ratio", "memory in use", site.metrics.memory_ratio);
+  measured("pharos_site_requests_per_second", "requests that it serves", site.metrics.requests_rps);
+  measured("pharos_site_requests_in_flight", "requests that it works on",
+           site.metrics.requests_in_flight);
+  measured("pharos_site_error_ratio", "share of its requests that fail", site.metrics.error_ratio);
+  if (const auto& latency = site.metrics.request_latency_us) {
+    gauge("pharos_site_request_latency_seconds", "mean time of its requests",
+          double{*latency} * 1e-6);
+  }
+  gauge("pharos_site_metrics_confidence", "1 while its metrics are new", site.confidence);
+  gauge("pharos_site_restless_level", "steps by which its metrics swing", site.restless_level);
+  measured("pharos_site_capacity_requests_per_second", "requests that it may serve",
+           config.capacity_rps);
+}
+
+void gather_sites(const EngineSample& sample, Gathering& into) {
+  for (std::uint32_t s = 0; s < sample.sites.size(); ++s)
+    gather_site(sample.sites[s], sample.world->site(s), into);
+  for (const auto& [state, sites] : sample.site_states)
     into.gauge("pharos_sites", "sites by state", sites, {{"state", state}});
 }
 
 // Endpoints by what probes make of them, and those of which they are not of one mind.
-void gather_probes(const EngineSide& side, Gathering& into) {
-  std::map<std::string, unsigned> verdicts{{"up", 0}, {"down", 0}, {"unknown", 0}};
-  unsigned divided = 0;
-  std::map<std::uint32_t, std::pair<unsigned, unsigned>> looks;  // by vantage point: up, down
-  for (const auto& [endpoint, verdict] : side.engine.quorum().verdicts()) {
-    ++verdicts[!verdict.up ? "unknown" : *verdict.up ? "up" : "down"];
-    const auto bad = verdict.bad();
-    divided += bad > 0 && bad < verdict.counting();
-    for (const auto& vote : verdict.votes) {
-      if (vote.counts) ++(vote.up ? looks[vote.from].first : looks[vote.from].second);
-    }
-  }
-  for (const auto& [verdict, endpoints] : verdicts) {
+void gather_probes(const EngineSample& sample, Gathering& into) {
+  for (const auto& [verdict, endpoints] : sample.probes.verdicts) {
     into.gauge("pharos_probed_endpoints", "endpoints that are probed, by the verdict", endpoints,
                {{"verdict", verdict}});
   }
-  into.gauge("pharos_probed_endpoints_divided", "those whose probes are not of one mind", divided);
+  into.gauge("pharos_probed_endpoints_divided", "those whose probes are not of one mind",
+             sample.probes.divided);
   std::size_t shown = 0;
-  for (const auto& [site, counts] : looks) {
+  for (const auto& [site, counts] : sample.probes.looks) {
     if (shown++ == metric_things_max) break;
-    const auto& id = side.engine.world().site(site).id;
+    const auto& id = sample.world->site(site).id;
     constexpr const char* help = "outcomes of a site's probes that count now";
     into.gauge("pharos_site_probes", help, counts.first, {{"site", id}, {"outcome", "up"}});
     into.gauge("pharos_site_probes", help, counts.second, {{"site", id}, {"outcome", "down"}});
   }
 }
 
-void gather_services(const EngineSide& side, Gathering& into) {
-  const auto& world = side.engine.world();
-  const auto pools = std::min(world.pools.size(), metric_things_max);
-  for (std::uint32_t p = 0; p < pools; ++p) {
-    const auto view = side.engine.view_pool(p);
+void gather_services(const EngineSample& sample, Gathering& into) {
+  const auto& world = *sample.world;
+  for (std::uint32_t p = 0; p < sample.pools.size(); ++p) {
+    const auto& view = sample.pools[p];
     const Labels labels{{"pool", world.pools[p].pool.name()}};
     into.gauge("pharos_pool_endpoints", "endpoints of a pool", view.total, labels);
     into.gauge("pharos_pool_endpoints_healthy", "those of them that are healthy", view.healthy,
@@ -188,33 +267,34 @@ void gather_services(const EngineSide& side, Gathering& into) {
   into.gauge("pharos_locales", "locales", static_cast<double>(world.locales.size()));
 }
 
-void gather_tables(const EngineSide& side, Gathering& into) {
+void gather_tables(const EngineSample& sample, Gathering& into) {
   const auto version = [&](const char* state, Version of) {
     into.gauge("pharos_table_generation", "generation of the tables",
                static_cast<double>(of.generation), {{"state", state}});
     into.gauge("pharos_table_epoch", "epoch of the tables", static_cast<double>(of.epoch),
                {{"state", state}});
   };
-  version("published", side.publication.last());
-  version("in_use", side.publication.in_use());
-  for (const auto& record : side.publication.generations()) {
-    if (record.outcome != PublishOutcome::adopted) continue;
+  version("published", sample.published);
+  version("in_use", sample.in_use);
+  if (sample.table_age_s) {
     into.gauge("pharos_table_age_seconds", "since the tables in use were published",
-               (side.now - record.at).seconds());
-    break;
+               *sample.table_age_s);
   }
   into.gauge("pharos_table_settled", "1 where the data plane has all that was ranked",
-             side.publication.settled() ? 1 : 0);
+             sample.settled ? 1 : 0);
   into.gauge("pharos_dataplane_connected", "1 where the data plane is connected",
-             side.publication.is_connected() ? 1 : 0);
+             sample.connected ? 1 : 0);
   into.counter("pharos_engine_rounds_total", "rounds that changed answers",
-               static_cast<double>(side.rounds));
+               static_cast<double>(sample.rounds));
   into.counter("pharos_engine_cells_changed_total", "answers changed, by pool and locale",
-               static_cast<double>(side.cells));
+               static_cast<double>(sample.cells));
   into.gauge("pharos_engine_slowest_turn_seconds", "longest turn since the start",
-             side.slowest_turn.seconds());
+             sample.slowest_turn.seconds());
+  into.gauge("pharos_engine_slowest_task_seconds",
+             "longest that a command has held the engine since the start",
+             sample.slowest_task.seconds());
   into.gauge("pharos_publish_delay_seconds", "from the cause of the last publish to its socket",
-             side.last_publish_delay.seconds());
+             sample.publish_delay.seconds());
 }
 
 void gather_beacons(const IngestCounters& counters, Gathering& into) {
@@ -292,12 +372,11 @@ std::string Metrics::text() const {
              (monotonic_now() - daemon_.started()).seconds());
   into.gauge("pharos_alarms", "what is wrong now: alarms",
              static_cast<double>(daemon_.alarms().size()));
-  daemon_.loop().ask([&](EngineSide& side) {
-    gather_tables(side, into);
-    gather_sites(side, into);
-    gather_services(side, into);
-    gather_probes(side, into);
-  });
+  const auto sample = sample_engine(daemon_.loop());
+  gather_tables(sample, into);
+  gather_sites(sample, into);
+  gather_services(sample, into);
+  gather_probes(sample, into);
   gather_beacons(daemon_.ingest().counters(), into);
   if (const auto api = daemon_.api_counters()) gather_api(*api, into);
   if (const auto* history = daemon_.history()) {

@@ -29,6 +29,18 @@ void DemandBoard::take_over(const DemandBoard& former, std::span<const std::uint
   }
 }
 
+bool DemandBoard::take_piece(const DemandBoard& from, const Over& over) {
+  constexpr std::size_t cells_at_once = 4096;
+  locales_ = from.locales_;
+  window_ = from.window_;
+  last_ = from.last_;
+  ticking_ = from.ticking_;
+  filled_ = from.filled_;
+  return append_piece(counts_, from.counts_, cells_at_once, over) &&
+         append_piece(averages_, from.averages_, cells_at_once, over) &&
+         append_piece(totals_, from.totals_, cells_at_once, over);
+}
+
 void DemandBoard::heard(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) noexcept {
   if (locale >= locales_ || index(pool, locale) >= counts_.size()) return;
   counts_[index(pool, locale)] += weight;

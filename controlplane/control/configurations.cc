@@ -1,3 +1,4 @@
+#include "pharos/controlplane/engine/engine_copy.hh"
 #include "pharos/controlplane/engine/plan.hh"
 #include "pharos/controlplane/engine/shrink.hh"
 #include "pharos/controlplane/history/history.hh"
@@ -11,6 +12,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <sstream>
 
 #include "handlers.hh"
@@ -142,9 +145,17 @@ Json plan_row(const Plan& plan) {
 Result<Json> plan_text(Daemon& daemon, const std::string& text, bool force) {
   const auto candidate = daemon.candidate(text);
   if (!candidate) return std::unexpected(candidate.error());
-  auto [before, former, now] = daemon.loop().ask([](EngineSide& side) {
-    return std::tuple(side.engine, side.publication.shared_tables(), side.now);
+  Engine::Copy copy;
+  std::shared_ptr<const Tables> former;
+  Instant now;
+  daemon.loop().ask_in_slices([&](EngineSide& side, const Slice& slice) {
+    if (slice.fresh()) copy = {};
+    if (!copy.go_on(side.engine, [&] { return slice.over(); })) return false;
+    former = side.publication.shared_tables();
+    now = side.now;
+    return true;
   });
+  const auto before = copy.take();
   const auto after = planned(before, (*candidate)->world, now);
   const auto plan = plan_of(before, after);
   auto result = plan_row(plan);
@@ -170,6 +181,10 @@ struct Draft {
   std::string text;
   std::array<std::uint8_t, 32> base{};  // hash of the file that it began with
   WallTime begun;
+};
+struct GuardedDraft {
+  std::mutex mutex;  // held by who uses it
+  Draft draft;
 };
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -362,39 +377,44 @@ Result<Json> back_up(Daemon& daemon, const Json& arguments) {
 
 void add_config_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
+  using control::Pace;
   server.add({"plan", Access::write,
               "what a configuration would change: load, clients, TTL; refused where it overloads",
               [&daemon](const Json& arguments) -> Result<Json> {
                 const auto text = text_argument(arguments, "text");
                 if (!text) return std::unexpected(text.error());
                 return plan_text(daemon, *text, flag_argument(arguments, "force"));
-              }});
-  const auto draft = std::make_shared<Draft>();  // commands run one at a time
-  server.add(
-      {"draft-begin", Access::write, "takes a configuration as a draft",
-       [&daemon, draft](const Json& arguments) { return begin_draft(daemon, *draft, arguments); }});
-  server.add({"draft-diff", Access::write, "what the draft would change",
-              [&daemon, draft](const Json&) { return show_draft(daemon, *draft); }});
-  server.add({"draft-commit", Access::write, "puts the draft in place of the file, and reloads",
-              [&daemon, draft](const Json& arguments) {
-                return commit_draft(daemon, *draft, arguments);
-              }});
-  server.add(
-      {"draft-abort", Access::write, "forgets the draft", [draft](const Json&) -> Result<Json> {
-         if (auto open = need_draft(*draft); !open) return open;
-         *draft = {};
-         return Json{{"lines", Json::array()}};
-       }});
-  server.add({"rollback", Access::write,
-              "puts the files of a former configuration back, and reloads",
-              [&daemon](const Json& arguments) { return roll_back(daemon, arguments); }});
+              },
+              Pace::lengthy});
+  // Those that change files, or the draft, come one after the other.
+  const auto draft = std::make_shared<GuardedDraft>();
+  const auto in_turn = [&](const char* name, const char* summary, auto handler) {
+    server.add({name, Access::write, summary,
+                [draft, handler](const Json& arguments) -> Result<Json> {
+                  const std::lock_guard one_at_a_time(draft->mutex);
+                  return handler(draft->draft, arguments);
+                },
+                Pace::lengthy});
+  };
+  in_turn(
+      "draft-begin", "takes a configuration as a draft",
+      [&daemon](Draft& own, const Json& arguments) { return begin_draft(daemon, own, arguments); });
+  in_turn("draft-diff", "what the draft would change",
+          [&daemon](Draft& own, const Json&) { return show_draft(daemon, own); });
+  in_turn("draft-commit", "puts the draft in place of the file, and reloads",
+          [&daemon](Draft& own, const Json& arguments) {
+            return commit_draft(daemon, own, arguments);
+          });
+  in_turn("draft-abort", "forgets the draft", [](Draft& own, const Json&) -> Result<Json> {
+    if (auto open = need_draft(own); !open) return open;
+    own = {};
+    return Json{{"lines", Json::array()}};
+  });
+  in_turn("rollback", "puts the files of a former configuration back, and reloads",
+          [&daemon](Draft&, const Json& arguments) { return roll_back(daemon, arguments); });
   server.add({"backup", Access::write, "copies of the databases, while everything goes on",
-              [&daemon](const Json& arguments) { return back_up(daemon, arguments); }});
-  server.add({"shares", Access::read, "share of the answers that each site is first in",
-              [&daemon](const Json&) -> Result<Json> {
-                return Json(
-                    daemon.loop().ask([](EngineSide& side) { return answer_shares(side.engine); }));
-              }});
+              [&daemon](const Json& arguments) { return back_up(daemon, arguments); },
+              Pace::lengthy});
 }
 
 }  // namespace pharos::controlplane

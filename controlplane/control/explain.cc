@@ -232,7 +232,8 @@ void add_explain_command(control::Server& server, Daemon& daemon) {
                   return explain_at(daemon, *question, at);
                 return daemon.loop().ask(
                     [&](EngineSide& side) { return explain(side, *question); });
-              }});
+              },
+              control::Pace::lengthy});
 }
 
 }  // namespace pharos::controlplane

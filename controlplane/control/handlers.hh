@@ -26,6 +26,25 @@ void add_policy_command(control::Server& server, Daemon& daemon);
 void add_history_commands(control::Server& server, Daemon& daemon);
 void add_config_commands(control::Server& server, Daemon& daemon);
 
+// Rows 0 to `count(side)` of a list, gathered in slices: `add(side, row, rows)` adds what there is to say of one.
+template <typename Count, typename Add>
+[[nodiscard]] Json rows_in_slices(Daemon& daemon, Count count, Add add) {
+  Json rows = Json::array();
+  std::uint32_t next = 0;
+  daemon.loop().ask_in_slices([&](EngineSide& side, const Slice& slice) {
+    if (slice.fresh()) {
+      rows = Json::array();
+      next = 0;
+    }
+    for (const std::uint32_t end = count(side); next < end; ++next) {
+      if (slice.over()) return false;
+      add(side, next, rows);
+    }
+    return true;
+  });
+  return rows;
+}
+
 // A text argument. Errors: invalid (absent where it is needed, or no text).
 [[nodiscard]] Result<std::string> text_argument(const Json& arguments, const char* name);
 [[nodiscard]] std::string optional_text(const Json& arguments, const char* name);

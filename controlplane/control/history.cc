@@ -274,11 +274,14 @@ Result<WallTime> parse_time(const std::string& text, WallTime now) {
 void add_history_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
   server.add({"history", Access::read, "what was decided and why, newest first",
-              [&daemon](const Json& arguments) { return history(daemon, arguments); }});
+              [&daemon](const Json& arguments) { return history(daemon, arguments); },
+              control::Pace::lengthy});
   server.add({"configurations", Access::read, "configurations that were in force, newest first",
-              [&daemon](const Json& arguments) { return configurations(daemon, arguments); }});
+              [&daemon](const Json& arguments) { return configurations(daemon, arguments); },
+              control::Pace::lengthy});
   server.add({"audit", Access::write, "who changed what over the API, and who was denied",
-              [&daemon](const Json& arguments) { return audit(daemon, arguments); }});
+              [&daemon](const Json& arguments) { return audit(daemon, arguments); },
+              control::Pace::lengthy});
 }
 
 }  // namespace pharos::controlplane

@@ -69,14 +69,15 @@ Json site_row(const EngineSide& side, std::uint32_t index) {
 
 Result<Json> sites(Daemon& daemon, const Json& arguments) {
   const auto wanted = optional_text(arguments, "site");
-  auto rows = daemon.loop().ask([&](EngineSide& side) {
-    Json all = Json::array();
-    for (std::uint32_t s = 0; s < side.engine.health().site_count(); ++s) {
-      if (wanted.empty() || side.engine.world().site(s).id == wanted)
-        all.push_back(site_row(side, s));
-    }
-    return all;
-  });
+  auto rows = rows_in_slices(
+      daemon,
+      [](const EngineSide& side) {
+        return static_cast<std::uint32_t>(side.engine.health().site_count());
+      },
+      [&](const EngineSide& side, std::uint32_t site, Json& all) {
+        if (wanted.empty() || side.engine.world().site(site).id == wanted)
+          all.push_back(site_row(side, site));
+      });
   if (!wanted.empty() && rows.empty())
     return fail(ErrorCode::not_found, "no site '" + wanted + "'");
   return rows;
@@ -88,13 +89,13 @@ std::string target_text(const config::ServiceConfig& service,
   return config::record_types_of(service).empty() ? "" : config::target_of(service, endpoint);
 }
 
-// The pools of a service, as indices.
-std::vector<std::uint32_t> pools_of_service(const World& world, std::uint32_t service) {
-  std::vector<std::uint32_t> pools;
-  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
-    if (world.pools[p].service == service) pools.push_back(p);
-  }
-  return pools;
+// The pools of a service, as indices: side by side, as all are in the order of their names.
+std::pair<std::uint32_t, std::uint32_t> pools_of_service(const World& world,
+                                                         std::uint32_t service) {
+  const auto pools = std::ranges::equal_range(world.pools, world.service(service).id, {},
+                                              [](const WorldPool& p) { return p.pool.service; });
+  const auto first = static_cast<std::uint32_t>(pools.begin() - world.pools.begin());
+  return {first, first + static_cast<std::uint32_t>(pools.size())};
 }
 
 // "_https._tcp.www.example.org. SRV": where it answers other records than addresses.
@@ -111,14 +112,15 @@ Json service_row(const EngineSide& side, std::uint32_t index) {
   const auto& config = world.service(index);
   unsigned healthy = 0;
   for (std::uint32_t e = 0; e < config.endpoints.size(); ++e) {
-    const auto standing = side.engine.view(world.first_endpoint[index] + e, 0, side.now).standing;
+    const auto standing = side.engine.standing(world.first_endpoint[index] + e);
     healthy += standing == Standing::healthy || standing == Standing::reserve;
   }
   bool panic = false;
   std::uint32_t ttl_s = 0;
   Json pools = Json::array();
   Json types = Json::array();
-  for (const auto p : pools_of_service(world, index)) {
+  const auto [first, end] = pools_of_service(world, index);
+  for (std::uint32_t p = first; p < end; ++p) {
     const auto view = side.engine.view_pool(p);
     panic = panic || view.panic;
     ttl_s = pools.empty() ? view.ttl_s : std::min(ttl_s, view.ttl_s);
@@ -148,31 +150,41 @@ Json service_row(const EngineSide& side, std::uint32_t index) {
           {"pools", std::move(pools)}};
 }
 
-// One row for each service, or for the one that is asked for.
-template <typename Add>
-Result<Json> by_service(Daemon& daemon, const Json& arguments, Add add) {
-  const auto wanted = optional_text(arguments, "service");
-  return daemon.loop().ask([&](EngineSide& side) -> Result<Json> {
-    const auto& world = side.engine.world();
-    if (!wanted.empty()) {
-      if (auto known = check_service(world, wanted); !known) return std::unexpected(known.error());
-    }
-    Json rows = Json::array();
-    for (std::uint32_t s = 0; s < world.config->services.size(); ++s) {
-      if (wanted.empty() || world.service(s).id == wanted) add(side, s, rows);
-    }
-    return rows;
-  });
+[[nodiscard]] Status check_wanted(Daemon& daemon, const std::string& service) {
+  if (service.empty()) return {};
+  return daemon.loop().ask(
+      [&](EngineSide& side) { return check_service(side.engine.world(), service); });
 }
 
+Result<Json> services(Daemon& daemon, const Json& arguments) {
+  const auto wanted = optional_text(arguments, "service");
+  if (auto known = check_wanted(daemon, wanted); !known) return std::unexpected(known.error());
+  return rows_in_slices(
+      daemon,
+      [](const EngineSide& side) {
+        return static_cast<std::uint32_t>(side.engine.world().config->services.size());
+      },
+      [&](const EngineSide& side, std::uint32_t service, Json& rows) {
+        if (wanted.empty() || side.engine.world().service(service).id == wanted)
+          rows.push_back(service_row(side, service));
+      });
+}
+
+// One row for each endpoint, or for those of the service that is asked for.
 template <typename Row>
-auto each_endpoint(Row row) {
-  return [row](const EngineSide& side, std::uint32_t service, Json& rows) {
-    const auto& world = side.engine.world();
-    for (std::uint32_t e = 0; e < world.service(service).endpoints.size(); ++e) {
-      rows.push_back(row(side, world.first_endpoint[service] + e));
-    }
-  };
+Result<Json> by_endpoint(Daemon& daemon, const Json& arguments, Row row) {
+  const auto wanted = optional_text(arguments, "service");
+  if (auto known = check_wanted(daemon, wanted); !known) return std::unexpected(known.error());
+  return rows_in_slices(
+      daemon,
+      [](const EngineSide& side) {
+        return static_cast<std::uint32_t>(side.engine.world().endpoints.size());
+      },
+      [&](const EngineSide& side, std::uint32_t endpoint, Json& rows) {
+        const auto& world = side.engine.world();
+        if (wanted.empty() || world.service(world.endpoints[endpoint].service).id == wanted)
+          rows.push_back(row(side, endpoint));
+      });
 }
 
 }  // namespace
@@ -223,23 +235,21 @@ Json weight_row(const EngineSide& side, std::uint32_t endpoint) {
 
 void add_list_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
+  using control::Pace;
   server.add({"sites", Access::read, "sites with their beacons, states and metrics",
-              [&daemon](const Json& arguments) { return sites(daemon, arguments); }});
+              [&daemon](const Json& arguments) { return sites(daemon, arguments); },
+              Pace::lengthy});
   server.add({"services", Access::read, "services with their names and health",
-              [&daemon](const Json& arguments) {
-                return by_service(daemon, arguments,
-                                  [](const EngineSide& side, std::uint32_t service, Json& rows) {
-                                    rows.push_back(service_row(side, service));
-                                  });
-              }});
-  server.add({"endpoints", Access::read, "endpoints with state, weight and score",
-              [&daemon](const Json& arguments) {
-                return by_service(daemon, arguments, each_endpoint(endpoint_row));
-              }});
-  server.add({"weights", Access::read, "weights in force and who set them",
-              [&daemon](const Json& arguments) {
-                return by_service(daemon, arguments, each_endpoint(weight_row));
-              }});
+              [&daemon](const Json& arguments) { return services(daemon, arguments); },
+              Pace::lengthy});
+  server.add(
+      {"endpoints", Access::read, "endpoints with state, weight and score",
+       [&daemon](const Json& arguments) { return by_endpoint(daemon, arguments, endpoint_row); },
+       Pace::lengthy});
+  server.add(
+      {"weights", Access::read, "weights in force and who set them",
+       [&daemon](const Json& arguments) { return by_endpoint(daemon, arguments, weight_row); },
+       Pace::lengthy});
 }
 
 }  // namespace pharos::controlplane

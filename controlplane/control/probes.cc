@@ -33,25 +33,37 @@ Json probe_row(const EngineSide& side, std::uint32_t endpoint, const ProbeVerdic
 
 Result<Json> probes(Daemon& daemon, const Json& arguments) {
   const auto wanted = optional_text(arguments, "service");
-  return daemon.loop().ask([&](EngineSide& side) -> Result<Json> {
+  if (!wanted.empty()) {
+    const auto known = daemon.loop().ask(
+        [&](EngineSide& side) { return check_service(side.engine.world(), wanted); });
+    if (!known) return std::unexpected(known.error());
+  }
+  Json rows = Json::array();
+  std::uint32_t next = 0;  // endpoint
+  daemon.loop().ask_in_slices([&](EngineSide& side, const Slice& slice) {
+    if (slice.fresh()) {
+      rows = Json::array();
+      next = 0;
+    }
     const auto& world = side.engine.world();
-    if (!wanted.empty()) {
-      if (auto known = check_service(world, wanted); !known) return std::unexpected(known.error());
+    const auto& verdicts = side.engine.quorum().verdicts();
+    for (auto at = verdicts.lower_bound(next); at != verdicts.end(); ++at) {
+      next = at->first;
+      if (slice.over()) return false;
+      if (wanted.empty() || world.service(world.endpoints[next].service).id == wanted)
+        rows.push_back(probe_row(side, next, at->second));
     }
-    Json rows = Json::array();
-    for (const auto& [endpoint, verdict] : side.engine.quorum().verdicts()) {
-      if (wanted.empty() || world.service(world.endpoints[endpoint].service).id == wanted)
-        rows.push_back(probe_row(side, endpoint, verdict));
-    }
-    return rows;
+    return true;
   });
+  return rows;
 }
 
 }  // namespace
 
 void add_probe_command(control::Server& server, Daemon& daemon) {
   server.add({"probes", control::Access::read, "looks at endpoints from outside, and their quorum",
-              [&daemon](const Json& arguments) { return probes(daemon, arguments); }});
+              [&daemon](const Json& arguments) { return probes(daemon, arguments); },
+              control::Pace::lengthy});
 }
 
 }  // namespace pharos::controlplane

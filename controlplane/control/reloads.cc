@@ -97,19 +97,23 @@ Result<Json> zone_reload(Daemon& daemon, const Json& arguments) {
 
 void add_reload_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
+  using control::Pace;
   server.add({"reload", Access::write,
               "reads configuration, zones and locales again; keeps the old ones on any error",
               [&daemon](const Json& arguments) {
                 ReloadRequest request;
                 request.force = flag_argument(arguments, "force");
                 return report_of(daemon.reload(request));
-              }});
+              },
+              Pace::lengthy});
   server.add({"zones", Access::read, "zones that are served",
-              [&daemon](const Json&) { return zones(daemon); }});
+              [&daemon](const Json&) { return zones(daemon); }, Pace::lengthy});
   server.add({"zone-show", Access::read, "a zone with its records",
-              [&daemon](const Json& arguments) { return zone_show(daemon, arguments); }});
+              [&daemon](const Json& arguments) { return zone_show(daemon, arguments); },
+              Pace::lengthy});
   server.add({"zone-reload", Access::write, "reads one zone, or all, again",
-              [&daemon](const Json& arguments) { return zone_reload(daemon, arguments); }});
+              [&daemon](const Json& arguments) { return zone_reload(daemon, arguments); },
+              Pace::lengthy});
 }
 
 }  // namespace pharos::controlplane

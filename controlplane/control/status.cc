@@ -81,6 +81,7 @@ Result<Json> stats(Daemon& daemon) {
     counters["engine_cells_changed"] = side.cells;
     counters["engine_foreign_beacons"] = side.foreign_beacons;
     gauges["slowest_turn_us"] = static_cast<double>(side.slowest_turn.ns) / 1e3;
+    gauges["slowest_task_us"] = static_cast<double>(side.slowest_task.ns) / 1e3;
     gauges["publish_delay_us"] = static_cast<double>(side.last_publish_delay.ns) / 1e3;
     gauges["ranking_segments"] = side.publication.segment_count();
     gauges["pools"] = side.engine.world().pools.size();

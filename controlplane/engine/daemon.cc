@@ -250,6 +250,7 @@ Daemon::~Daemon() {
   stopping_.store(true, std::memory_order_release);  // acquire in the loops of the two threads
   keeper_wake_.notify_all();
   if (control_thread_.joinable()) control_thread_.join();
+  if (server_) server_->finish();
   if (keeper_thread_.joinable()) keeper_thread_.join();
   if (loop_) loop_->stop();
   if (ingest_ && store_) {
@@ -295,6 +296,8 @@ void Daemon::keep() {
     if (std::exchange(accepted, now_accepted) != now_accepted)
       store_->save_freshness(ingest_->freshness());
     for (const auto& sample : ingest_->take_samples()) log_sample(sample);
+    if (const auto now = monotonic_now(); share_log_.due(now))
+      share_log_.add(now, answer_shares(*loop_));
     if (!watched) continue;
     loop_->ask([](EngineSide&) {});  // it answers, so it lives
     ::sd_notify(0, "WATCHDOG=1");

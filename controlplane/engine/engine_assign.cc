@@ -185,6 +185,21 @@ std::vector<double> Engine::requests_by_cell() const {
   return requests;
 }
 
+double Engine::requests_of_cell(std::uint32_t pool, std::uint16_t locale) const {
+  const auto service = world_->pools[pool].service;
+  const auto of_service = [&](std::uint32_t p) { return world_->pools[p].service == service; };
+  auto first = pool, end = pool + 1;  // pools of a service stand side by side
+  while (first > 0 && of_service(first - 1)) --first;
+  while (end < pools_.size() && of_service(end)) ++end;
+  double answers = 0;
+  for (auto p = first; p < end; ++p) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l)
+      answers += demand_.rate(p, l) * world_->demand_weights[l];
+  }
+  const double ratio = requests_[service] > 0 && answers > 0 ? requests_[service] / answers : 1.0;
+  return demand_.rate(pool, locale) * world_->demand_weights[locale] * ratio;
+}
+
 std::optional<AssignTask> Engine::take_assign_task(Instant now) {
   if (now < assign_deadline()) return std::nullopt;
   const auto& config = *world_->config;

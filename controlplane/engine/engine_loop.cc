@@ -34,8 +34,10 @@ EngineLoop::EngineLoop(EngineSide side, Store& store, Ingest& ingest, History* h
       ingest_(ingest),
       history_(history),
       assigner_([this](AssignTask task, Assignment assignment) {
-        post([task = std::move(task), assignment = std::move(assignment)](EngineSide& mine) {
+        post([this, task = std::move(task), assignment = std::move(assignment)](EngineSide& mine) {
           mine.engine.assigned(task, assignment);
+          const auto took = monotonic_now() - assigning_since_;
+          mine.slowest_assignment = std::max(mine.slowest_assignment, took);
         });
       }) {}
 
@@ -86,13 +88,15 @@ void EngineLoop::run() {
     turn();
     arm_timer();
     std::array<epoll_event, events_max> events;
-    const int count = ::epoll_wait(epoll_.get(), events.data(), events_max, more_beacons_ ? 0 : -1);
+    const bool more = more_beacons_ || more_tasks_;
+    const int count = ::epoll_wait(epoll_.get(), events.data(), events_max, more ? 0 : -1);
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<std::size_t>(i)].data.fd;
       if (fd == timer_.get() || fd == task_event_.get()) drain_counter(fd);
     }
   }
-  run_tasks();  // nobody waits for ever
+  constexpr Duration all_of_them = seconds(3600);
+  run_tasks(all_of_them);  // nobody waits for ever
 }
 
 void EngineLoop::turn() {
@@ -102,7 +106,7 @@ void EngineLoop::turn() {
   side_.engine.set_clock({side_.now, wall_now()});
   drain_beacons();
   drain_demand();
-  run_tasks();
+  run_tasks(tasks_length);
   assign_demand();
   serve_channel();
   rank_and_publish();
@@ -152,18 +156,24 @@ void EngineLoop::assign_demand() {
   if (assigner_.busy()) {
     side_.engine.postpone_assignment(side_.now + assign_retry);
   } else if (auto task = side_.engine.take_assign_task(side_.now)) {
+    assigning_since_ = side_.now;
     assigner_.give(std::move(*task));
   }
 }
 
-void EngineLoop::run_tasks() {
-  std::vector<Task> tasks;
-  {
-    const std::lock_guard lock(task_mutex_);
-    tasks.swap(tasks_);
-  }
-  for (auto& task : tasks) {
+// What others ask for, in their order, until `patience` is over; the rest comes behind the next beacons.
+void EngineLoop::run_tasks(Duration patience) {
+  const auto until = monotonic_now() + patience;
+  for (;;) {
     const auto began = monotonic_now();
+    Task task;
+    {
+      const std::lock_guard lock(task_mutex_);
+      more_tasks_ = !tasks_.empty();
+      if (!more_tasks_ || began >= until) return;
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+    }
     task(side_);
     side_.slowest_task = std::max(side_.slowest_task, monotonic_now() - began);
   }

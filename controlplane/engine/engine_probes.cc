@@ -70,7 +70,7 @@ void Engine::hear_probes(std::uint32_t site, const SiteReport& report, Instant r
     const auto at = std::ranges::lower_bound(endpoint_of_report_, look.endpoint, {},
                                              &std::pair<std::uint64_t, std::uint32_t>::first);
     if (at == endpoint_of_report_.end() || at->first != look.endpoint) continue;
-    if (quorum_.vote(at->second, site, look.up, look.probe_us, received))
+    if (quorum_.vote(at->second, site, look.up, look.probe_us, received, look.notices_ds))
       changed_verdicts_.push_back(at->second);
   }
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 namespace pharos::controlplane {
@@ -39,17 +38,11 @@ CellShares shares_of(const Engine& engine, std::uint32_t pool, std::uint16_t loc
 
 enum class Which { addresses, all };
 
-// Cells of addresses (other records follow the same ranking), or of all records. Of more than `cells_max`, pools at even
-// distances.
-std::map<CellName, CellShares> cells_of(
-    const Engine& engine, Which which,
-    std::size_t cells_max = std::numeric_limits<std::size_t>::max()) {
+// Cells of addresses (other records follow the same ranking), or of all records.
+std::map<CellName, CellShares> cells_of(const Engine& engine, Which which) {
   std::map<CellName, CellShares> cells;
   const auto& world = engine.world();
-  const auto all = world.pools.size() * world.locales.size();
-  const auto stride = static_cast<std::uint32_t>(std::min<std::size_t>(
-      all / std::max<std::size_t>(cells_max, 1) + 1, std::max<std::size_t>(world.pools.size(), 1)));
-  for (std::uint32_t p = 0; p < world.pools.size(); p += stride) {
+  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
     if (which == Which::addresses && !world.pools[p].pool.holds_addresses()) continue;
     const auto name = world.pools[p].pool.name();
     for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world.locales.size()); ++l)
@@ -243,18 +236,36 @@ std::vector<std::string> overloads_of(const Plan& plan) {
   return all;
 }
 
-std::map<std::string, double> answer_shares(const Engine& engine) {
-  const auto cells = cells_of(engine, Which::addresses, share_cells_max);
-  const auto demand = demand_of(cells, {});  // each cell alike
-  double total = 0;
-  for (const auto& [name, carried] : demand) total += sum_of(carried);
-  std::map<std::string, double> shares;
-  for (const auto& site : engine.world().config->sites) shares.emplace(site.id, 0);
-  for (const auto& [name, cell] : cells) {
-    for (const auto& [site, carried] : demand.at(name)) {
-      if (total > 0) shares[site] += carried / total;
-    }
+AnswerShares::AnswerShares(const World& world)
+    : stride_(static_cast<std::uint32_t>(
+          std::min(world.pools.size() * world.locales.size() / share_cells_max + 1,
+                   std::max<std::size_t>(world.pools.size(), 1)))),
+      leads_(world.config->sites.size(), 0.0) {}
+
+void AnswerShares::look_at(const Engine& engine, std::uint32_t pool) {
+  const auto& world = engine.world();
+  if (!world.pools[pool].pool.holds_addresses()) return;
+  const auto& source = world.pools[engine.view_pool(pool).answered_by];
+  for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world.locales.size()); ++l) {
+    const auto shares = engine.lead_shares(pool, l);
+    for (std::size_t m = 0; m < shares.size(); ++m) leads_[source.sites[m]] += shares[m];
   }
+}
+
+bool AnswerShares::go_on(const Engine& engine, const Over& over) {
+  for (; next_ < engine.world().pools.size(); next_ += stride_) {
+    if (over()) return false;
+    look_at(engine, next_);
+  }
+  return true;
+}
+
+std::map<std::string, double> AnswerShares::by_site(const World& world) const {
+  double total = 0;
+  for (const double lead : leads_) total += lead;
+  std::map<std::string, double> shares;
+  for (std::uint32_t s = 0; s < leads_.size(); ++s)
+    shares.emplace(world.site(s).id, total > 0 ? leads_[s] / total : 0);
   return shares;
 }
 

@@ -183,6 +183,7 @@ bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport& report,
                         Instant received) const {
   const bool was_up = endpoint.up;
   endpoint.requests_rps = report.requests_rps;
+  endpoint.notices_ds = report.notices_ds;
   if (!report.up) {
     endpoint.up = false;
     endpoint.rise_count = 0;

@@ -57,7 +57,7 @@ Instant QuorumBoard::deadline_of(const ProbeVerdict& verdict) const noexcept {
 }
 
 bool QuorumBoard::vote(std::uint32_t endpoint, std::uint32_t from, bool up,
-                       std::optional<float> took_us, Instant now) {
+                       std::optional<float> took_us, Instant now, std::uint16_t notices_ds) {
   const auto [entry, fresh] = verdicts_.try_emplace(endpoint);
   auto& verdict = entry->second;
   if (fresh) verdict.first = now;
@@ -68,6 +68,7 @@ bool QuorumBoard::vote(std::uint32_t endpoint, std::uint32_t from, bool up,
   if (at->up != up || !at->counts) at->since = now;
   at->up = up;
   at->took_us = took_us;
+  at->notices_ds = notices_ds;
   at->heard = std::max(at->heard, now);
   at->counts = true;
   return judge(verdict, now);
@@ -105,6 +106,18 @@ const ProbeVerdict* QuorumBoard::find(std::uint32_t endpoint) const noexcept {
 bool QuorumBoard::down(std::uint32_t endpoint) const noexcept {
   const auto* verdict = find(endpoint);
   return verdict != nullptr && verdict->up == false;
+}
+
+bool QuorumBoard::take_piece(const QuorumBoard& from, const Over& over) {
+  config_ = from.config_;
+  due_ = from.due_;
+  auto at = verdicts_.empty() ? from.verdicts_.begin()
+                              : from.verdicts_.upper_bound(verdicts_.rbegin()->first);
+  for (; at != from.verdicts_.end(); ++at) {
+    if (over()) return false;
+    verdicts_.emplace_hint(verdicts_.end(), *at);
+  }
+  return true;
 }
 
 QuorumBoard QuorumBoard::moved(config::HealthConfig config,

@@ -61,8 +61,8 @@ std::string main_text(const config::Config& config, const std::string& directory
          << "], capacity_rps: 100000}\n";
   text << "locales:\n";
   for (const auto& locale : config.locales)
-    text << "- {id: " << locale.id << ", location: [" << locale.latitude << ", " << locale.longitude
-         << "], prefixes: [" << locale.prefixes[0].text() << "]}\n";
+    text << "- {id: " << locale.id << ", location: [" << locale.latitude.value_or(0) << ", "
+         << locale.longitude.value_or(0) << "], prefixes: [" << locale.prefixes[0].text() << "]}\n";
   text << "zones:\n- {id: example.org, hosts: {ns1: [192.0.2.53]}}\n";
   return text.str();
 }
@@ -98,7 +98,7 @@ int run(const Options& options) {
   files.write("services.yaml", services_text(config));
   files.write("pharos.yaml", text);
   auto loaded = config::load(directory + "/pharos.yaml");
-  if (!loaded) give_up(loaded.error());
+  if (!loaded) give_up({ErrorCode::invalid, loaded.error().text(), {}, {}});
   auto daemon = Daemon::start(std::move(*loaded), true);
   if (!daemon) give_up(daemon.error());
   (*daemon)->loop().ask([](EngineSide& side) {

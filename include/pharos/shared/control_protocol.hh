@@ -48,15 +48,23 @@ enum class Access { read, write };
 
 using Handler = std::function<Result<nlohmann::json>(const nlohmann::json& arguments)>;
 
+enum class Pace {
+  brief,  // runs where it is taken from the socket; those that change something, one at a time
+  lengthy,  // may take its time: has a thread of its own, and its handler guards what it shares with others
+};
+// Lengthy commands that run at once, of those that only look and of those that change something; more wait.
+inline constexpr unsigned lengthy_max = 4;
+
 struct Command {
   std::string name;
   Access access = Access::read;
   std::string summary;  // one line, for `pharosctl commands`
-  Handler handler;
+  Handler handler;      // of those that only look: may run in several threads at once
+  Pace pace = Pace::brief;
 };
 
-// Serves both sockets of a daemon from one thread. Not hot, not shared: `poll_once` is called by
-// its owner.
+// Serves both sockets of a daemon from one thread, and lengthy commands from others. Not hot, not shared: `poll_once` is
+// called by its owner.
 class Server {
  public:
   Server(Server&&) noexcept;
@@ -72,8 +80,8 @@ class Server {
   // A later command replaces one of the same name. `commands` is there from the start: all of them,
   // for people.
   void add(Command command);
-  // Runs a command as if it had come over a socket of this access; any thread, once all commands are
-  // added. Commands run one at a time, wherever they come from.
+  // Runs a command as if it had come over a socket of this access, in the caller's thread; any thread, once all commands
+  // are added. Waits as the sockets do: see Pace.
   [[nodiscard]] Result<nlohmann::json> run(Access access, const std::string& command,
                                            const nlohmann::json& arguments);
   // The access that a command needs; nothing where there is no such command.
@@ -85,6 +93,9 @@ class Server {
   // Closes connections that made no progress since `peer_patience` before `now`. poll_once() does
   // this by itself.
   void drop_slow_peers(Instant now);
+  // Waits for the lengthy commands of the sockets that still run; nobody polls any more. Before what their handlers use
+  // goes.
+  void finish();
   // For owners with a poll set of their own: readable when poll_once(0) has work (an epoll
   // descriptor).
   [[nodiscard]] int fd() const noexcept;

@@ -1,12 +1,14 @@
 // The serving side of control_protocol.hh: one epoll set over two listening sockets, a timer for
 // slow peers, and the connections. One thread, that of its owner. A connection is either being read
 // or being answered, never both, so that its two buffers are bounded by one request and one
-// response.
+// response. While a lengthy command runs for it, in a thread, its descriptor is out of the epoll set.
 #include "pharos/base/directory.hh"
+#include "pharos/base/thread.hh"
 #include "pharos/shared/control_protocol.hh"
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,7 +21,11 @@
 #include <exception>
 #include <limits>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <semaphore>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace pharos::control {
@@ -31,7 +37,7 @@ namespace {
 constexpr std::size_t length_bytes = 4;
 constexpr std::size_t read_bytes_max = 64U << 10;  // of one connection in one turn
 constexpr unsigned requests_per_turn_max = 16;     // ... and answered: none starves the others
-constexpr int events_max = 2 * connections_max + 3;
+constexpr int events_max = 2 * connections_max + 4;
 
 json to_json(const Error& error) {
   return {{"code", name_of(error.code)},
@@ -56,6 +62,18 @@ std::string encode_response(const Result<json>& result) {
   return std::string(as_text(object_bytes(length))) + body;
 }
 
+// A lengthy command that runs for a connection.
+struct Job {
+  Job() = default;
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+  ~Job() {
+    if (thread.joinable()) thread.join();
+  }
+  std::thread thread;
+  std::string response;  // the thread's own until it is done
+};
+
 struct Connection {
   UniqueFd fd;
   Access access = Access::read;
@@ -65,6 +83,7 @@ struct Connection {
   Instant progress;
   bool last = false;  // close as soon as `output` is out
   bool end_of_input = false;
+  std::unique_ptr<Job> job;  // null: none runs
 
   [[nodiscard]] bool answering() const noexcept { return output_sent < output.size(); }
   [[nodiscard]] std::uint32_t announced() const noexcept {
@@ -126,9 +145,15 @@ struct Server::State {
   // constant after open()
   std::string read_path, write_path;
   unsigned allowed_uid = 0;
-  UniqueFd lock, epoll, timer, read_listener, write_listener;
+  UniqueFd lock, epoll, timer, job_event, read_listener, write_listener;
   std::map<std::string, Command> commands;  // all added before anything is served
-  std::mutex running;                       // held while a command runs
+  std::mutex changing;  // held while a brief command that changes something runs
+  // of lengthy commands, by access
+  std::array<std::counting_semaphore<lengthy_max>, 2> lengthy{
+      std::counting_semaphore<lengthy_max>{lengthy_max},
+      std::counting_semaphore<lengthy_max>{lengthy_max}};
+  std::mutex done_mutex;       // guards done_jobs
+  std::vector<int> done_jobs;  // descriptors of connections whose jobs are done
   // owned by the thread that polls
   std::map<int, Connection> connections;  // by descriptor
 
@@ -210,6 +235,7 @@ struct Server::State {
     for (unsigned i = 0; i < requests_per_turn_max; ++i) {
       if (!send_pending(connection)) return false;
       if (connection.answering()) break;
+      if (connection.job) return watch(connection.fd.get(), 0, EPOLL_CTL_DEL).has_value();
       if (connection.last) return false;
       if (!connection.has_request()) {
         if (connection.end_of_input) return false;
@@ -217,6 +243,7 @@ struct Server::State {
       }
       answer_next(connection);
     }
+    if (connection.job) return watch(connection.fd.get(), 0, EPOLL_CTL_DEL).has_value();
     const bool busy = connection.answering() || connection.has_request() || connection.last;
     return watch(connection.fd.get(), busy ? EPOLLOUT : EPOLLIN, EPOLL_CTL_MOD).has_value();
   }
@@ -262,7 +289,9 @@ struct Server::State {
     }
     const auto body = as_bytes(std::string_view(connection.input).substr(length_bytes, size_bytes));
     auto request = parse_request(body);
-    if (request) {
+    if (request && is_lengthy(request->first)) {
+      begin_job(connection, std::move(request->first), std::move(request->second));
+    } else if (request) {
       connection.output = encode_response(run(connection.access, request->first, request->second));
     } else {
       connection.output = encode_response(std::unexpected(std::move(request.error())));
@@ -281,11 +310,71 @@ struct Server::State {
       return fail(ErrorCode::denied, "command '" + name + "' changes something", {},
                   "send it to the write socket");
     }
-    const std::lock_guard one_at_a_time(running);
+    const auto& command = found->second;
+    if (command.pace == Pace::lengthy) {
+      auto& room = lengthy[static_cast<std::size_t>(command.access)];
+      room.acquire();
+      auto result = handle(command, arguments);
+      room.release();
+      return result;
+    }
+    std::unique_lock one_at_a_time(changing, std::defer_lock);
+    if (command.access == Access::write) one_at_a_time.lock();
+    return handle(command, arguments);
+  }
+
+  static Result<json> handle(const Command& command, const json& arguments) {
     try {
-      return found->second.handler(arguments);
+      return command.handler(arguments);
     } catch (const std::exception& thrown) {
-      return fail(ErrorCode::invalid, std::string("bad arguments: ") + thrown.what(), name);
+      return fail(ErrorCode::invalid, std::string("bad arguments: ") + thrown.what(), command.name);
+    }
+  }
+
+  [[nodiscard]] bool is_lengthy(const std::string& name) const {
+    const auto found = commands.find(name);
+    return found != commands.end() && found->second.pace == Pace::lengthy;
+  }
+
+  // `connection` stays where it is until end_jobs() has joined the thread.
+  void begin_job(Connection& connection, std::string name, json arguments) {
+    connection.job = std::make_unique<Job>();
+    auto* job = connection.job.get();
+    auto work = [this, job, fd = connection.fd.get(), access = connection.access,
+                 name = std::move(name), arguments = std::move(arguments)] {
+      job->response = encode_response(run(access, name, arguments));
+      {
+        const std::lock_guard guard(done_mutex);
+        done_jobs.push_back(fd);
+      }
+      const std::uint64_t one = 1;
+      (void)!::write(job_event.get(), &one, sizeof one);
+    };
+    auto started = start_quiet_thread({}, std::move(work), "control");
+    if (started) {
+      job->thread = std::move(*started);
+      return;
+    }
+    connection.job.reset();
+    connection.output = encode_response(std::unexpected(std::move(started).error()));
+  }
+
+  // Connections whose commands are done are served again.
+  void end_jobs() {
+    std::uint64_t count = 0;
+    (void)!::read(job_event.get(), &count, sizeof count);
+    std::vector<int> done;
+    {
+      const std::lock_guard guard(done_mutex);
+      done.swap(done_jobs);
+    }
+    for (const int fd : done) {
+      auto& connection = connections.at(fd);
+      connection.job->thread.join();
+      connection.output = std::move(connection.job->response);
+      connection.job.reset();
+      connection.progress = monotonic_now();
+      if (!watch(fd, EPOLLOUT)) drop(fd);
     }
   }
 
@@ -331,7 +420,10 @@ Result<Server> Server::open(const std::string& directory, const std::string& dae
   if (!state->epoll) return fail_errno("epoll_create1");
   state->timer = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!state->timer) return fail_errno("timerfd_create");
-  for (const auto* fd : {&state->timer, &state->read_listener, &state->write_listener}) {
+  state->job_event = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!state->job_event) return fail_errno("eventfd");
+  for (const auto* fd :
+       {&state->timer, &state->job_event, &state->read_listener, &state->write_listener}) {
     if (auto watched = state->watch(fd->get(), EPOLLIN); !watched) return pass_up(watched.error());
   }
   Server server(std::move(state));
@@ -357,13 +449,18 @@ std::optional<Access> Server::access_of(const std::string& command) const {
   return found->second.access;
 }
 
+void Server::finish() {
+  for (auto& [fd, connection] : state_->connections) connection.job.reset();
+}
+
 int Server::fd() const noexcept {
   return state_->epoll.get();
 }
 
 void Server::drop_slow_peers(Instant now) {
-  std::erase_if(state_->connections,
-                [&](const auto& entry) { return now - entry.second.progress > peer_patience; });
+  std::erase_if(state_->connections, [&](const auto& entry) {
+    return entry.second.job == nullptr && now - entry.second.progress > peer_patience;
+  });
   if (state_->connections.empty()) state_->set_timer();
 }
 
@@ -379,6 +476,8 @@ void Server::poll_once(Duration timeout) {
       state_->accept_all(fd, Access::read);
     } else if (fd == state_->write_listener.get()) {
       state_->accept_all(fd, Access::write);
+    } else if (fd == state_->job_event.get()) {
+      state_->end_jobs();
     } else if (fd == state_->timer.get()) {
       std::uint64_t ticks = 0;
       (void)!::read(fd, &ticks, sizeof ticks);

@@ -160,6 +160,7 @@ std::size_t encode(const Stamp& stamp, const SiteReport& report, const MacKey& k
     wire.state = static_cast<std::uint16_t>((endpoint.up ? endpoint_state::up : 0) |
                                             (endpoint.probe ? endpoint_state::probe : 0) |
                                             (number ? has : 0));
+    wire.notices_ds = endpoint.notices_ds;
     store(at, wire);
     at += sizeof wire;
   }
@@ -217,6 +218,7 @@ bool decode(ConstBytes datagram, SiteReport& report) {
     endpoint.endpoint = wire.endpoint;
     endpoint.up = (wire.state & endpoint_state::up) != 0;
     endpoint.probe = (wire.state & endpoint_state::probe) != 0;
+    endpoint.notices_ds = wire.notices_ds;
     endpoint.requests_rps.reset();
     endpoint.probe_us.reset();
     const auto has = endpoint.probe ? endpoint_state::has_time : endpoint_state::has_requests;

@@ -8,13 +8,13 @@
 //   +--------+--+--+-----+----------+------------+----------+------------+--------+--------+---+---+
 //   | metrics: one binary32 for each bit of the bitmap, lowest bit first   (4 B each, at most 32)  |
 //   +----------------------------------------------------------------------------------------------+
-//   | E endpoints: endpoint hash (8) | requests/s, binary32 (4) | state bits (2) | 0 (2)           |
+//   | E endpoints: endpoint hash (8) | requests/s, binary32 (4) | state bits (2) | notices (2)     |
 //   | or looks at them from outside, with microseconds in place of requests/s         (16 B each)  |
 //   +----------------------------------------------------------------------------------------------+
 //   | MAC over every byte before it (16 B)                                                         |
 //   +----------------------------------------------------------------------------------------------+
 //
-// v version, k key id, E endpoint count. The length is exactly what bitmap and E say. Metric bits
+// v version, k key id, E endpoint count, notices: EndpointReport::notices_ds, 0 of agents that do not tell. The length is exactly what bitmap and E say. Metric bits
 // that this version does not know are skipped: a sender may be newer. Reserved bytes are sent as
 // zero and not looked at.
 //
@@ -81,7 +81,7 @@ struct WireEndpoint {
   Be64 endpoint;
   Be32 requests_rps;  // binary32; of a probe, its time
   Be16 state;
-  Be16 reserved;
+  Be16 notices_ds;
 };
 static_assert(sizeof(WireEndpoint) == 16 && alignof(WireEndpoint) == 1);
 static_assert(offsetof(WireEndpoint, requests_rps) == 8 && offsetof(WireEndpoint, state) == 12);

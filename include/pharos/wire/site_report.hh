@@ -24,6 +24,8 @@ struct SiteMetrics {
   std::optional<float> request_latency_us = {};  // mean time that a request takes
 };
 
+inline constexpr std::uint16_t notices_ds_max = 65535;
+
 struct EndpointReport {
   std::uint64_t endpoint = 0;  // endpoint_hash(service id, endpoint id)
   bool up = true;
@@ -31,6 +33,9 @@ struct EndpointReport {
   // A look from outside, at an endpoint of any site: one vote of a quorum, and not the word of the endpoint's own agent.
   bool probe = false;
   std::optional<float> probe_us = {};  // how long that look took; then there is no rate
+  // From a fault to this word of it at worst, by the check's interval, jitter, timeout and fall: tenths of a second,
+  // rounded up. 0: unknown; notices_ds_max: that, or longer.
+  std::uint16_t notices_ds = 0;
 };
 
 struct SiteReport {

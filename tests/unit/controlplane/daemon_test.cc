@@ -7,16 +7,21 @@
 #include "pharos/shared/table_channel.hh"
 #include "pharos/wire/beacon.hh"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "daemon_files.hh"
@@ -253,6 +258,130 @@ TEST_F(DaemonTest, ComputesTheWorstCaseOfAFailover) {
     EXPECT_DOUBLE_EQ(row["hold_s"].get<double>(), row["cause"] == "overload" ? 4.0 : 0.0);
   }
   EXPECT_NE((*told)["notes"].dump().find("takes them out: fra"), std::string::npos);
+}
+
+TEST_F(DaemonTest, AFailoverThatProbesSeeTakesWhatTheyTell) {
+  write_config(services("www",
+                        "[{id: fra, site: fra, addresses: [203.0.113.1]}, "
+                        "{id: sin, site: sin, addresses: [203.0.113.2]}]") +
+               "controlplane: {health: {probe_votes_min: 2}}\n");
+  const auto daemon = start();
+  const auto look = [&](std::uint32_t from, std::uint32_t interval_ms, std::uint16_t notices_ds) {
+    daemon->loop().ask([&](EngineSide& side) {
+      SiteReport report{
+          .metrics = {}, .interval_ms = interval_ms, .leaving = false, .endpoints = {}};
+      report.endpoints.push_back({.endpoint = endpoint_hash("www", "fra"),
+                                  .up = true,
+                                  .requests_rps = {},
+                                  .probe = true,
+                                  .notices_ds = notices_ds});
+      side.engine.heard(from, report, 1, 1, side.now);
+    });
+  };
+  const auto told = [&] {
+    const auto answer = call("failover-time", {{"name", "www"}}, control::Access::read);
+    EXPECT_TRUE(answer) << answer.error().text();
+    return answer ? *answer : nlohmann::json();
+  };
+  look(0, 500, 30);
+  auto one = told();
+  EXPECT_TRUE(one["causes"].empty()) << one;
+  EXPECT_NE(one["notes"].dump().find("too few vantage points look for their quorum to decide: fra"),
+            std::string::npos);
+  look(1, 2000, 54);
+  const auto both = told();
+  ASSERT_EQ(both["causes"].size(), 1U) << both;
+  const auto& row = both["causes"][0];
+  EXPECT_EQ(row["cause"], "probes");
+  EXPECT_EQ(row["endpoint"], "fra");
+  EXPECT_DOUBLE_EQ(row["beacon_s"].get<double>(), 2.0) << "both have to see it";
+  EXPECT_DOUBLE_EQ(row["detection_s"].get<double>(), 5.4);
+  EXPECT_NEAR(row["total_s"].get<double>(), 67.4 + row["publish_s"].get<double>(), 1e-6);
+  EXPECT_NE(both["notes"].dump().find("takes them out: sin"), std::string::npos);
+}
+
+// The whole text of a file.
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST_F(DaemonTest, GoesOnWhileAPlanTakesItsTime) {
+  const auto daemon = start();
+  // A zone whose file includes one that is read for as long as we want it to be.
+  const auto part = directory_ + "/slow.part";
+  ASSERT_EQ(::mkfifo(part.c_str(), 0600), 0);
+  files_.write("slow.zone",
+               "$ORIGIN slow.example.\n$TTL 60\n@ SOA ns a 1 60 60 60 60\n@ NS ns\n"
+               "$INCLUDE slow.part\n");
+  files_.write("slow.yaml", "zones:\n  - {id: slow.example, file: slow.zone}\n");
+  std::optional<Result<nlohmann::json>> planned;
+  std::atomic<bool> ended{false};
+  std::thread planner([&] {
+    planned = call("plan", {{"text", text_of(file()) + "include: [slow.yaml]\n"}});
+    ended = true;
+  });
+  UniqueFd writer;
+  while (!writer && !ended) {
+    writer = UniqueFd(::open(part.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+    EXPECT_TRUE(writer || errno == ENXIO) << "no reader yet";
+    std::this_thread::yield();
+  }
+
+  // The plan reads and waits. Everybody else, on both sockets, does not.
+  EXPECT_TRUE(call("status", nlohmann::json::object(), control::Access::read));
+  for (const char* list : {"sites", "services", "endpoints", "demand", "shares", "history"})
+    EXPECT_TRUE(call(list, nlohmann::json::object(), control::Access::read)) << list;
+  EXPECT_TRUE(call("endpoint-set", {{"service", "www"}, {"endpoint", "fra"}, {"state", "drain"}}));
+  EXPECT_TRUE(call("reload")) << "a plan holds up no reload";
+  daemon->loop().ask([](EngineSide& side) {
+    side.engine.heard(0, {.metrics = {}, .interval_ms = 200, .leaving = false, .endpoints = {}}, 1,
+                      7, side.now);
+  });
+  const auto heard =
+      daemon->loop().ask([](EngineSide& side) { return side.engine.beacon_position(0).second; });
+  EXPECT_EQ(heard, 7U);
+
+  const std::string content = "ns A 192.0.2.1\n";
+  EXPECT_EQ(::write(writer.get(), content.data(), content.size()),
+            static_cast<ssize_t>(content.size()));
+  writer.reset();
+  planner.join();
+  ASSERT_TRUE(planned && *planned) << planned->error().text();
+  EXPECT_EQ((**planned)["changed"], (nlohmann::json{"zone slow.example. added"}));
+}
+
+TEST_F(DaemonTest, LongWorkOnTheEngineLetsOthersIn) {
+  const auto daemon = start();
+  unsigned pieces = 0;
+  std::optional<std::thread> other;
+  std::atomic<bool> came{false};
+  daemon->loop().ask_in_slices([&](EngineSide&, const Slice& slice) {
+    EXPECT_EQ(slice.fresh(), pieces == 0);
+    while (!slice.over()) {
+    }
+    ++pieces;
+    if (!other) other.emplace([&] { daemon->loop().ask([&](EngineSide&) { came = true; }); });
+    return came.load();  // never, where nobody comes in between
+  });
+  other->join();
+  EXPECT_GE(pieces, 2U);
+}
+
+TEST_F(DaemonTest, LongWorkBeginsAnewWhereTheWorldIsAnother) {
+  const auto daemon = start();
+  unsigned fresh = 0;
+  std::optional<std::thread> reload;
+  daemon->loop().ask_in_slices([&](EngineSide& side, const Slice& slice) {
+    fresh += slice.fresh();
+    if (!reload) {
+      write_config(services("api", "[{id: fra, site: fra, addresses: [203.0.113.1]}]"));
+      reload.emplace([&] { EXPECT_TRUE(call("reload")); });
+    }
+    return side.engine.world().service(0).id == "api";
+  });
+  reload->join();
+  EXPECT_EQ(fresh, 2U);
 }
 
 TEST_F(DaemonTest, TellsWhatPoliciesSayOfANameAndReloadsThem) {

@@ -1,6 +1,7 @@
 // What a configuration would change: clients, loads, TTLs; in a world whose sites report what they serve.
 #include "pharos/controlplane/engine/plan.hh"
 
+#include "pharos/controlplane/engine/engine_copy.hh"
 #include "pharos/wire/beacon.hh"
 
 #include <gtest/gtest.h>
@@ -167,8 +168,42 @@ TEST(PlanTest, TheWorstTtlIsThatOfACellThatChanges) {
   EXPECT_EQ(plan.exposed_pool, "www/A");
 }
 
+TEST(PlanTest, ACopyInPiecesIsTheEngine) {
+  auto engine = asked_engine(small_config(), 300, 100);
+  Engine::Copy copying;
+  unsigned pieces = 1;  // one look at the time each
+  for (bool over = false; !copying.go_on(engine, [&] { return std::exchange(over, !over); });)
+    ++pieces;
+  EXPECT_GT(pieces, 3U);
+  auto copy = copying.take();
+  const auto now = start + seconds(61);
+  EXPECT_EQ(copy.requests_by_cell(), engine.requests_by_cell());
+  for (auto* one : {&engine, &copy}) one->set_override(0, config::Override::drain, now);
+  const auto round = engine.step(now);
+  const auto copied = copy.step(now);
+  EXPECT_EQ(copied.changes.size(), round.changes.size());
+  ASSERT_GT(round.cell_count(), 0U);
+  EXPECT_EQ(copied.cell_count(), round.cell_count());
+  for (std::uint32_t p = 0; p < engine.world().pools.size(); ++p) {
+    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(engine.world().locales.size()); ++l) {
+      EXPECT_EQ(copy.content(p, l).slots, engine.content(p, l).slots);
+      EXPECT_EQ(copy.content(p, l).ttl_s, engine.content(p, l).ttl_s);
+      EXPECT_EQ(copy.lead_shares(p, l), engine.lead_shares(p, l));
+      // The cell's share of what its service's sites report, or else what is counted.
+      EXPECT_DOUBLE_EQ(engine.requests_of_cell(p, l),
+                       engine.requests_by_cell()[p * engine.world().locales.size() + l]);
+    }
+  }
+}
+
 TEST(PlanTest, SharesSumToOneAndFollowTheRanking) {
-  const auto shares = answer_shares(engine_of(small_config(), {}));
+  const auto engine = engine_of(small_config(), {});
+  AnswerShares looked(engine.world());
+  unsigned pieces = 1;  // one pool each
+  for (bool over = false; !looked.go_on(engine, [&] { return std::exchange(over, !over); });)
+    ++pieces;
+  EXPECT_GT(pieces, 1U);
+  const auto shares = looked.by_site(engine.world());
   double total = 0;
   for (const auto& [site, share] : shares) total += share;
   EXPECT_NEAR(total, 1, 1e-9);

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include "temporary_files.hh"
 
@@ -42,6 +43,18 @@ class ControlTest : public testing::Test {
     server_->add({"large", Access::read, "a large result", [](const json& a) -> Result<json> {
                     return std::string(a.at("bytes").get<std::size_t>(), 'x');
                   }});
+    server_->add({"wait", Access::read, "waits until it is let go",
+                  [this](const json& arguments) -> Result<json> {
+                    const int now = ++waiting_;
+                    for (int most = most_waiting_;
+                         most < now && !most_waiting_.compare_exchange_weak(most, now);) {
+                    }
+                    waiting_.notify_all();
+                    gate_.wait(false);
+                    --waiting_;
+                    return arguments;
+                  },
+                  Pace::lengthy});
     server_->add({"broken-text", Access::read, "not UTF-8",
                   [](const json&) -> Result<json> { return std::string("\xff\xfe"); }});
   }
@@ -62,7 +75,18 @@ class ControlTest : public testing::Test {
 
   TemporaryFiles files_;
   std::unique_ptr<Server> server_;
+  // `wait`: how many do, the most that ever did, and whether they may go.
+  void wait_for_waiting(int count) {
+    for (int seen = 0; (seen = waiting_) < count;) waiting_.wait(seen);
+  }
+  void let_go() {
+    gate_ = true;
+    gate_.notify_all();
+  }
+
   std::atomic<int> value_{0};
+  std::atomic<int> waiting_{0}, most_waiting_{0};
+  std::atomic<bool> gate_{false};
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
@@ -164,7 +188,7 @@ TEST_F(ControlTest, ListsItsCommandsInOrder) {
   start();
   const auto result = call(path(Access::read), "commands", json::object());
   ASSERT_TRUE(result);
-  ASSERT_EQ(result->size(), 6U);
+  ASSERT_EQ(result->size(), 7U);
   EXPECT_EQ(result->at(1),
             (json{{"name", "change"}, {"access", "write"}, {"summary", "changes something"}}));
 }
@@ -205,6 +229,65 @@ TEST_F(ControlTest, AnswersPipelinedRequestsInOrderAndThenTheEnd) {
   const auto messages = unframe(peer.drain());
   ASSERT_EQ(messages.size(), 100U);
   for (std::size_t i = 0; i < 100; ++i) EXPECT_EQ(messages[i].at("result").at("i"), i);
+}
+
+TEST_F(ControlTest, ALengthyCommandHoldsUpNobodyButItsOwnConnection) {
+  start();
+  const RawPeer slow(path(Access::read));
+  ASSERT_TRUE(slow.send(request("wait", {{"i", 1}}) + request("echo", {{"i", 2}})));
+  slow.finish_sending();
+  wait_for_waiting(1);
+  EXPECT_TRUE(call(path(Access::read), "echo", json::object()));
+  EXPECT_TRUE(call(path(Access::write), "change", {{"value", 7}}));
+  let_go();
+  const auto messages = unframe(slow.drain());
+  ASSERT_EQ(messages.size(), 2U);
+  EXPECT_EQ(messages[0].at("result").at("i"), 1);
+  EXPECT_EQ(messages[1].at("result").at("i"), 2);
+}
+
+TEST_F(ControlTest, DropsNobodyWhoWaitsForALengthyCommand) {
+  const RawPeer peer(path(Access::read));
+  ASSERT_TRUE(peer.send(request("wait")));
+  peer.finish_sending();
+  while (waiting_ == 0) server_->poll_once(milliseconds(5));
+  server_->drop_slow_peers(monotonic_now() + peer_patience + seconds(1));
+  EXPECT_FALSE(peer.closed());
+  let_go();
+  start();
+  EXPECT_EQ(unframe(peer.drain()).size(), 1U);
+}
+
+TEST_F(ControlTest, RunsSoManyLengthyCommandsAtOnceAndNoMore) {
+  start();
+  constexpr int callers = lengthy_max + 3;
+  std::vector<RawPeer> peers;
+  for (int i = 0; i < callers; ++i) {
+    peers.emplace_back(path(Access::read));
+    ASSERT_TRUE(peers.back().send(request("wait", {{"i", i}})));
+    peers.back().finish_sending();
+  }
+  wait_for_waiting(lengthy_max);
+  EXPECT_TRUE(call(path(Access::read), "echo", json::object()));
+  let_go();
+  for (int i = 0; i < callers; ++i) {
+    const auto messages = unframe(peers[static_cast<std::size_t>(i)].drain());
+    ASSERT_EQ(messages.size(), 1U);
+    EXPECT_EQ(messages[0].at("result").at("i"), i);
+  }
+  EXPECT_EQ(most_waiting_, static_cast<int>(lengthy_max));
+}
+
+TEST_F(ControlTest, EndsOnlyWhenItsLengthyCommandsHave) {
+  start();
+  const RawPeer peer(path(Access::read));
+  ASSERT_TRUE(peer.send(request("wait")));
+  wait_for_waiting(1);
+  stop();
+  std::thread releaser([this] { let_go(); });
+  server_->finish();
+  EXPECT_EQ(waiting_, 0) << "its handler is done";
+  releaser.join();
 }
 
 TEST_F(ControlTest, PutsARequestTogetherFromSingleBytes) {

@@ -1,8 +1,8 @@
 // The metrics of both daemons, as Prometheus reads them (names: controlplane/api/README.md).
 //
 // Labels are bounded: of sites and services at most `metric_things_max` each have series of their own, all others count
-// in the sums; nothing that a client sends becomes a label. Any thread; asks the engine once and the data plane's
-// socket at most once a second.
+// in the sums; nothing that a client sends becomes a label. Any thread; the engine is asked for numbers, in slices, and
+// text is made of them here; the data plane's socket is asked at most once a second.
 #pragma once
 
 #include <prometheus/metric_family.h>

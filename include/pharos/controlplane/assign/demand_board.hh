@@ -7,6 +7,7 @@
 #pragma once
 
 #include "pharos/base/clock.hh"
+#include "pharos/controlplane/pieces.hh"
 
 #include <cstdint>
 #include <span>
@@ -24,6 +25,9 @@ class DemandBoard {
   static constexpr std::uint32_t nothing = ~0U;
   void take_over(const DemandBoard& former, std::span<const std::uint32_t> pools,
                  std::span<const std::uint32_t> locales) noexcept;
+
+  // Copies `from` in pieces, into a board that was made empty; true: all is there.
+  [[nodiscard]] bool take_piece(const DemandBoard& from, const Over& over);
 
   // Answers of a pool for a locale; what is out of range is ignored.
   void heard(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) noexcept;

@@ -2,7 +2,8 @@
 //
 //   main     signals; SIGHUP reloads                  ingest   rings and sockets -> beacons
 //   control  control sockets, commands, reloads       engine   EngineLoop
-//   keeper   freshness to the store, watchdog         store    writes the database
+//   keeper   freshness to the store, watchdog,        store    writes the database
+//            samples of answer shares
 //   history  writes decisions
 //   api-accept, api (16)  HTTPS, where it is configured
 //
@@ -13,6 +14,7 @@
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/api/api_server.hh"
 #include "pharos/controlplane/engine/engine_loop.hh"
+#include "pharos/controlplane/engine/share_log.hh"
 #include "pharos/controlplane/history/history.hh"
 #include "pharos/controlplane/ingest/ingest.hh"
 #include "pharos/controlplane/store/store.hh"
@@ -71,6 +73,7 @@ class Daemon {
   [[nodiscard]] std::optional<LastReload> last_reload() const;
   // Why the files of zones cannot be served, by zone id, where the old contents are served instead.
   [[nodiscard]] std::map<std::string, std::string> stale_zones() const;
+  [[nodiscard]] const ShareLog& share_log() const noexcept { return share_log_; }
   [[nodiscard]] std::string config_file() const;
   [[nodiscard]] Instant started() const noexcept { return started_; }
   [[nodiscard]] std::vector<std::string> alarms();
@@ -106,6 +109,7 @@ class Daemon {
   std::optional<Ingest> ingest_;
   std::unique_ptr<EngineLoop> loop_;
   std::uint64_t site_set_ = 1;
+  ShareLog share_log_;
 
   std::mutex reload_mutex_;         // one reload at a time
   mutable std::mutex state_mutex_;  // guards the two below

@@ -127,6 +127,8 @@ struct SiteLoadView {
 
 class Engine {
  public:
+  class Copy;
+
   // `down_sites`: ids of sites that were down before a restart.
   Engine(std::shared_ptr<const World> world, Decisions decisions,
          const std::set<std::string>& down_sites, Instant now);
@@ -150,12 +152,15 @@ class Engine {
   void assigned(const AssignTask& task, const Assignment& assignment);
   // Both at once, for whoever may wait: tests and the simulator.
   void assign_in_place(Instant now);
+  // Whether demand is shared out at all: it is wanted, and somebody has a limit.
+  [[nodiscard]] bool assigning() const noexcept { return assigning_; }
   // When take_assign_task() has something to do; not part of next_deadline().
   [[nodiscard]] Instant assign_deadline() const noexcept;
   void postpone_assignment(Instant until);
   [[nodiscard]] const DemandBoard& demand() const noexcept { return demand_; }
   // Requests per second of each cell, as the assignment sees them: [pool * locales + locale].
   [[nodiscard]] std::vector<double> requests_by_cell() const;
+  [[nodiscard]] double requests_of_cell(std::uint32_t pool, std::uint16_t locale) const;
   [[nodiscard]] double assign_overload() const noexcept { return assign_overload_; }
   [[nodiscard]] SiteLoadView view_load(std::uint32_t site) const;
   // The groups of a pool, parents first; empty where the service has none.
@@ -206,6 +211,13 @@ class Engine {
     return {positions_[site].boot_epoch, positions_[site].sequence};
   }
   [[nodiscard]] EndpointView view(std::uint32_t endpoint, std::uint16_t locale, Instant now) const;
+  // What its own agent says of it.
+  [[nodiscard]] const EndpointHealth& endpoint_health(std::uint32_t endpoint) const {
+    return endpoints_[endpoint].health;
+  }
+  [[nodiscard]] Standing standing(std::uint32_t endpoint) const {
+    return endpoints_[endpoint].standing;
+  }
   [[nodiscard]] PoolView view_pool(std::uint32_t pool) const;
   // TTL of the answers of a cell as ranked last.
   [[nodiscard]] std::uint32_t ttl_of_cell(std::uint32_t pool, std::uint16_t locale) const {

@@ -21,6 +21,7 @@
 #include "pharos/controlplane/store/store.hh"
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <future>
 #include <mutex>
@@ -43,9 +44,28 @@ struct EngineSide {
   std::uint64_t cells = 0;     // changed by them
   std::uint64_t foreign_beacons = 0;
   Duration slowest_turn{};
-  Duration slowest_task{};        // that a command had it do: what rounds may have waited for
+  Duration slowest_task{};        // longest piece of work that a command gave it
+  Duration slowest_assignment{};  // from its problem to its solution
   Duration last_publish_delay{};  // from the beacon or deadline that caused it to the socket
   NameDemand names{};
+};
+
+// Of work that is done in pieces: one piece, and with it what a round waits for at most, but for one row of a list.
+inline constexpr Duration slice_length = microseconds(500);
+// Tasks that wait together are run for so long before beacons are looked at again.
+inline constexpr Duration tasks_length = milliseconds(1);
+
+class Slice {
+ public:
+  Slice(bool fresh, Instant end) noexcept : fresh_(fresh), end_(end) {}
+  // The first one, or sites, services and locales are others since the last: what was gathered so far is void.
+  [[nodiscard]] bool fresh() const noexcept { return fresh_; }
+  // What is left is for the next one.
+  [[nodiscard]] bool over() const noexcept { return monotonic_now() >= end_; }
+
+ private:
+  bool fresh_;
+  Instant end_;
 };
 
 class EngineLoop {
@@ -71,6 +91,21 @@ class EngineLoop {
     return answer.get();
   }
 
+  // Runs `work(EngineSide&, const Slice&)`, which does what fits in the slice and returns whether all is done, again and
+  // again on the engine thread; beacons and rounds come in between. So what long work sees belongs to moments
+  // milliseconds apart, but to one world: see Slice::fresh(). Otherwise as ask().
+  template <typename Work>
+  void ask_in_slices(Work work) {
+    std::shared_ptr<const World> world;
+    const auto piece = [&](EngineSide& side) {
+      const bool fresh = world != side.engine.shared_world();
+      if (fresh) world = side.engine.shared_world();
+      return work(side, Slice(fresh, monotonic_now() + slice_length));
+    };
+    while (!ask(piece)) {
+    }
+  }
+
   // What is wrong now: engine, publication, channel. For ask().
   [[nodiscard]] static std::vector<std::string> alarms_of(const EngineSide& side);
 
@@ -82,7 +117,7 @@ class EngineLoop {
   void drain_beacons();
   void drain_demand();
   void assign_demand();
-  void run_tasks();
+  void run_tasks(Duration patience);
   void serve_channel();
   void handle(table_channel::Received received);
   void drop_channel(const std::string& why);
@@ -98,7 +133,7 @@ class EngineLoop {
   History* history_;
   UniqueFd epoll_, timer_, task_event_;
   std::mutex task_mutex_;  // guards tasks_
-  std::vector<Task> tasks_;
+  std::deque<Task> tasks_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
   std::vector<std::string> reported_alarms_;
@@ -106,6 +141,8 @@ class EngineLoop {
   std::vector<DemandSample> demand_;  // of this turn
   Instant names_ticked_;
   bool more_beacons_ = false;  // the last turn left some
+  bool more_tasks_ = false;    // the same
+  Instant assigning_since_;    // of the assignment that is being solved
   Instant cause_;              // oldest beacon of this turn, or the turn itself
   Assigner assigner_;          // posts to us: stopped first
 };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "pharos/controlplane/engine/engine.hh"
+#include "pharos/controlplane/pieces.hh"
 
 #include <cstdint>
 #include <map>
@@ -45,9 +46,21 @@ struct Plan {
 // Where it is more than a site bears, in words; empty: nowhere.
 [[nodiscard]] std::vector<std::string> overloads_of(const Plan& plan);
 
-// Share of the answers that each site is first in. Of a large world about `share_cells_max` cells are looked at: the
-// engine thread may call it.
+// Share of the answers that each site is first in, each cell alike. Of a large world pools at even distances are looked at,
+// about `share_cells_max` cells.
 inline constexpr std::size_t share_cells_max = 4096;
-[[nodiscard]] std::map<std::string, double> answer_shares(const Engine& engine);
+class AnswerShares {
+ public:
+  explicit AnswerShares(const World& world);
+  // Looks at the next pools until time is up; true: at all of them. The same world in each piece.
+  [[nodiscard]] bool go_on(const Engine& engine, const Over& over);
+  [[nodiscard]] std::map<std::string, double> by_site(const World& world) const;
+
+ private:
+  void look_at(const Engine& engine, std::uint32_t pool);
+
+  std::uint32_t stride_ = 1, next_ = 0;
+  std::vector<double> leads_;  // by site
+};
 
 }  // namespace pharos::controlplane

@@ -79,6 +79,7 @@ struct EndpointHealth {
   Instant rise_began;
   unsigned rise_count = 0;
   std::optional<float> requests_rps;
+  std::uint16_t notices_ds = 0;  // EndpointReport
 };
 
 // What is known of a silent site grows old: from its suspicion on, each interval takes a twentieth of the confidence in its metrics

@@ -15,6 +15,7 @@
 
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/health/health_board.hh"
+#include "pharos/controlplane/pieces.hh"
 
 #include <cstdint>
 #include <map>
@@ -30,6 +31,7 @@ struct ProbeVote {
   Instant heard;  // last repeated
   Instant since;  // says so since
   bool counts = true;
+  std::uint16_t notices_ds = 0;  // EndpointReport
 };
 
 struct ProbeVerdict {
@@ -51,7 +53,7 @@ class QuorumBoard {
 
   // A look's outcome arrived. True where the verdict is another now.
   bool vote(std::uint32_t endpoint, std::uint32_t from, bool up, std::optional<float> took_us,
-            Instant now);
+            Instant now, std::uint16_t notices_ds = 0);
   // The votes of a site count no longer: it fell, or its agent started anew. Endpoints whose verdict is another now are appended.
   void silence(std::uint32_t from, Instant now, std::vector<std::uint32_t>& changed);
   // Lets time pass: votes grow old, good ones have been good for long enough.
@@ -64,6 +66,9 @@ class QuorumBoard {
   [[nodiscard]] const std::map<std::uint32_t, ProbeVerdict>& verdicts() const noexcept {
     return verdicts_;
   }
+
+  // Copies `from` in pieces, into a board that was made empty; true: all is there.
+  [[nodiscard]] bool take_piece(const QuorumBoard& from, const Over& over);
 
   // After a reload: the same votes under new indices (absent: gone), by new rules.
   [[nodiscard]] QuorumBoard moved(config::HealthConfig config,
