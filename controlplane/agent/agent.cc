@@ -164,7 +164,10 @@ std::vector<EndpointReport> Parts::report_endpoints() {
     if (taken[index] || !up || reports.size() == room) return;
     taken[index] = true;
     endpoint.sent_up = up;
-    reports.push_back({endpoint.hash, *up, requests.endpoint_rate(endpoint.name)});
+    reports.push_back({.endpoint = endpoint.hash,
+                       .up = *up,
+                       .requests_rps = requests.endpoint_rate(endpoint.name),
+                       .notices_ds = endpoint.watch->notices_ds()});
   };
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     if (endpoints[i].watch->up() != endpoints[i].sent_up) take(i);

@@ -2,6 +2,7 @@
 #include "pharos/controlplane/agent/endpoint_watch.hh"
 
 #include "pharos/wire/dns.hh"
+#include "pharos/wire/site_report.hh"
 
 #include <spdlog/spdlog.h>
 
@@ -51,21 +52,29 @@ probe::Spec spec_of(const CheckConfig& check) {
   if (check.status) spec.target.status_first = spec.target.status_last = *check.status;
   spec.target.match = check.match;
   spec.target.verify = check.verify;
+  spec.target.ca_file = check.ca_file;
   spec.target.certificate_left = check.certificate_left;
   spec.target.query_name = check.query;
   spec.target.query_type = static_cast<std::uint16_t>(type_of(check.query_type));
   spec.target.expect = check.expect;
   spec.interval = check.interval;
   spec.timeout = check.timeout;
-  spec.jitter = check.jitter;
+  spec.jitter = check.command.empty() ? check.jitter : 0;
   spec.rise = check.rise;
   spec.fall = check.fall;
   return spec;
 }
 
+std::uint16_t notices_ds_of(const probe::Spec& spec) noexcept {
+  constexpr std::int64_t ds_ns = 100'000'000;
+  const auto ds = (probe::worst_notice(spec).ns + ds_ns - 1) / ds_ns;
+  return static_cast<std::uint16_t>(std::min<std::int64_t>(ds, notices_ds_max));
+}
+
 EndpointWatch::EndpointWatch(Poller& poller, probe::Prober& prober, EndpointConfig config,
                              Instant first_check)
     : config_(std::move(config)), prober_(prober), next_check_(first_check), command_(poller) {
+  if (config_.check) notices_ds_ = notices_ds_of(spec_of(*config_.check));
   if (!config_.check) {
     up_ = true;
   } else if (config_.check->command.empty()) {
@@ -75,6 +84,10 @@ EndpointWatch::EndpointWatch(Poller& poller, probe::Prober& prober, EndpointConf
 
 std::optional<bool> EndpointWatch::up() const {
   return target_ ? prober_.up(*target_) : up_;
+}
+
+std::uint16_t EndpointWatch::notices_ds() const noexcept {
+  return notices_ds_;
 }
 
 Instant EndpointWatch::next_time() const noexcept {

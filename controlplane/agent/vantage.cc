@@ -13,11 +13,14 @@ Vantage::Vantage(probe::Prober& prober, const std::vector<ProbeConfig>& probes, 
     : prober_(prober) {
   looks_.reserve(probes.size());
   for (const auto& probe : probes) {
-    const auto target = prober_.add(spec_of(probe.check), first);
+    auto spec = spec_of(probe.check);
+    const auto notices_ds = notices_ds_of(spec);
+    const auto target = prober_.add(std::move(spec), first);
     look_of_.emplace(target, looks_.size());
     looks_.push_back({.target = target,
                       .hash = endpoint_hash(probe.service, probe.id),
-                      .name = probe.service + "/" + probe.id});
+                      .name = probe.service + "/" + probe.id,
+                      .notices_ds = notices_ds});
   }
 }
 
@@ -37,7 +40,11 @@ void Vantage::tell(std::size_t index, std::vector<EndpointReport>& into) {
   const auto up = prober_.up(look.target);
   if (!up || look.told_in == reports_) return;
   look.told_in = reports_;
-  EndpointReport report{.endpoint = look.hash, .up = *up, .requests_rps = {}, .probe = true};
+  EndpointReport report{.endpoint = look.hash,
+                        .up = *up,
+                        .requests_rps = {},
+                        .probe = true,
+                        .notices_ds = look.notices_ds};
   if (const auto took = prober_.took(look.target); took && *up)
     report.probe_us = static_cast<float>(took->ns) / 1000;
   into.push_back(report);

@@ -2,6 +2,7 @@
 
 #include "pharos/controlplane/ingest/socket_address.hh"
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
@@ -66,12 +67,17 @@ Result<Target> parse_url(std::string_view url) {
   return target;
 }
 
-Result<TlsContext> TlsContext::make() {
+Result<TlsContext> TlsContext::make(const std::string& ca_file) {
   SSL_CTX* handle = SSL_CTX_new(TLS_client_method());
   if (handle == nullptr) return fail(ErrorCode::unavailable, "OpenSSL does not start", "probes");
   TlsContext context(handle);
   SSL_CTX_set_session_cache_mode(handle, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_default_verify_paths(handle);  // none there: nothing verifies, and probes say so
+  if (ca_file.empty()) {
+    SSL_CTX_set_default_verify_paths(handle);  // none there: nothing verifies, and probes say so
+  } else if (SSL_CTX_load_verify_locations(handle, ca_file.c_str(), nullptr) != 1) {
+    ERR_clear_error();
+    return fail(ErrorCode::invalid, "holds no certificates", ca_file, "a file in PEM form");
+  }
   return context;
 }
 TlsContext::TlsContext(TlsContext&& other) noexcept
@@ -82,12 +88,6 @@ TlsContext& TlsContext::operator=(TlsContext&& other) noexcept {
 }
 TlsContext::~TlsContext() {
   SSL_CTX_free(static_cast<SSL_CTX*>(handle_));
-}
-
-Status TlsContext::trust(const std::string& file) {
-  if (SSL_CTX_load_verify_locations(static_cast<SSL_CTX*>(handle_), file.c_str(), nullptr) == 1)
-    return {};
-  return fail(ErrorCode::invalid, "holds no certificates", file, "a file in PEM form");
 }
 
 bool Probe::open_socket(int type, int protocol) {
@@ -106,7 +106,7 @@ bool Probe::open_socket(int type, int protocol) {
   return true;
 }
 
-std::unique_ptr<Probe> Probe::start(const Target& target, const TlsContext& tls) {
+std::unique_ptr<Probe> Probe::start(const Target& target, const TlsContext* tls) {
   switch (target.kind) {
     case Kind::dns:
       return start_dns(target);

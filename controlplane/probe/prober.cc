@@ -10,8 +10,13 @@ constexpr int events_max = 256;
 
 }  // namespace
 
-Prober::Prober(UniqueFd epoll, TlsContext tls, std::uint64_t seed)
-    : epoll_(std::move(epoll)), tls_(std::make_unique<TlsContext>(std::move(tls))), random_(seed) {}
+Duration worst_notice(const Spec& spec) noexcept {
+  const auto interval = static_cast<double>(spec.interval.ns) * (1 + spec.jitter);
+  const auto look = interval + static_cast<double>(spec.timeout.ns);
+  return Duration{static_cast<std::int64_t>(look * std::max(spec.fall, 1U))};
+}
+
+Prober::Prober(UniqueFd epoll, std::uint64_t seed) : epoll_(std::move(epoll)), random_(seed) {}
 Prober::Prober(Prober&&) noexcept = default;
 Prober& Prober::operator=(Prober&&) noexcept = default;
 Prober::~Prober() = default;
@@ -19,9 +24,19 @@ Prober::~Prober() = default;
 Result<Prober> Prober::open(std::uint64_t seed) {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll) return fail_errno("epoll_create1", "probes");
-  auto tls = TlsContext::make();
-  if (!tls) return std::unexpected(std::move(tls).error());
-  return Prober(std::move(epoll), std::move(*tls), seed);
+  Prober prober(std::move(epoll), seed);
+  auto system = TlsContext::make({});
+  if (!system) return std::unexpected(std::move(system).error());
+  prober.trusted_.emplace(std::string(), std::move(*system));
+  return prober;
+}
+
+const TlsContext* Prober::trusting(const std::string& ca_file) {
+  const auto [at, first] = trusted_.try_emplace(ca_file);
+  if (first) {
+    if (auto made = TlsContext::make(ca_file)) at->second.emplace(std::move(*made));
+  }
+  return at->second ? &*at->second : nullptr;
 }
 
 // splitmix64 (Steele, Lea and Flood 2014).
@@ -42,6 +57,7 @@ std::size_t Prober::add(Spec spec, Instant now) {
       now + Duration{static_cast<std::int64_t>(draw() * static_cast<double>(spec.interval.ns))};
   auto& watched = targets_.emplace_back();
   watched.spec = std::move(spec);
+  watched.tls = trusting(watched.spec.target.ca_file);
   arm(targets_.size() - 1, first);
   return targets_.size() - 1;
 }
@@ -62,7 +78,7 @@ void Prober::begin(std::size_t target, Instant now) {
   ++looks_;
   if (watched.spec.target.kind == Kind::exec) ++programs_;
   watched.begun = monotonic_now();
-  watched.running = Probe::start(watched.spec.target, *tls_);
+  watched.running = Probe::start(watched.spec.target, watched.tls);
   watched.events = 0;
   arm(target, now + watched.spec.timeout);
   watch(target);

@@ -28,7 +28,7 @@ std::string tls_error() {
 
 class StreamProbe final : public Probe {
  public:
-  StreamProbe(const Target& target, const TlsContext& tls) : Probe(target), tls_(tls) {
+  StreamProbe(const Target& target, const TlsContext* tls) : Probe(target), tls_(tls) {
     if (open_socket(SOCK_STREAM, 0)) events_ = EPOLLOUT;
   }
 
@@ -69,12 +69,13 @@ class StreamProbe final : public Probe {
       step_ = Step::request;
       return;
     }
+    if (tls_ == nullptr) return conclude(false, "TLS: no certificates in " + target_.ca_file);
     if (!begin_tls()) return conclude(false, "TLS: " + tls_error());
     step_ = Step::handshake;
   }
 
   [[nodiscard]] bool begin_tls() {
-    ssl_.reset(SSL_new(static_cast<SSL_CTX*>(tls_.handle())));
+    ssl_.reset(SSL_new(static_cast<SSL_CTX*>(tls_->handle())));
     if (!ssl_ || SSL_set_fd(ssl_.get(), fd_.get()) != 1) return false;
     SSL_set_connect_state(ssl_.get());
     // The chain is judged after the handshake, where the reason can be told.
@@ -211,7 +212,7 @@ class StreamProbe final : public Probe {
     return got == 0 ? Moved::ended : Moved::bytes;
   }
 
-  const TlsContext& tls_;
+  const TlsContext* tls_;
   Step step_ = Step::connect;
   std::unique_ptr<SSL, FreeSsl> ssl_;
   std::string request_, reply_;
@@ -220,7 +221,7 @@ class StreamProbe final : public Probe {
 
 }  // namespace
 
-std::unique_ptr<Probe> start_stream(const Target& target, const TlsContext& tls) {
+std::unique_ptr<Probe> start_stream(const Target& target, const TlsContext* tls) {
   return std::make_unique<StreamProbe>(target, tls);
 }
 

@@ -23,6 +23,8 @@
 #include <functional>
 #include <thread>
 
+#include "temporary_files.hh"
+
 namespace pharos::probe {
 namespace {
 
@@ -223,21 +225,26 @@ void serve_tls(int fd, const Certificate& certificate) {
 
 class ProberTlsTest : public ProberTest {
  protected:
-  // Looks at a server with this certificate, which is trusted.
+  // Looks at a server with this certificate, trusting what is in `ca_file` alone: its own, unless `change` says so.
   Outcome look_at(const Certificate& certificate, const std::function<void(Target&)>& change) {
     const Server server(SOCK_STREAM, [&](int fd) { serve_tls(fd, certificate); });
-    const auto path = ::testing::TempDir() + "/prober-" + std::to_string(::getpid()) + ".pem";
-    std::FILE* file = std::fopen(path.c_str(), "w");
-    PEM_write_X509(file, certificate.own.get());
-    std::fclose(file);
-    EXPECT_TRUE(prober->trust(path));
-    std::remove(path.c_str());
     Target target;
     target.kind = Kind::https;
     target.to = server.address();
+    target.ca_file = pem_of(certificate);
     change(target);
     return look(target);
   }
+  std::string pem_of(const Certificate& certificate) {
+    const auto path = files_.directory() + "/" + std::to_string(++written_) + ".pem";
+    std::FILE* file = std::fopen(path.c_str(), "w");
+    PEM_write_X509(file, certificate.own.get());
+    std::fclose(file);
+    return path;
+  }
+
+  TemporaryFiles files_;
+  unsigned written_ = 0;
 };
 
 TEST_F(ProberTlsTest, ATrustedCertificateOfTheRightNameIsUp) {
@@ -254,6 +261,24 @@ TEST_F(ProberTlsTest, ATrustedCertificateOfTheRightNameIsUp) {
   EXPECT_NE(look_at(certificate, [](Target& t) { t.host = "www.example.net"; })
                 .reason.find("ostname mismatch"),
             std::string::npos);
+}
+
+TEST_F(ProberTlsTest, WhoIsTrustedIsWhatTheFileOfTheTargetSays) {
+  const Certificate own(86400 * 60), stranger(86400 * 60);
+  EXPECT_NE(look_at(own, [](Target& t) { t.ca_file.clear(); }).reason.find("self-signed"),
+            std::string::npos)
+      << "the system's roots";
+  EXPECT_FALSE(look_at(own, [&](Target& t) { t.ca_file = pem_of(stranger); }).up)
+      << "another target's authority says nothing about this one";
+  EXPECT_TRUE(look_at(own, [](Target&) {}).up);
+  EXPECT_EQ(look_at(own, [&](Target& t) { t.ca_file = "/nowhere.pem"; }).reason,
+            "TLS: no certificates in /nowhere.pem");
+  const auto broken = files_.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+  EXPECT_FALSE(look_at(own, [&](Target& t) { t.ca_file = broken; }).up);
+  EXPECT_TRUE(look_at(own, [&](Target& t) {
+                t.ca_file.clear();
+                t.verify = false;
+              }).up);
 }
 
 TEST_F(ProberTlsTest, ACertificateThatEndsSoonHasFailed) {

@@ -55,6 +55,7 @@ struct CheckConfig {  // exactly one of the first seven says how
   std::optional<unsigned> status;   // of http; absent: 200 to 399
   std::string match;                // of http and exec: has to stand in the body, or the output
   bool verify = true;               // of https and tls: chain and name of the certificate
+  std::string ca_file;              // of https and tls: trusted in place of the system's roots
   Duration certificate_left{};      // of https and tls: one that ends sooner has failed
   std::string query = ".";          // of dns
   std::string query_type = "SOA";   // A, AAAA, SOA, NS or TXT

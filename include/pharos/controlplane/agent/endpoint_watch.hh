@@ -23,6 +23,8 @@ class EndpointWatch {
   [[nodiscard]] const EndpointConfig& config() const noexcept { return config_; }
   // Absent until the first check is done.
   [[nodiscard]] std::optional<bool> up() const;
+  // EndpointReport::notices_ds of its check.
+  [[nodiscard]] std::uint16_t notices_ds() const noexcept;
   // When on_time() wants to be called for a command.
   [[nodiscard]] Instant next_time() const noexcept;
   void on_time(Instant at);
@@ -36,13 +38,16 @@ class EndpointWatch {
   probe::Prober& prober_;
   std::optional<std::size_t> target_;  // of the prober; absent: a command, or no check
   std::optional<bool> up_;             // by commands
-  unsigned streak_ = 0;                // commands that said otherwise, in a row
-  std::optional<bool> reported_;       // in the log
+  std::uint16_t notices_ds_ = 0;
+  unsigned streak_ = 0;           // commands that said otherwise, in a row
+  std::optional<bool> reported_;  // in the log
   Instant next_check_;
   Command command_;
 };
 
-// What a check wants of the prober; it is no command.
+// What a check wants of the prober; of a command, only its times mean something.
 [[nodiscard]] probe::Spec spec_of(const CheckConfig& check);
+// EndpointReport::notices_ds: of what is looked at so.
+[[nodiscard]] std::uint16_t notices_ds_of(const probe::Spec& spec) noexcept;
 
 }  // namespace pharos::agent

@@ -33,6 +33,7 @@ class Vantage {
     std::size_t target;
     std::uint64_t hash;
     std::string name;  // "<service>/<endpoint>", for the log
+    std::uint16_t notices_ds = 0;
     bool queued = false;
     std::uint64_t told_in = 0;  // the report that told it last
   };

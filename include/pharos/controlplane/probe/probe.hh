@@ -36,6 +36,7 @@ struct Target {
   std::string
       match;  // has to stand in the first 64 KiB of the reply or output; empty: anything will do
   bool verify = true;           // the certificate's chain and name
+  std::string ca_file;          // of certificates that are trusted; empty: those of the system
   Duration certificate_left{};  // a certificate that ends sooner has failed
   std::string query_name = ".";
   std::uint16_t query_type = 6;      // SOA
@@ -54,16 +55,15 @@ struct Outcome {
   std::string reason;  // why not; for people
 };
 
-// Settings of TLS that all probes share: roots of the system, no sessions. Verification is each probe's.
+// Settings of TLS that probes share: whom they trust, no sessions. Verification is each probe's.
 class TlsContext {
  public:
-  // Errors: unavailable (OpenSSL does not start).
-  [[nodiscard]] static Result<TlsContext> make();
+  // Trusts the certificates of this file (PEM), and no others; those of the system where it is empty. Errors: invalid
+  // (there are none), unavailable (OpenSSL does not start).
+  [[nodiscard]] static Result<TlsContext> make(const std::string& ca_file);
   TlsContext(TlsContext&&) noexcept;
   TlsContext& operator=(TlsContext&&) noexcept;
   ~TlsContext();
-  // Trusts what is in this file of certificates as well. Errors: invalid.
-  [[nodiscard]] Status trust(const std::string& file);
   [[nodiscard]] void* handle() const noexcept { return handle_; }  // SSL_CTX
 
  private:
@@ -75,8 +75,8 @@ class Probe {
  public:
   virtual ~Probe() = default;
   // Begins. Afterwards either outcome() is there, or fd() waits for events().
-  // The target and the context outlive the probe.
-  [[nodiscard]] static std::unique_ptr<Probe> start(const Target& target, const TlsContext& tls);
+  // The target and the context outlive the probe. `tls`: by the target's ca_file; null where it could not be made.
+  [[nodiscard]] static std::unique_ptr<Probe> start(const Target& target, const TlsContext* tls);
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] std::uint32_t events() const noexcept { return events_; }  // EPOLLIN, EPOLLOUT

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,10 @@ struct Spec {
   unsigned fall = 1;    // bad in a row until it is down
 };
 
+// From a fault right behind a good look to the verdict, at worst: `fall` intervals at their longest, in each a look that
+// takes all of its time.
+[[nodiscard]] Duration worst_notice(const Spec& spec) noexcept;
+
 class Prober {
  public:
   static constexpr unsigned running_max = 4096;
@@ -43,9 +48,8 @@ class Prober {
   Prober& operator=(Prober&&) noexcept;
   ~Prober();
 
-  // Certificates that are trusted beside the system's. Errors: invalid.
-  [[nodiscard]] Status trust(const std::string& file) { return tls_->trust(file); }
-  // The first look is taken within one interval of `now`. Returns the target's number, counted from 0.
+  // The first look is taken within one interval of `now`. Returns the target's number, counted from 0. A target's
+  // `ca_file` is read by the first that names it; where it cannot be, looks fail and say so.
   std::size_t add(Spec spec, Instant now);
   [[nodiscard]] std::size_t size() const noexcept { return targets_.size(); }
 
@@ -72,6 +76,7 @@ class Prober {
  private:
   struct Watched {
     Spec spec;
+    const TlsContext* tls = nullptr;
     std::optional<bool> up;
     unsigned streak = 0;  // looks that said otherwise, in a row
     std::string reason;
@@ -88,7 +93,8 @@ class Prober {
       return a.at != b.at ? a.at > b.at : a.target > b.target;
     }
   };
-  Prober(UniqueFd epoll, TlsContext tls, std::uint64_t seed);
+  Prober(UniqueFd epoll, std::uint64_t seed);
+  [[nodiscard]] const TlsContext* trusting(const std::string& ca_file);
   void arm(std::size_t target, Instant at);
   void begin(std::size_t target, Instant now);
   void watch(std::size_t target);
@@ -98,7 +104,8 @@ class Prober {
   [[nodiscard]] double draw() noexcept;
 
   UniqueFd epoll_;
-  std::unique_ptr<TlsContext> tls_;           // stays in place for the probes that point to it
+  // By file, of which the empty one is the system's; they stay in place for the probes that point to them.
+  std::map<std::string, std::optional<TlsContext>> trusted_;
   std::deque<Watched> targets_;               // stay in place for the same reason
   std::vector<Timer> timers_;                 // a heap; outdated ones are skipped
   std::deque<std::size_t> waiting_;           // for their turn
