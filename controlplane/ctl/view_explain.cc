@@ -100,7 +100,7 @@ std::string failover_view(const json& told, bool colours) {
              table(
                  at(told, "causes"),
                  {"ENDPOINT", "SITE", "CAUSE", ">BEACON", ">DETECTION", ">HOLD", ">PUBLISH", ">TTL",
-                  ">STRETCH", ">TOTAL"},
+                  ">STRETCH", ">TOTAL", ">SETTLED"},
                  [](const json& row) -> std::vector<Cell> {
                    return {word(row, "endpoint"),
                            word(row, "site"),
@@ -111,9 +111,10 @@ std::string failover_view(const json& told, bool colours) {
                            seconds_text(row, "publish_s"),
                            seconds_text(row, "ttl_s"),
                            seconds_text(row, "stretch_s"),
-                           seconds_text(row, "total_s")};
+                           seconds_text(row, "total_s"),
+                           seconds_text(row, "settled_s")};
                  },
-                 colours, "nothing of this service is watched by beacons");
+                 colours, "nothing of this service is watched by beacons or probes");
   if (const auto& notes = at(told, "notes"); notes.is_array() && !notes.empty()) {
     out += "\n";
     for (const auto& note : notes) out += harmless(word(note)) + "\n";

@@ -219,6 +219,38 @@ TEST(FailoverTimeTest, AddsWhatEachCauseTakesAtWorst) {
   EXPECT_EQ(overload.total(), milliseconds(22'403));
 }
 
+TEST(FailoverTimeTest, AddsTheTimeOfChecksAndProbes) {
+  FailoverInputs inputs{.interval = milliseconds(200),
+                        .down_silence = milliseconds(620),
+                        .check = milliseconds(1300),
+                        .probes = {.beacon = seconds(1), .detection = milliseconds(5400)},
+                        .fall = seconds(2),
+                        .publish = milliseconds(3),
+                        .ttl = seconds(20)};
+  EXPECT_EQ(failover_time(FailoverCause::report, inputs).total(), milliseconds(21'503));
+  const auto probes = failover_time(FailoverCause::probes, inputs);
+  EXPECT_EQ(probes.beacon, seconds(1)) << "of who looks, and not of the site that is looked at";
+  EXPECT_EQ(probes.total(), milliseconds(26'403));
+  EXPECT_EQ(probes.settled(), probes.total()) << "nothing is shared out";
+  inputs.assign = milliseconds(230);
+  EXPECT_EQ(failover_time(FailoverCause::probes, inputs).total(), probes.total());
+  EXPECT_EQ(failover_time(FailoverCause::probes, inputs).settled(), milliseconds(26'636));
+}
+
+TEST(FailoverTimeTest, TheVoteThatMakesTheQuorumDecides) {
+  const auto told = [](std::int64_t s) { return Notice{.beacon = {}, .detection = seconds(s)}; };
+  const std::vector<Notice> three{
+      told(9), told(1), {.beacon = seconds(3), .detection = seconds(2)}};
+  EXPECT_EQ(deciding_notice(three, 0.5, 2)->total(), seconds(5)) << "two of three, the later one";
+  EXPECT_EQ(deciding_notice(three, 0.5, 2)->beacon, seconds(3));
+  EXPECT_EQ(deciding_notice(three, 0, 1)->total(), seconds(1)) << "any one of them";
+  EXPECT_EQ(deciding_notice(three, 0.7, 1)->total(), seconds(9)) << "all of them";
+  EXPECT_EQ(deciding_notice({told(4), told(2)}, 0.5, 2)->total(), seconds(4)) << "half is no more";
+  EXPECT_FALSE(deciding_notice(three, 1, 1)) << "no number of them suffices";
+  EXPECT_FALSE(deciding_notice(three, 0.5, 4)) << "too few look";
+  EXPECT_FALSE(deciding_notice({}, 0.5, 0));
+}
+
 TEST(FailoverTimeTest, StretchesShortAnswersToWhatResolversKeep) {
   FailoverInputs inputs{.interval = seconds(1),
                         .down_silence = milliseconds(500),

@@ -255,7 +255,8 @@ TEST(BeaconTest, CarriesLooksFromOutsideAndTheTimeOfRequests) {
                               .up = true,
                               .requests_rps = {},
                               .probe = true,
-                              .probe_us = 81'000.0F});
+                              .probe_us = 81'000.0F,
+                              .notices_ds = 57});
   report.endpoints.push_back(
       {.endpoint = endpoint_hash("www", "nyc1-b"), .up = false, .requests_rps = {}, .probe = true});
   const auto length = beacon::encode(test_stamp(), report, test_key(), buffer);
@@ -269,6 +270,8 @@ TEST(BeaconTest, CarriesLooksFromOutsideAndTheTimeOfRequests) {
   EXPECT_FALSE(decoded.endpoints[1].probe);
   EXPECT_TRUE(decoded.endpoints[2].probe);
   EXPECT_EQ(decoded.endpoints[2].probe_us, 81'000.0F);
+  EXPECT_EQ(decoded.endpoints[2].notices_ds, 57);
+  EXPECT_EQ(decoded.endpoints[1].notices_ds, 0) << "not told";
   EXPECT_TRUE(decoded.endpoints[3].probe);
   EXPECT_FALSE(decoded.endpoints[3].probe_us);
   for (const float wrong : {-1.0F, std::numeric_limits<float>::infinity()}) {
