@@ -4,22 +4,26 @@
 #include "pharos/config/model.hh"
 #include "pharos/controlplane/api/callers.hh"
 #include "pharos/controlplane/engine/daemon.hh"
+#include "pharos/shared/control_protocol.hh"
 
 #include <httplib.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sodium.h>
 
 #include <array>
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "daemon_files.hh"
@@ -119,5 +123,42 @@ class ApiTest : public testing::Test, protected DaemonFiles {
   std::unique_ptr<Daemon> daemon_;
   std::uint16_t port_ = 0;
 };
+
+// The control socket of a data plane that knows one command; a thread answers.
+class DataplaneSocket {
+ public:
+  DataplaneSocket(const std::string& run_directory, const char* name, control::Handler handler)
+      : server_(*control::Server::open(run_directory, "dataplane", ::geteuid())) {
+    server_.add({name, control::Access::read, "of the test", std::move(handler)});
+    thread_ = std::thread([this] {
+      while (!stopping_) server_.poll_once(milliseconds(5));
+    });
+  }
+  ~DataplaneSocket() {
+    stopping_ = true;
+    thread_.join();
+  }
+  DataplaneSocket(const DataplaneSocket&) = delete;
+  DataplaneSocket& operator=(const DataplaneSocket&) = delete;
+
+ private:
+  control::Server server_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+// What it says of the hottest names.
+inline Result<json> hottest_names(const json& arguments) {
+  return json{{"per_second", 120.5},
+              {"samples", 1000},
+              {"sampling", true},
+              {"rows", arguments.value("rows", 0)},
+              {"names", json::array({{{"name", "www.example.org."},
+                                      {"per_second", 80.5},
+                                      {"uncertain_per_second", 0.1},
+                                      {"share", 0.67},
+                                      {"nxdomain_share", 0},
+                                      {"dropped_share", 0}}})}};
+}
 
 }  // namespace pharos::controlplane

@@ -38,6 +38,7 @@ std::string fault_in(const json& value, const json& schema, const std::string& a
 // Every path is served with the parameters that it names, and answers in the shape that it promises.
 TEST_F(ApiTest, TheDocumentIsTrue) {
   start();
+  const DataplaneSocket dataplane(directory_ + "/run", "names", hottest_names);
   const auto [status, document] = get("/v1/openapi.json", reader_token);
   ASSERT_EQ(status, 200);
   EXPECT_EQ(document["openapi"], "3.1.0");
@@ -92,6 +93,19 @@ TEST_F(ApiTest, TheDocumentIsTrue) {
     EXPECT_EQ((*at)["access"], route.access == control::Access::read ? "read" : "write")
         << route.command;
   }
+}
+
+TEST_F(ApiTest, TheHottestNamesComeFromTheDataPlane) {
+  start();
+  EXPECT_EQ(get("/v1/names", reader_token).first, 503) << "there is none";
+  const DataplaneSocket dataplane(directory_ + "/run", "names", hottest_names);
+  const auto [status, told] = get("/v1/names?limit=7", reader_token);
+  ASSERT_EQ(status, 200) << told;
+  EXPECT_EQ(told["rows"], 7);
+  EXPECT_EQ(told["names"][0]["name"], "www.example.org.");
+  EXPECT_EQ(get("/v1/names", reader_token).second["rows"], 20);
+  EXPECT_EQ(get("/v1/names?limit=201", reader_token).first, 400);
+  EXPECT_EQ(get("/v1/names?limit=0", reader_token).first, 400);
 }
 
 TEST_F(ApiTest, SaysWhatIsWrongAndWhere) {
