@@ -17,9 +17,11 @@
 #include <ostream>
 #include <sstream>
 
+#include "explain_line.hh"
 #include "history_line.hh"
 #include "local_line.hh"
 #include "observe_line.hh"
+#include "zone_line.hh"
 
 namespace pharos::controlplane::ctl {
 
@@ -59,14 +61,10 @@ class CommandLine {
     add_looks();
     add_endpoints();
     add_weights();
-    add_demand();
     add_maintenance();
     add_factors();
-    add_explain();
     add_live();
     add_changes();
-    add_zones();
-    add_policies();
     add_others();
   }
 
@@ -286,13 +284,6 @@ class CommandLine {
     }
   }
 
-  void add_demand() {
-    auto* demand = add(&app_, "demand", "names, pools and locales that are asked for most", [this] {
-      return to_controlplane(Access::read, "demand", {{"limit", rows_}});
-    });
-    demand->add_option("--rows", rows_, "so many of each (1 to 1000)")->check(CLI::Range(1, 1000));
-  }
-
   void add_maintenance() {
     auto* works = add(&app_, "maintenance", "planned work: sites drain while it lasts",
                       [this] { return to_controlplane(Access::read, "maintenance"); });
@@ -352,21 +343,6 @@ class CommandLine {
     });
   }
 
-  void add_explain() {
-    auto* explain = add(&app_, "explain", "why a client gets the answer that it gets", [this] {
-      json arguments = {{"name", name_}, {"client", client_}, {"type", type_}};
-      if (!at_.empty()) arguments["at"] = at_;
-      return to_controlplane(Access::read, "explain", arguments);
-    });
-    explain->add_option("--at", at_,
-                        "in the past: 2026-11-20T13:05:00Z, seconds since 1970, or -10m");
-    explain->add_option("--name", name_, "name of a service")->required();
-    explain->add_option("--client", client_, "address or prefix of the client")->required();
-    explain->add_option("--type", type_, "A, AAAA, SRV, SVCB or HTTPS")
-        ->transform(CLI::IsMember({"A", "AAAA", "SRV", "SVCB", "HTTPS"}, CLI::ignore_case))
-        ->capture_default_str();
-  }
-
   [[nodiscard]] LiveSource live_source() const {
     return by_the_clock([this](const char* daemon, const char* command) {
       return ask(daemon, Access::read, command, json::object());
@@ -401,19 +377,6 @@ class CommandLine {
       command->add_option("--rounds", rounds_, "end after this many looks; 0: never")
           ->capture_default_str();
     }
-    auto* failover = add(&app_, "failover-time",
-                         "how long clients may be sent to what is gone, at worst", [this] {
-                           json arguments = {{"name", name_}};
-                           if (resolver_ttl_min_s_ > 0)
-                             arguments["resolver_ttl_min_s"] = resolver_ttl_min_s_;
-                           return to_controlplane(Access::read, "failover-time", arguments);
-                         });
-    failover->add_option("name", name_, "a service, or one of its names")->required();
-    failover
-        ->add_option("--resolver-minimum", resolver_ttl_min_s_,
-                     "seconds that resolvers keep shorter answers all the same")
-        ->check(CLI::Range(0.0, 604800.0))
-        ->capture_default_str();
   }
 
   void add_changes() {
@@ -450,35 +413,6 @@ class CommandLine {
     options_.controlplane = !options_.dataplane;
   }
 
-  void add_zones() {
-    auto* zone = add_group("zone", "zones: list, show, check, reload");
-    add(zone, "list", "zones that are served",
-        [this] { return to_controlplane(Access::read, "zones"); });
-    auto* show = add(zone, "show", "records of a zone", [this] {
-      return to_controlplane(Access::read, "zone-show", {{"zone", name_}});
-    });
-    show->add_option("zone", name_, "its origin")->required();
-    auto* check = add(zone, "check", "check a zone file, without a daemon", [this] {
-      return check_zone_file(name_, files_.at(0), options_.as_json, terminal_);
-    });
-    check->add_option("zone", name_, "its origin")->required();
-    check->add_option("file", files_, "the zone file")->required()->expected(1);
-    auto* reload = add(zone, "reload", "read zone files again", [this] {
-      return to_controlplane(Access::write, "zone-reload", filter("zone", name_));
-    });
-    reload->add_option("zone", name_, "only this one");
-  }
-
-  void add_policies() {
-    auto* policy = add_group("policy", "name policies: list, test");
-    add(policy, "list", "policies in use, and the queries that each has decided",
-        [this] { return show("dataplane", Access::read, "policies"); });
-    auto* test =
-        add(policy, "test", "which policies take a name, and what would be answered",
-            [this] { return to_controlplane(Access::read, "policy-test", {{"name", name_}}); });
-    test->add_option("name", name_, "a query name")->required();
-  }
-
   // Those with files of their own.
   void add_others() {
     const LineHooks hooks{
@@ -490,8 +424,12 @@ class CommandLine {
                    Access access, const std::string& command,
                    const json& arguments) { return to_controlplane(access, command, arguments); },
         .print = [this](const std::string& command, const json& result) { print(command, result); },
+        .show = [this](const char* daemon,
+                       const std::string& command) { return show(daemon, Access::read, command); },
         .run_directory = [this] { return options_.run_directory; },
         .as_json = [this] { return options_.as_json; }};
+    explain_ = std::make_unique<ExplainLine>(app_, hooks);
+    zones_ = std::make_unique<ZoneLine>(hooks, terminal_);
     local_ = std::make_unique<LocalLine>(app_, hooks, terminal_);
     history_ = std::make_unique<HistoryLine>(app_, local_->config(), hooks);
     observe_ = std::make_unique<ObserveLine>(
@@ -504,19 +442,20 @@ class CommandLine {
                            .print = hooks.print,
                            .terminal = terminal_});
   }
-  }
 
   const Terminal& terminal_;
   CLI::App app_{"Looks at the Pharos daemons, and steers them.", "pharosctl"};
   Options options_;
   Action action_;
+  std::unique_ptr<ExplainLine> explain_;
+  std::unique_ptr<ZoneLine> zones_;
   std::unique_ptr<LocalLine> local_;
   std::unique_ptr<HistoryLine> history_;
   std::unique_ptr<ObserveLine> observe_;
-  std::string name_, target_, weight_, client_, at_, type_ = "A", from_, to_;
+  std::string name_, target_, weight_, from_, to_;
   std::vector<std::string> sites_;
-  std::vector<std::string> files_, words_;
-  double exponent_ = 1, interval_s_ = 1, resolver_ttl_min_s_ = 0;
+  std::vector<std::string> words_;
+  double exponent_ = 1, interval_s_ = 1;
   unsigned rounds_ = 0, rows_ = 12;
   bool force_ = false;
 };

@@ -20,6 +20,8 @@ struct LineHooks {
   std::function<Status(control::Access, const std::string&, const nlohmann::json&)> ask;
   // Prints a result as that of the command.
   std::function<void(const std::string&, const nlohmann::json&)> print;
+  // The same of either daemon, for what only looks: "dataplane", "controlplane".
+  std::function<Status(const char*, const std::string&)> show;
   // Known once the line is parsed.
   std::function<std::string()> run_directory;
   std::function<bool()> as_json;
