@@ -420,6 +420,21 @@ TEST_F(HistoryTest, StrangersPushNobodyOutOfTheAuditLog) {
   EXPECT_EQ(left->back().caller, "token ops");
 }
 
+TEST_F(HistoryTest, AFileTooLargeToKeepIsKnownByItsHash) {
+  const auto path = files_.write("large.zone", "");
+  std::filesystem::resize_file(path, history_file_bytes_max);
+  const auto kept = read_file(path);
+  ASSERT_TRUE(kept && kept->content);
+  EXPECT_EQ(kept->hash, hash_of_content(*kept->content));
+  std::filesystem::resize_file(path, history_file_bytes_max + 1);
+  const auto large = read_file(path);
+  ASSERT_TRUE(large);
+  EXPECT_FALSE(large->content);
+  EXPECT_EQ(large->bytes, history_file_bytes_max + 1);
+  EXPECT_EQ(large->hash, hash_of_content(std::string(history_file_bytes_max + 1, '\0')));
+  EXPECT_FALSE(read_file(path + ".gone"));
+}
+
 TEST_F(HistoryTest, AFullQueueDropsAndCounts) {
   const auto history = open();
   Decider decider;

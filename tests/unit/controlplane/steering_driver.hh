@@ -78,6 +78,13 @@ class Driver {
     return result;
   }
   [[nodiscard]] std::uint32_t ttl(std::uint32_t pool) const { return engine.view_pool(pool).ttl_s; }
+  // A site falls silent for long enough, and is back for so long.
+  void fall_and_return(std::uint32_t site, Duration back) {
+    kill(site);
+    run_for(seconds(2));
+    revive(site);
+    run_for(back);
+  }
   void kill(std::uint32_t site) { next_beacon[site] = never; }
   void revive(std::uint32_t site) { next_beacon[site] = now + milliseconds(1); }
 

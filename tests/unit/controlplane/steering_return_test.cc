@@ -44,10 +44,7 @@ TEST(SteeringReturnTest, AFallOnTheWayBackBeginsAnew) {
   Driver driver(config);
   driver.run_for(seconds(5));
   for (int fall = 0; fall < 2; ++fall) {
-    driver.kill(fra);
-    driver.run_for(seconds(2));
-    driver.revive(fra);
-    driver.run_for(seconds(33));
+    driver.fall_and_return(fra, seconds(33));
     EXPECT_NEAR(driver.leads(www, eu)[fra], 0.5, 0.2);
   }
 }
@@ -57,10 +54,7 @@ TEST(SteeringReturnTest, FailbackWaitsForTheOperatorWhereItIsManual) {
   config.services[1].failback = config::Failback::manual;
   Driver driver(config);
   driver.run_for(seconds(5));
-  driver.kill(fra);
-  driver.run_for(seconds(2));
-  driver.revive(fra);
-  driver.run_for(seconds(3600));
+  driver.fall_and_return(fra, seconds(3600));
   EXPECT_EQ(driver.leads(pay, eu)[fra], 0);
   EXPECT_EQ(driver.leads(www, eu)[fra], 1) << "another service, another rule";
   const auto endpoint = *driver.engine.world().find_endpoint("pay", "fra");
@@ -76,10 +70,7 @@ TEST(SteeringReturnTest, WhoIsHeldStillServesWhereNobodyElseIsLeft) {
   config.services[1].failback = config::Failback::manual;
   Driver driver(config);
   driver.run_for(seconds(5));
-  driver.kill(fra);
-  driver.run_for(seconds(2));
-  driver.revive(fra);
-  driver.run_for(seconds(5));
+  driver.fall_and_return(fra, seconds(5));
   for (const char* id : {"nyc", "sin"}) {
     driver.engine.set_override(*driver.engine.world().find_endpoint("pay", id),
                                config::Override::down, driver.now);
@@ -94,10 +85,7 @@ TEST(SteeringReturnTest, FailbackHoldsUntilTheEndpointHasStayedWell) {
   config.services[1].failback_hold = seconds(60);
   Driver driver(config);
   driver.run_for(seconds(5));
-  driver.kill(fra);
-  driver.run_for(seconds(2));
-  driver.revive(fra);
-  driver.run_for(seconds(40));
+  driver.fall_and_return(fra, seconds(40));
   driver.kill(fra);  // not well for long enough
   driver.run_for(seconds(2));
   driver.revive(fra);
@@ -135,10 +123,7 @@ TEST(SteeringReturnTest, AReloadForgetsNoHold) {
   config.services[1].failback = config::Failback::manual;
   Driver driver(config);
   driver.run_for(seconds(5));
-  driver.kill(fra);
-  driver.run_for(seconds(2));
-  driver.revive(fra);
-  driver.run_for(seconds(5));
+  driver.fall_and_return(fra, seconds(5));
   config.services[0].ttl_ceiling = seconds(100);
   driver.engine.replace_world(
       *make_world(std::make_shared<const config::Config>(config), {"default", "eu", "us"}),
