@@ -242,20 +242,22 @@ AnswerShares::AnswerShares(const World& world)
                    std::max<std::size_t>(world.pools.size(), 1)))),
       leads_(world.config->sites.size(), 0.0) {}
 
-void AnswerShares::look_at(const Engine& engine, std::uint32_t pool) {
-  const auto& world = engine.world();
-  if (!world.pools[pool].pool.holds_addresses()) return;
-  const auto& source = world.pools[engine.view_pool(pool).answered_by];
-  for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world.locales.size()); ++l) {
-    const auto shares = engine.lead_shares(pool, l);
-    for (std::size_t m = 0; m < shares.size(); ++m) leads_[source.sites[m]] += shares[m];
-  }
+void AnswerShares::look_at(const Engine& engine, std::uint32_t pool, std::uint16_t locale) {
+  const auto& source = engine.world().pools[engine.view_pool(pool).answered_by];
+  const auto shares = engine.lead_shares(pool, locale);
+  for (std::size_t m = 0; m < shares.size(); ++m) leads_[source.sites[m]] += shares[m];
 }
 
 bool AnswerShares::go_on(const Engine& engine, const Over& over) {
-  for (; next_ < engine.world().pools.size(); next_ += stride_) {
-    if (over()) return false;
-    look_at(engine, next_);
+  const auto& world = engine.world();
+  const auto locales = static_cast<std::uint16_t>(world.locales.size());
+  for (; next_pool_ < world.pools.size(); next_pool_ += stride_) {
+    if (!world.pools[next_pool_].pool.holds_addresses()) continue;
+    for (; next_locale_ < locales; ++next_locale_) {
+      if (over()) return false;
+      look_at(engine, next_pool_, next_locale_);
+    }
+    next_locale_ = 0;
   }
   return true;
 }

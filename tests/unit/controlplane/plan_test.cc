@@ -199,7 +199,7 @@ TEST(PlanTest, ACopyInPiecesIsTheEngine) {
 TEST(PlanTest, SharesSumToOneAndFollowTheRanking) {
   const auto engine = engine_of(small_config(), {});
   AnswerShares looked(engine.world());
-  unsigned pieces = 1;  // one pool each
+  unsigned pieces = 1;  // one cell each
   for (bool over = false; !looked.go_on(engine, [&] { return std::exchange(over, !over); });)
     ++pieces;
   EXPECT_GT(pieces, 1U);

@@ -52,14 +52,15 @@ inline constexpr std::size_t share_cells_max = 4096;
 class AnswerShares {
  public:
   explicit AnswerShares(const World& world);
-  // Looks at the next pools until time is up; true: at all of them. The same world in each piece.
+  // Looks at the next cells until time is up; true: at all of them. The same world in each piece.
   [[nodiscard]] bool go_on(const Engine& engine, const Over& over);
   [[nodiscard]] std::map<std::string, double> by_site(const World& world) const;
 
  private:
-  void look_at(const Engine& engine, std::uint32_t pool);
+  void look_at(const Engine& engine, std::uint32_t pool, std::uint16_t locale);
 
-  std::uint32_t stride_ = 1, next_ = 0;
+  std::uint32_t stride_ = 1, next_pool_ = 0;
+  std::uint16_t next_locale_ = 0;
   std::vector<double> leads_;  // by site
 };
 
