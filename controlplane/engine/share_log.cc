@@ -14,19 +14,15 @@ namespace {
 // The smallest become one.
 SiteShares largest_of(SiteShares shares) {
   if (shares.size() <= ShareLog::sites_max) return shares;
-  std::vector<double> sizes;
-  sizes.reserve(shares.size());
-  for (const auto& [site, share] : shares) sizes.push_back(share);
-  const auto last = sizes.begin() + ShareLog::sites_max - 1;
-  std::ranges::nth_element(sizes, last, std::greater{});
+  std::vector<std::pair<double, std::string>> by_size;
+  by_size.reserve(shares.size());
+  for (const auto& [site, share] : shares) by_size.emplace_back(share, site);
+  const auto kept_end = by_size.begin() + ShareLog::sites_max;
+  std::ranges::nth_element(by_size, kept_end, std::greater{});
   SiteShares kept;
+  for (auto at = by_size.begin(); at != kept_end; ++at) kept.emplace(at->second, at->first);
   double others = 0;
-  for (auto& [site, share] : shares) {
-    if (share >= *last && kept.size() < ShareLog::sites_max)
-      kept.emplace(site, share);
-    else
-      others += share;
-  }
+  for (auto at = kept_end; at != by_size.end(); ++at) others += at->first;
   kept["others"] += others;
   return kept;
 }
