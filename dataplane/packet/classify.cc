@@ -147,7 +147,6 @@ template <typename Ip>
   if ((ip.fragment & frame::ipv4_fragment_mask) != 0) {
     return is_udp ? Verdict::drop_fragment : place.others(Verdict::drop_fragment);
   }
-  frame.transmit_flags = 0;
   frame.ip_header_bytes = static_cast<std::uint8_t>(header_bytes);
   if (!is_udp) return classify_other_ipv4(place, ip);
   return classify_udp(place, ip, place.ip() + header_bytes, total_bytes - header_bytes);
@@ -215,6 +214,7 @@ template <typename Ip>
   if (frame.length < sizeof(frame::Ethernet)) return Verdict::drop_frame_short;
   const auto& ethernet = *frame::at<frame::Ethernet>(frame.data);
   frame.ip_offset = sizeof(frame::Ethernet);
+  frame.transmit_flags = 0;  // of the frame that had this slot before
   const bool to_us = interface.any_mac || ethernet.destination == interface.mac.bytes;
   if (!to_us && (ethernet.destination[0] & 1) == 0) return Verdict::drop_not_ours;
   // No station sends from a group; a reply to one would go to the whole link.

@@ -155,6 +155,32 @@ TEST(FrameBurstTest, LeavesChecksumsToAPortThatComputesThem) {
   }
 }
 
+// The burst is the same one turn after turn, and each queue's of a worker. A port that were told to sum an ARP reply
+// would write into its addresses, or refuse it.
+TEST(FrameBurstTest, ALocalReplyAsksThePortForNoSumsWhateverItsSlotHeldBefore) {
+  auto s = frame_settings();
+  s.transmit_ipv4_checksum = s.transmit_udp_checksum = true;
+  for (const FrameText& text : {v4(), v6()}) {
+    for (Octets frame :
+         {arp(broadcast, 1, "192.0.2.9", "192.0.2.1"), echo(v4(), 8, 20), echo(v6(), 128, 20),
+          solicitation(icmp6(ipv6_client, our_group), ipv6_address, source_link)}) {
+      Turn turn(s, udp_frame(text, 40000, 53, question), room_bytes, 0);
+      turn.answer();
+      const auto length = static_cast<unsigned>(frame.size());
+      frame.resize(room_bytes + query_slack_bytes);
+      turn.burst.begin();
+      turn.burst.add(frame.data(), length, room_bytes, 0);
+      classify_burst(turn.interface, turn.burst, turn.counters);
+      finish_burst(turn.interface, turn.burst);
+      ASSERT_EQ(turn.burst.send_count, 1U);
+      EXPECT_EQ(turn.burst.frames[0].verdict, Verdict::local_reply);
+      EXPECT_EQ(turn.burst.frames[0].transmit_flags &
+                    (transmit_flag::ipv4_checksum | transmit_flag::udp_checksum),
+                0);
+    }
+  }
+}
+
 TEST(FrameBurstTest, SortsAMixedBurstAndCountsWhatThePortTook) {
   const std::vector<Octets> frames = {
       udp_frame(v4(), 40000, 53, question), arp(broadcast, 1, "192.0.2.9", "192.0.2.1"),
