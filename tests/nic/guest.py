@@ -8,6 +8,7 @@ output in /tmp/NAME.log, and answers at once; {"id": 3, "alive": "NAME"} answers
 
 import json
 import os
+import py_compile
 import signal
 import subprocess
 import termios
@@ -50,6 +51,7 @@ def execute(message, running):
 def main():
     os.environ.update(PATH="/opt/pharos/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG="C.UTF-8", HOME="/root")
     mount_all()
+    py_compile.compile("/opt/pharos/nic.py", cfile="/opt/pharos/nic.pyc", doraise=True)
     line = os.open(LINE, os.O_RDWR | os.O_NOCTTY)
     tty.setraw(line)
     attributes = termios.tcgetattr(line)

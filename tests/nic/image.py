@@ -12,10 +12,17 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"))
+
+from world import _libc, _PR_SET_PDEATHSIG  # noqa: E402
+
 SUITE = "bookworm"
+UNFINISHED = "unfinished-"  # starts the names of folders that are not an image yet
 KERNEL = "linux-image-amd64"
 # What runs in the guest beside the daemons: the agent and scripts/nic (python3), addresses (iproute2), modules (kmod).
 TOOLS = ["busybox-static", "python3", "iproute2", "kmod", KERNEL]
@@ -29,6 +36,11 @@ PRUNED = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info"
           "usr/lib/x86_64-linux-gnu/perl", "usr/lib/x86_64-linux-gnu/perl-base", "usr/lib/x86_64-linux-gnu/gconv",
           "usr/lib/udev", "lib/udev", "usr/lib/klibc", "usr/lib/systemd", "lib/systemd", "var", "boot",
           "usr/share/initramfs-tools", "usr/share/misc", "usr/lib/python3.11/test", "usr/lib/python3.11/idlelib"]
+
+
+def end_with_parent():
+    """In a child before its program: it is killed when its parent dies, however that may die."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class ImageError(Exception):
@@ -46,16 +58,20 @@ def libraries(programs):
     text = "".join(subprocess.run(["ldd", p], capture_output=True, text=True, check=True).stdout for p in programs)
     if missing := re.findall(r"(\S+) => not found", text):
         raise ImageError(f"libraries that this machine does not have: {', '.join(sorted(set(missing)))}")
-    paths = sorted(set(re.findall(r"(/\S+) \(0x", text)))
+    # Packages list files as they were before /lib became a link to /usr/lib.
+    names = {path: {path, os.path.realpath(path)} for path in set(re.findall(r"(/\S+) \(0x", text))}
+    for known in names.values():
+        known |= {name.removeprefix("/usr") for name in known}
+    # One question for all: each reads the whole of dpkg's lists.
+    found = subprocess.run(["dpkg", "-S", *sorted(set().union(*names.values()))], capture_output=True, text=True,
+                           check=False).stdout
+    owner = {name: package.split(":")[0] for package, name in re.findall(r"(?m)^([^,\s]+): (/\S+)$", found)}
     owners = set()
-    for path in paths:
-        # Packages list files as they were before /lib became a link to /usr/lib.
-        real = os.path.realpath(path)
-        names = {path, real, real.removeprefix("/usr"), path.removeprefix("/usr")}
-        found = subprocess.run(["dpkg", "-S", *sorted(names)], capture_output=True, text=True, check=False).stdout
-        if not found:
+    for path, known in names.items():
+        packages = {owner[name] for name in known if name in owner}
+        if not packages:
             raise ImageError(f"no Debian package has {path}, so the guest cannot have it")
-        owners.add(found.split(":")[0])
+        owners |= packages
     return sorted(owners)
 
 
@@ -77,11 +93,12 @@ def obtain(cache, programs, say, timeout_s=900):
     if image.archive.exists():
         return image
     folder.parent.mkdir(parents=True, exist_ok=True)
+    clean(cache)
     say(f"making the guest's image from {len(packages)} packages and what they need ...")
-    # What a killed run has left, and images of other recipes: one machine needs one.
+    # Images of other recipes: one machine needs one.
     for stale in folder.parent.iterdir():
         shutil.rmtree(stale, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=UNFINISHED) as work:
         root = pathlib.Path(work) / "root"
         _bootstrap(root, packages, timeout_s)
         _prune(root)
@@ -98,6 +115,12 @@ def obtain(cache, programs, say, timeout_s=900):
     return image
 
 
+def clean(cache):
+    """Removes what a killed run has left of an image in the making."""
+    for stale in pathlib.Path(cache).glob(f"{UNFINISHED}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
 def _run(command, timeout_s=300, **options):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=timeout_s, check=False,
                           **options)
@@ -107,9 +130,25 @@ def _run(command, timeout_s=300, **options):
 
 
 def _bootstrap(root, packages, timeout_s):
+    """mmdebstrap in a namespace of processes, which end all at once where one of us is killed: apt would write on into a
+    folder that the next run removes. On SIGTERM mmdebstrap itself first waits for it."""
     # `extract`: files only. No package's script runs, which is all that an image without a package manager needs.
-    _run(["mmdebstrap", "--mode=root", "--variant=extract", "--format=directory", f"--include={','.join(packages)}",
-          SUITE, root, *sources()], timeout_s)
+    command = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
+               "mmdebstrap", "--mode=root", "--variant=extract", "--format=directory", f"--include={','.join(packages)}",
+               SUITE, str(root), *sources()]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                   env={**os.environ, "TMPDIR": str(root.parent)},
+                                   preexec_fn=end_with_parent)
+        try:
+            code = process.wait(timeout_s)
+        except BaseException:
+            process.kill()
+            process.wait(10)
+            raise
+        if code != 0:
+            log.seek(0)
+            raise ImageError(f"mmdebstrap: {log.read().decode(errors='replace').strip()[-2000:]}")
 
 
 def _prune(root):

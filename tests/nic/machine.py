@@ -1,13 +1,13 @@
 """A guest in QEMU with NICs that are taps in a network namespace here, and a line to give it orders.
 
-   namespace pharos-test-nic            QEMU, software emulation
+   namespace pharos-NAME                QEMU, software emulation
    198.18.20.1 --- tap nic0 ----------- e1000      0000:00:04.0   198.18.20.53, 2001:db8:20::53
    198.18.21.1 --- tap nic1 ----------- e1000e     ...
    ...                                  management NIC: stays with the guest's kernel
 
 The CPU is emulated (KVM is not asked for), so the guest is slow: every wait has a limit, and the limits are generous.
-A Machine cleans up behind itself and behind one that was killed: QEMU dies with its parent, or is found again by pid
-and start time.
+A Machine cleans up behind itself and behind one of the same name that was killed at any moment: all that it makes carries
+its name. What it runs is in its namespace, or ends with the process that started it.
 """
 
 import dataclasses
@@ -27,13 +27,15 @@ import image as guest_image
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from world import WorldError, _libc, _PR_SET_PDEATHSIG, _start_time, run, wait_until  # noqa: E402
+from image import end_with_parent  # noqa: E402
+from world import WorldError, _start_time, run, wait_until  # noqa: E402
 
-NAMESPACE = "pharos-test-nic"
-DIRECTORY = pathlib.Path("/run/pharos-test-nic")
-PID_FILE = DIRECTORY / "qemu.pid"
 INIT = """#!/bin/busybox sh
 exec /usr/bin/python3 /opt/pharos/guest.py
+"""
+# guest.py has compiled it: that takes longer than what it does.
+NIC = """#!/bin/busybox sh
+exec /usr/bin/python3 /opt/pharos/nic.pyc "$@"
 """
 
 
@@ -53,7 +55,10 @@ class Nic:
 
 
 class Machine:
-    def __init__(self, nics, programs, files, iommu=False, memory_mib=2048, cache="/var/cache/pharos/test-nic", say=print):
+    def __init__(self, nics, programs, files, iommu=False, memory_mib=2048, cache="/var/cache/pharos/test-nic", say=print,
+                 name="test-nic"):
+        self.namespace = f"pharos-{name}"
+        self.directory = pathlib.Path(f"/run/pharos-{name}")
         self.nics = nics
         self.programs = programs  # paths here, found in /opt/pharos/bin there
         self.files = files        # {path there: text}
@@ -84,12 +89,17 @@ class Machine:
             raise WorldError("network namespaces and taps need root")
         self.remove()
         made = guest_image.obtain(self.cache, self.programs, self.say)
-        DIRECTORY.mkdir(mode=0o700)
+        self.directory.mkdir(mode=0o700)
+        self.say("packing what the guest runs")
         initrd = self._initrd(made)
+        self.say("making taps")
         self._make_network()
+        self.say("starting QEMU")
         self._start(made, initrd)
+        self.say("QEMU runs")
 
     def remove(self):
+        """Takes away all of it, as far as it exists. Called again, and where nothing is, it does nothing."""
         if self.line is not None:
             self.line.close()
             self.line = None
@@ -97,24 +107,48 @@ class Machine:
             self.qemu.kill()
             self.qemu.wait(10)
             self.qemu = None
-        self._kill_leftover()
-        if NAMESPACE in run("ip", "netns", "list", check=False).stdout.split():
-            run("ip", "netns", "delete", NAMESPACE, check=False)
-        shutil.rmtree(DIRECTORY, ignore_errors=True)
+        if self.namespace in run("ip", "netns", "list", check=False).stdout.split():
+            self._kill_inhabitants()
+            run("ip", "netns", "delete", self.namespace, check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        guest_image.clean(self.cache)
 
-    @staticmethod
-    def _kill_leftover():
-        try:
-            pid, start_time = json.loads(PID_FILE.read_text())
-        except (OSError, ValueError):
-            return
-        if _start_time(pid) == start_time:
-            os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: _start_time(pid) != start_time, 5, f"end of process {pid}")
+    def _kill_inhabitants(self):
+        """Nothing but this Machine's QEMU and clients is ever in the namespace; the taps go with the last of them."""
+        for pid in map(int, run("ip", "netns", "pids", self.namespace, check=False).stdout.split()):
+            start_time = _start_time(pid)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            wait_until(lambda p=pid, s=start_time: _start_time(p) != s, 10, f"end of process {pid}")
+
+    def leftovers(self):
+        """What is here of a machine of this name, as sentences; empty where there is nothing."""
+        found = []
+        if self.namespace in run("ip", "netns", "list", check=False).stdout.split():
+            found.append(f"the namespace {self.namespace}")
+        if self.directory.exists():
+            found.append(f"the folder {self.directory}")
+        found += [f"the mount {line}" for line in pathlib.Path("/proc/mounts").read_text().splitlines()
+                  if line.split()[1].rsplit("/", 1)[-1] == self.namespace or f" {self.cache}/" in line]
+        for link in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
+            if (file := link.read_text().strip()).startswith((str(self.directory), str(self.cache))):
+                found.append(f"a loop device on {file}")
+        own = (f"{self.directory}/", f"{self.cache}/{guest_image.UNFINISHED}")
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if process.name != str(os.getpid()) and any(text in command for text in own):
+                found.append(f"process {process.name}: {command[:80]}")
+        found += [f"the folder {path}" for path in pathlib.Path(self.cache).glob(f"{guest_image.UNFINISHED}*")]
+        return found
 
     def _initrd(self, made):
         """The image, and behind it an archive of what this run brings along."""
-        with tempfile.TemporaryDirectory(dir=DIRECTORY) as work:
+        with tempfile.TemporaryDirectory(dir=self.directory) as work:
             root = pathlib.Path(work)
             binaries = root / "opt/pharos/bin"
             binaries.mkdir(parents=True)
@@ -129,13 +163,14 @@ class Machine:
                 path.write_text(text)
                 path.chmod(0o600)
             shutil.copyfile(pathlib.Path(__file__).parent / "guest.py", root / "opt/pharos/guest.py")
-            shutil.copyfile(ROOT / "scripts/nic", binaries / "nic")
+            shutil.copyfile(ROOT / "scripts/nic", root / "opt/pharos/nic.py")
+            (binaries / "nic").write_text(NIC)
             (binaries / "nic").chmod(0o755)
             (root / "init").write_text(INIT)
             (root / "init").chmod(0o755)
-            own = DIRECTORY / "own.cpio"
+            own = self.directory / "own.cpio"
             guest_image.pack(root, own)
-        initrd = DIRECTORY / "initrd"
+        initrd = self.directory / "initrd"
         with open(initrd, "wb") as out:
             for part in (made.archive, own):
                 with open(part, "rb") as source:
@@ -144,14 +179,14 @@ class Machine:
         return initrd
 
     def _make_network(self):
-        run("ip", "netns", "add", NAMESPACE)
-        run("ip", "-n", NAMESPACE, "link", "set", "lo", "up")
+        run("ip", "netns", "add", self.namespace)
+        run("ip", "-n", self.namespace, "link", "set", "lo", "up")
         for number, nic in enumerate(self.nics):
             flags = ["multi_queue"] if nic.queues > 1 else []
-            run("ip", "-n", NAMESPACE, "tuntap", "add", "mode", "tap", "name", nic.name, *flags)
-            run("ip", "-n", NAMESPACE, "address", "add", f"{self.client_v4(number)}/24", "dev", nic.name)
-            run("ip", "-n", NAMESPACE, "address", "add", f"{self.client_v6(number)}/64", "dev", nic.name, "nodad")
-            run("ip", "-n", NAMESPACE, "link", "set", nic.name, "up")
+            run("ip", "-n", self.namespace, "tuntap", "add", "mode", "tap", "name", nic.name, *flags)
+            run("ip", "-n", self.namespace, "address", "add", f"{self.client_v4(number)}/24", "dev", nic.name)
+            run("ip", "-n", self.namespace, "address", "add", f"{self.client_v6(number)}/64", "dev", nic.name, "nodad")
+            run("ip", "-n", self.namespace, "link", "set", nic.name, "up")
 
     def client_v4(self, number):
         return f"198.18.{20 + number}.1"
@@ -169,11 +204,12 @@ class Machine:
         command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
                    "-m", str(self.memory_mib), "-nodefaults", "-display", "none", "-no-reboot",
                    "-kernel", made.kernel, "-initrd", initrd,
-                   "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable net.ifnames=0"
+                   # no_timer_check: on a busy machine the guest finds that its timer does not tick, and panics.
+                   "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check net.ifnames=0"
                    + (" intel_iommu=on" if self.iommu else ""),
-                   "-serial", f"file:{DIRECTORY}/console", "-chardev",
-                   f"socket,id=line,path={DIRECTORY}/line,server=on,wait=off", "-serial", "chardev:line",
-                   "-qmp", f"unix:{DIRECTORY}/qmp,server=on,wait=off"]
+                   "-serial", f"file:{self.directory}/console", "-chardev",
+                   f"socket,id=line,path={self.directory}/line,server=on,wait=off", "-serial", "chardev:line",
+                   "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off"]
         if self.iommu:
             command += ["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on,aw-bits=48"]
         command += ["-device", "virtio-net-pci,netdev=management,addr=0x3,mac=02:70:68:00:01:00",
@@ -184,12 +220,12 @@ class Machine:
             command += ["-netdev", f"tap,id=tap-{nic.name},ifname={nic.name},script=no,downscript=no,vhost=off{queues}",
                         "-device", f"{nic.model},id={nic.name},netdev=tap-{nic.name},addr={nic.address:#x},"
                         f"mac=02:70:68:00:00:{number:02x}{nic.options}"]
-        log = open(DIRECTORY / "qemu.log", "ab")
-        self.qemu = subprocess.Popen(["ip", "netns", "exec", NAMESPACE, *map(str, command)], stdin=subprocess.DEVNULL,
+        log = open(self.directory / "qemu.log", "ab")
+        # A session of its own: Ctrl-C is for the test, which ends QEMU.
+        self.qemu = subprocess.Popen(["ip", "netns", "exec", self.namespace, *map(str, command)], stdin=subprocess.DEVNULL,
                                      stdout=log, stderr=log, start_new_session=True,
-                                     preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
+                                     preexec_fn=end_with_parent)
         log.close()
-        PID_FILE.write_text(json.dumps([self.qemu.pid, _start_time(self.qemu.pid)]))
 
     # ---- the guest ----
 
@@ -204,7 +240,7 @@ class Machine:
         while True:
             self._still_runs()
             try:
-                connection.connect(str(DIRECTORY / name))
+                connection.connect(str(self.directory / name))
                 return connection
             except OSError:
                 if time.monotonic() > deadline:
@@ -213,14 +249,20 @@ class Machine:
 
     def _still_runs(self):
         if self.qemu.poll() is not None:
-            raise WorldError(f"QEMU ended: {(DIRECTORY / 'qemu.log').read_text()[-2000:]}\n{self.console()}")
+            raise WorldError("QEMU ended")
 
     def console(self, lines=40):
+        return self._log("console", "the guest's console", lines)
+
+    def emulator_log(self, lines=20):
+        return self._log("qemu.log", "QEMU", lines)
+
+    def _log(self, name, title, lines):
         try:
-            text = (DIRECTORY / "console").read_text(errors="replace")
+            text = (self.directory / name).read_text(errors="replace")
         except OSError:
             return ""
-        return "--- the guest's console\n" + "\n".join(text.splitlines()[-lines:])
+        return f"--- {title}\n" + "\n".join(text.splitlines()[-lines:])
 
     def _read_answer(self, deadline):
         while b"\n" not in self.buffer:
@@ -274,7 +316,7 @@ class Machine:
     # ---- outside ----
 
     def client(self, *command, check=True, timeout=60):
-        return run("ip", "netns", "exec", NAMESPACE, *command, check=check, timeout=timeout)
+        return run("ip", "netns", "exec", self.namespace, *command, check=check, timeout=timeout)
 
     def set_link(self, nic, up):
         """As if someone pulled the cable of a NIC, or put it back."""

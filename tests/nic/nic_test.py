@@ -2,24 +2,30 @@
 
 scripts/test-nic runs it; it takes minutes and is in no build. One class for each way of giving a card to DPDK: vfio-pci
 behind an emulated IOMMU, and what the kernel offers without one. Each boots a guest, has scripts/nic bind the cards,
-starts both daemons there, and asks from here, over taps. Every step has a limit, and so has the whole.
+starts both daemons there, and asks from here, over taps. A third kills the first, again and again. Every step has a limit,
+and so has each class.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import random
 import re
+import select
+import shutil
 import signal
+import subprocess
 import sys
 import time
 import unittest
 
-from machine import DIRECTORY, Machine, Nic, wait_until
+from machine import Machine, Nic, WorldError, end_with_parent, wait_until
 
 BUILD = pathlib.Path("build")
 CACHE = "/var/cache/pharos/test-nic"
-TIME_LIMIT_S = 900
+NAME = "test-nic"    # of the machine and all that belongs to it
+TIME_LIMIT_S = 900   # of each class
 BOOT_S = 240   # 15 s on an idle machine
 START_S = 120
 
@@ -55,6 +61,17 @@ def nics(iommu):
     ]
 
 
+class TimeLimit(Exception):
+    """A class has taken longer than TIME_LIMIT_S."""
+
+
+def limit_time():
+    def expired(*_):
+        raise TimeLimit(f"not done in {TIME_LIMIT_S} s")
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(TIME_LIMIT_S)
+
+
 class NicTest:
     """The steps; subclasses say which machine, and what bind is to choose."""
 
@@ -68,8 +85,9 @@ class NicTest:
         programs = [BUILD / "dataplane/pharos-dataplane", BUILD / "controlplane/pharos-controlplane",
                     BUILD / "controlplane/ctl/pharosctl"]
         self.machine = Machine(nics(self.iommu), programs, {"/opt/pharos/example.org.zone": ZONE}, iommu=self.iommu,
-                               cache=CACHE, say=self.say)
-        self.addCleanup(self.machine.remove)
+                               cache=CACHE, say=self.say, name=NAME)
+        limit_time()
+        self.addCleanup(signal.alarm, 0)
 
     def say(self, text):
         print(f"  {time.monotonic() - self.started_at:6.1f} s  {text}", flush=True)
@@ -80,17 +98,19 @@ class NicTest:
 
     def test_answers_through_every_driver(self):
         machine = self.machine
-        machine.make()
         try:
+            machine.make()
             machine.wait_booted(BOOT_S)
             self.say("the guest is up")
             self.load_kernel_drivers()
             self.step("scripts/nic shows the cards", self.shows_the_cards)
             self.step("scripts/nic leaves the management interface alone", self.leaves_the_management_interface)
+            self.step("scripts/nic says what is wrong with an order", self.refuses_bad_orders)
             self.step("scripts/nic reserves huge pages", self.reserves_huge_pages)
             self.step("scripts/nic binds the cards", self.binds_the_cards)
             self.step("scripts/nic writes the configuration", self.writes_the_configuration)
             self.step("both daemons start", self.starts)
+            self.step("scripts/nic leaves cards to the process that uses them", self.leaves_cards_in_use)
             for number, nic in enumerate(machine.nics):
                 self.step(f"{nic.name}: offloads", self.offloads, nic)
                 self.step(f"{nic.name}: dig over IPv4 and IPv6", self.dig, number)
@@ -101,14 +121,28 @@ class NicTest:
             self.step("the sandbox was not in the way", self.sandbox)
             self.step("a restart takes the cards again", self.restarts)
             self.step("scripts/nic undoes it all", self.undoes)
-        except BaseException:
-            print(machine.console())
-            if machine.line is not None and machine.qemu.poll() is None:
-                print(json.dumps(machine.ctl("ports", check=False)))
-                print(machine.client("ip", "neigh", "show", check=False).stdout)
-                for role in ("dataplane", "controlplane"):
-                    print(f"--- {role}\n{machine.log(role)[-6000:]}")
+        except Exception:
+            signal.alarm(0)
+            self.tell_all()
             raise
+        finally:  # also where someone has interrupted: unittest calls no clean-up then
+            machine.remove()
+
+    def tell_all(self):
+        """What may say why a step has failed."""
+        machine = self.machine
+        print(machine.console())
+        print(machine.emulator_log())
+        if machine.line is None or machine.qemu.poll() is not None:
+            return
+        try:
+            print(json.dumps(machine.ctl("ports", check=False)))
+            print(machine.client("ip", "-s", "link", "show", check=False).stdout)
+            print(machine.client("ip", "neigh", "show", check=False).stdout)
+            for role in ("dataplane", "controlplane"):
+                print(f"--- {role}\n{machine.log(role)[-6000:]}")
+        except (OSError, WorldError) as error:
+            print(f"the guest tells no more: {error}")
 
     # ---- the guest's cards ----
 
@@ -139,11 +173,31 @@ class NicTest:
         self.assertIn(f"IOMMU: {'on' if self.iommu else 'off'}", text)
 
     def leaves_the_management_interface(self):
-        for device in ("0000:00:03.0", "00:03.0", self.interface("0000:00:03.0")):
+        for device in ("00:03.0", self.interface("0000:00:03.0")):
             answer = self.machine.run("nic", "bind", device, check=False)
             self.assertEqual(answer["code"], 1)
             self.assertIn("carries the default route and has the address 10.0.2.15/24", answer["err"])
         self.assertEqual(self.cards()["0000:00:03.0"]["driver"], "virtio-pci")
+
+    def refuse(self, code, text, *arguments):
+        answer = self.machine.run("nic", *arguments, check=False)
+        self.assertEqual(answer["code"], code, answer)
+        self.assertIn(text, answer["err"])
+
+    def refuses_bad_orders(self):
+        """A few: each start of Python takes the emulated CPU a second. All of them are in tool_test.py."""
+        first = self.machine.nics[0].pci
+        known = ", ".join(["0000:00:03.0", *(nic.pci for nic in self.machine.nics)])
+        self.refuse(2, "invalid choice: 'frob'", "frob")
+        self.refuse(1, f"there is no card 'eth99' (cards: {known})", "bind", "eth99")
+        self.refuse(1, "there is no NUMA node 9 (nodes: 0)", "huge-pages", "--node", "9", "2MiB")
+        if not self.iommu:
+            self.refuse(1, "there is no IOMMU, and this kernel's vfio has no mode without one", "bind", "--driver", "vfio-pci",
+                        first)
+
+    def leaves_cards_in_use(self):
+        for arguments in (["unbind", self.machine.nics[0].pci], ["undo"]):
+            self.refuse(1, "is in use by pharos-dataplane (pid ", *arguments)
 
     def reserves_huge_pages(self):
         text = self.machine.run("nic", "huge-pages", "512MiB")["out"]
@@ -154,15 +208,18 @@ class NicTest:
         self.assertIn("would leave the machine no memory", answer["err"])
 
     def binds_the_cards(self):
+        all_cards = [nic.pci for nic in self.machine.nics]
+        before = self.cards()
+        self.interface_before = {pci: card["interface"] for pci, card in before.items()}
+        dry = self.machine.run("nic", "--dry-run", "bind", *all_cards)["out"]
+        self.assertEqual(self.cards(), before, "a dry run changes nothing")
+        text = self.machine.run("nic", "bind", *all_cards, timeout=120)["out"]
+        cards = self.cards()
         for nic in self.machine.nics:
-            dry = self.machine.run("nic", "--dry-run", "bind", nic.pci)["out"]
             self.assertIn(f"{nic.pci}: {nic.kernel} -> {self.bound_driver}", dry)
-            self.assertEqual(self.cards()[nic.pci]["driver"], nic.kernel, "a dry run changes nothing")
-        text = self.machine.run("nic", "bind", *[nic.pci for nic in self.machine.nics], timeout=120)["out"]
-        for nic in self.machine.nics:
             self.assertIn(f"{nic.pci}: {nic.kernel} -> {self.bound_driver}", text)
-            self.assertEqual(self.cards()[nic.pci]["driver"], self.bound_driver)
-        self.assertIn("already", self.machine.run("nic", "bind", self.machine.nics[0].pci)["out"])
+            self.assertEqual(cards[nic.pci]["driver"], self.bound_driver)
+        self.assertIn("already", self.machine.run("nic", "bind", all_cards[0])["out"])
 
     def writes_the_configuration(self):
         """The lines for the last card are the start of the configuration; the other ports join in the same form."""
@@ -184,8 +241,8 @@ class NicTest:
                                "zones:\n  - {id: example.org, file: /opt/pharos/example.org.zone}\n")
         self.machine.run("/bin/busybox", "sh", "-c", f"cat > /opt/pharos/pharos.yaml <<'END'\n{text}END\n")
         self.machine.run("pharos-dataplane", "--config", "/opt/pharos/pharos.yaml", "--check")
-        for nic in self.machine.nics:
-            self.assertEqual(self.cards()[nic.pci]["port"], nic.name)
+        cards = self.cards()
+        self.assertEqual([cards[nic.pci]["port"] for nic in self.machine.nics], [nic.name for nic in self.machine.nics])
 
     # ---- the daemons ----
 
@@ -230,7 +287,7 @@ class NicTest:
 
     def load(self, number):
         """A steady load that emulation bears, without loss. Many source ports, so that RSS has something to spread."""
-        queries = DIRECTORY / "queries"
+        queries = self.machine.directory / "queries"
         queries.write_text("".join(f"host{i}.example.org {t}\n" for i in range(NAMES) for t in ("A", "AAAA")))
         for server in (self.machine.port_v4(number), self.machine.port_v6(number)):
             before = self.port(self.machine.nics[number])["stats"]
@@ -300,8 +357,8 @@ class NicTest:
             self.assertIn(f"{nic.pci}: {self.bound_driver} -> {nic.kernel}", text)
         cards = self.cards()
         for nic in self.machine.nics:
-            self.assertEqual(cards[nic.pci]["driver"], nic.kernel)
-            self.assertTrue(cards[nic.pci]["interface"])
+            self.assertEqual((cards[nic.pci]["driver"], cards[nic.pci]["interface"]),
+                             (nic.kernel, self.interface_before[nic.pci]))
         self.assertNotIn("huge pages of", self.machine.run("nic")["out"])
         self.assertIn("nothing to undo", self.machine.run("nic", "undo")["out"])
 
@@ -318,17 +375,112 @@ class WithoutIommuTest(NicTest, unittest.TestCase):
     bound_driver = "uio_pci_generic"
 
 
+class CleanupTest(unittest.TestCase):
+    """Killed at any moment, VfioTest leaves nothing that its next start does not take away; interrupted, nothing at all.
+
+    QEMU and what mmdebstrap has started end by themselves in either case.
+    """
+
+    # What the test says when it comes to the moment.
+    MOMENTS = ["making the guest's image", "packing what the guest runs", "making taps", "starting QEMU", "QEMU runs",
+               "the guest is up"]
+    SEED = 20261120
+    PATIENCE_S = 300
+
+    def setUp(self):
+        limit_time()
+        self.addCleanup(signal.alarm, 0)
+        self.name = f"{NAME}-cleanup"
+        self.random = random.Random(self.SEED)
+
+    def test_nothing_is_left(self):
+        cases = [(moment, signal.SIGKILL) for moment in self.MOMENTS]
+        cases += [(self.MOMENTS[i], number) for i, number in ((0, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGINT),
+                                                              (4, signal.SIGTERM), (5, signal.SIGINT))]
+        cases += [(f"{self.random.uniform(0.1, 5):.2f} s", signal.SIGKILL) for _ in range(4)]
+        for moment, number in cases:
+            with self.subTest(moment=moment, signal=number.name):
+                self.end_at(moment, number)
+
+    def end_at(self, moment, number):
+        # An image that is there already is not made: that moment has a cache of its own.
+        cache = f"{CACHE}-cleanup" if moment == self.MOMENTS[0] else CACHE
+        machine = Machine([], [], {}, cache=cache, name=self.name)
+        try:
+            self.assertEqual(machine.leftovers(), [], "before")
+            code = self.end_child(moment, number, cache)
+            # What dies with its parent needs a moment to do so.
+            wait_until(lambda: not [left for left in machine.leftovers() if left.startswith("process")], 10,
+                       f"end of what runs: {machine.leftovers()}")
+            left = machine.leftovers()
+            print(f"  {number.name} at '{moment}' left: {', '.join(left) or 'nothing'}", flush=True)
+            if number != signal.SIGKILL:
+                self.assertEqual((code, left), (130, []))
+            elif moment in self.MOMENTS:
+                self.assertEqual(code, -signal.SIGKILL)
+                self.assertTrue(left, "a kill leaves something, or the moment had not come")
+        finally:
+            machine.remove()
+            remaining = machine.leftovers()
+            shutil.rmtree(f"{CACHE}-cleanup", ignore_errors=True)
+        self.assertEqual(remaining, [])
+
+    def end_child(self, moment, number, cache):
+        """Starts VfioTest, waits for the moment, and sends the signal; the exit status."""
+        child = subprocess.Popen([sys.executable, __file__, "--build", BUILD, "--cache", cache, "--name", self.name,
+                                  "VfioTest"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                                 preexec_fn=end_with_parent)
+        try:
+            self.wait_for(child, moment)
+            # As Ctrl-C does, SIGINT goes to all in the foreground.
+            (os.killpg if number == signal.SIGINT else os.kill)(child.pid, number)
+            return child.wait(60)
+        finally:
+            child.kill()
+            child.wait(10)
+            child.stdout.close()
+
+    def wait_for(self, child, moment):
+        if moment.endswith(" s"):
+            time.sleep(float(moment.removesuffix(" s")))
+            return
+        deadline = time.monotonic() + self.PATIENCE_S
+        said = b""
+        while moment.encode() not in said:
+            ready, _, _ = select.select([child.stdout], [], [], max(0, deadline - time.monotonic()))
+            part = os.read(child.stdout.fileno(), 4096) if ready else b""
+            self.assertTrue(part, f"never came to '{moment}': {said.decode(errors='replace')}")
+            said += part
+        # Into what follows, not to its first instruction.
+        time.sleep(self.random.uniform(0, 0.5))
+
+
+def interrupted(*_):
+    # Once: what follows is the cleaning up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main():
-    global BUILD, CACHE
+    global BUILD, CACHE, NAME
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--build", default=BUILD)
     parser.add_argument("--cache", default=CACHE)
+    parser.add_argument("--name", default=NAME)
     options, rest = parser.parse_known_args()
-    BUILD, CACHE = pathlib.Path(options.build).resolve(), options.cache
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.alarm(TIME_LIMIT_S)
-    unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2, failfast=True)
+    BUILD, CACHE, NAME = pathlib.Path(options.build).resolve(), options.cache, options.name
+    # What a killed run has left.
+    for name in (NAME, f"{NAME}-cleanup"):
+        Machine([], [], {}, cache=CACHE, name=name).remove()
+    shutil.rmtree(f"{CACHE}-cleanup", ignore_errors=True)
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
+    try:
+        unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2, failfast=True)
+    except KeyboardInterrupt:
+        print("scripts/test-nic: interrupted, and everything taken away", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 import types
@@ -77,7 +78,13 @@ class FakeKernel:
         if (path / "net").exists():
             for interface in (path / "net").iterdir():
                 interface.rmdir()
+                shutil.rmtree(self.sys / "class/net" / interface.name)
             (path / "net").rmdir()
+
+    def rename(self, new, old):
+        (self.sys / "class/net" / new).rename(self.sys / "class/net" / old)
+        for link in self.sys.glob(f"bus/pci/devices/*/net/{new}"):
+            link.rename(link.with_name(old))
 
     def write(self, path, text):
         path = pathlib.Path(path)
@@ -96,6 +103,8 @@ class FakeKernel:
         if command[:2] == ("ip", "-json"):
             name = command[-1]
             return json.dumps([{"ifname": name, "flags": ["UP"], "addr_info": self.addresses.get(name, [])}])
+        if command[:3] == ("ip", "link", "set") and command[4:5] == ("name",):
+            self.rename(command[3], command[5])
         if command[0] == "ip" and command[2:4] == ("route", "show"):
             return self.routes.get((command[1], command[-1]), "")
         return ""
@@ -108,7 +117,8 @@ class ToolTest(unittest.TestCase):
         self.root = pathlib.Path(folder.name)
         self.kernel = FakeKernel(self.root / "sys")
         self.config = self.root / "pharos.yaml"
-        fakes = {"SYSFS": self.root / "sys", "JOURNAL": self.root / "journal.json", "write": self.kernel.write,
+        fakes = {"SYSFS": self.root / "sys", "JOURNAL": self.root / "journal.json", "PROC": self.root / "proc",
+                 "UDEV": self.root / "no-udev", "write": self.kernel.write,
                  "run": self.kernel.run, "time": types.SimpleNamespace(monotonic=self.clock, sleep=lambda _: None),
                  "available_bytes": lambda _: 4 << 30}
         for name, fake in fakes.items():
@@ -150,6 +160,9 @@ class ToolTest(unittest.TestCase):
             "address": "0000:3b:00.0", "driver": "ixgbe", "family": "Intel", "id": "8086:10fb", "interface": "eth1",
             "link": "up 25 Gbit/s", "queues": 8, "node": 1, "port": "front"})
         self.assertEqual(rows["0000:3c:00.0"]["family"], "Mellanox")
+        (self.root / "sys/kernel/iommu_groups/7/name").write_text("vfio-noiommu\n")
+        self.assertIn("IOMMU: off", self.call())
+        (self.root / "sys/kernel/iommu_groups/7/name").unlink()
         text = self.call()
         self.assertIn("0000:3c:00.0  mlx5_core  Mellanox  15b3:101d  eth2       up 25 Gbit/s  4       -     -", text)
         self.assertIn("IOMMU: on", text)
@@ -242,6 +255,83 @@ class ToolTest(unittest.TestCase):
         self.call("undo")
         self.assertEqual(self.driver(), "ixgbe")
 
+    def test_a_card_that_left_the_machine_does_not_stand_in_the_way_of_the_rest(self):
+        self.intel()
+        self.call("huge-pages", "64MiB")
+        self.call("bind", "eth1")
+        shutil.rmtree(self.root / "sys/bus/pci/devices/0000:3b:00.0")
+        self.assertIn("0000:3b:00.0 is not in the machine any more", self.call("undo"))
+        self.assertEqual(self.pages(), 0)
+        self.assertFalse(nic.JOURNAL.exists())
+
+    def test_keeps_a_card_with_the_process_that_uses_it(self):
+        self.intel()
+        self.call("bind", "eth1")
+        fds = self.root / "proc/4711/fd"
+        fds.mkdir(parents=True)
+        (fds.parent / "cmdline").write_text("/usr/bin/pharos-dataplane\0--config\0/etc/pharos/pharos.yaml\0")
+        (fds / "9").symlink_to("/dev/vfio/8")
+        (fds / "10").symlink_to("/dev/vfio/7")
+        for verb in (["unbind", "3b:00.0"], ["undo"]):
+            self.refused("0000:3b:00.0 is in use by pharos-dataplane (pid 4711): stop that first", *verb)
+            self.assertEqual(self.driver(), "vfio-pci")
+        (fds / "10").unlink()
+        self.call("undo")
+        self.assertEqual(self.driver(), "ixgbe")
+        # The same by UIO, whose nodes are numbered.
+        self.call("bind", "--driver", "uio_pci_generic", "eth1")
+        (self.root / "sys/bus/pci/devices/0000:3b:00.0/uio/uio3").mkdir(parents=True)
+        (fds / "10").symlink_to("/dev/uio3")
+        self.refused("is in use by pharos-dataplane (pid 4711)", "undo")
+        (fds / "10").unlink()
+        self.call("undo")
+        self.assertEqual(self.driver(), "ixgbe")
+
+    def test_an_interface_gets_its_name_back(self):
+        self.intel()
+        self.kernel.addresses["eth1"] = [{"local": "192.0.2.5", "prefixlen": 24, "scope": "global"}]
+        self.call("bind", "--force", "eth1")
+        self.kernel.natural["0000:3b:00.0"] = ("ixgbe", "eth0", 8)  # the first name that is free then
+        self.call("undo")
+        self.assertEqual(nic.Card("0000:3b:00.0").interfaces, ["eth1"])
+        self.assertIn("ip address replace 192.0.2.5/24 dev eth1", self.kernel.commands)
+
+    def test_a_card_without_a_driver_goes_back_to_none_and_by_unbind_to_the_kernels(self):
+        self.intel()
+        path = self.root / "sys/bus/pci/devices/0000:3b:00.0"
+        self.kernel.write(path / "driver/unbind", "0000:3b:00.0")
+        self.assertIn("no driver -> vfio-pci", self.call("bind", "3b:00.0"))
+        self.assertIn("vfio-pci -> no driver", self.call("undo"))
+        self.assertEqual(self.driver(), "")
+        self.call("bind", "3b:00.0")
+        self.assertIn("vfio-pci -> ixgbe, interface eth1", self.call("unbind", "3b:00.0"))
+
+    def test_says_what_is_wrong_with_an_order(self):
+        self.intel()
+        self.kernel.card("0000:00:1f.2", "8086", "2922", "", kind="0x010601")
+        for arguments, text in ((["frob"], "invalid choice: 'frob'"), (["bind"], "required: device"),
+                                (["bind", "--driver", "ixgbe", "eth1"], "invalid choice: 'ixgbe'"),
+                                (["huge-pages"], "required: size"), (["config"], "required: device")):
+            err = io.StringIO()
+            with self.assertRaises(SystemExit) as caught, contextlib.redirect_stderr(err):
+                self.call(*arguments)
+            self.assertEqual(caught.exception.code, 2)
+            self.assertIn(text, err.getvalue())
+        self.refused("there is no card 'eth9' (cards: 0000:3b:00.0)", "config", "eth9")
+        self.refused("there is no card '3b:00.1'", "unbind", "3b:00.1")
+        self.refused("0000:00:1f.2 is no network card (cards: 0000:3b:00.0)", "bind", "00:1f.2")
+        self.assertIn("0000:3b:00.0 is with the kernel's ixgbe already", self.call("unbind", "eth1"))
+        self.assertIn("nothing to undo", self.call("undo"))
+        os.geteuid = lambda: 1000
+        self.refused("bind needs root (--dry-run says what it would do)", "bind", "eth1")
+        self.assertIn("ixgbe -> vfio-pci", self.call("--dry-run", "bind", "eth1"))
+        self.assertIn("3b:00.0", self.call())
+
+    def test_a_journal_that_is_no_journal_is_told(self):
+        self.intel()
+        nic.JOURNAL.write_text("[{")
+        self.refused(f"{nic.JOURNAL}: ", "undo")
+
     def test_a_dry_run_changes_nothing(self):
         self.intel()
         self.assertIn("ixgbe -> vfio-pci", self.call("--dry-run", "bind", "eth1"))
@@ -262,6 +352,7 @@ class ToolTest(unittest.TestCase):
         self.refused("'much' is no size", "huge-pages", "much")
         self.refused("no huge pages of 1GiB here (sizes: 2MiB)", "huge-pages", "--page", "1GiB", "1GiB")
         self.refused("would leave the machine no memory: 4096 MiB are available", "huge-pages", "4GiB")
+        self.refused("there is no NUMA node 3 (nodes: none)", "huge-pages", "--node", "3", "2MiB")
         self.kernel.pages_found = 100
         self.refused("the kernel found 100 of 256 pages", "huge-pages", "512MiB")
         self.assertEqual(self.pages(), 0)
@@ -280,8 +371,12 @@ class ToolTest(unittest.TestCase):
         for line in ("  worker_cores: [8, 9, 10, 11, 14]", '      device: "0000:3b:00.0"', "    - id: front", "      queues: 5",
                      '      addresses: ["2001:db8::5"]', "  memory: 256MiB", "  huge_pages: required"):
             self.assertIn(line + "\n", lines)
-        # Once it is bound, its addresses are known from the journal alone.
+        self.assertIn("# DPDK has it after: scripts/nic bind 0000:3b:00.0\n", lines)
+        # Once it is bound, its addresses and queues are known from the journal alone.
+        (node / "cpulist").write_text("0-15\n")
         self.call("bind", "--force", "eth1")
+        self.assertIn("      queues: 8\n", self.call("config", "3b:00.0"))
+        self.assertNotIn("DPDK has it after", self.call("config", "3b:00.0"))
         self.assertIn('addresses: ["2001:db8::5"]', self.call("config", "3b:00.0"))
 
 
