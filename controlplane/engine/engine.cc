@@ -257,12 +257,17 @@ void Engine::tick_volatility(Instant now) {
 }
 
 Round Engine::step(Instant now) {
-  if (expected_step_ != never && now > expected_step_ + stall_limit) health_.excuse(now);
-  if (expected_step_ != never && expected_step_ != Instant{0} && now > expected_step_ + lag_noise)
-    health_.lagged(std::min(now - expected_step_, stall_limit), now);
+  const bool awaited = expected_step_ != never && expected_step_ != Instant{0};
+  return step(now, {now, awaited ? std::max(now - expected_step_, Duration{}) : Duration{}});
+}
+
+Round Engine::step(Instant now, const Hearing& hearing) {
+  if (hearing.stalled > stall_limit) health_.excuse(now);
+  if (hearing.stalled > lag_noise) health_.lagged(std::min(hearing.stalled, stall_limit), now);
   Round round;
   round.world = world_;
-  health_.tick(now, changed_sites_);
+  heard_until_ = std::max(heard_until_, std::min(hearing.until, now));
+  health_.tick(heard_until_, changed_sites_);
   std::ranges::sort(changed_sites_);
   const auto repeated = std::ranges::unique(changed_sites_);
   changed_sites_.erase(repeated.begin(), repeated.end());

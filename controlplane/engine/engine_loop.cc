@@ -1,5 +1,7 @@
 #include "pharos/controlplane/engine/engine_loop.hh"
 
+#include "pharos/base/turns.hh"
+
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -15,6 +17,8 @@ namespace {
 constexpr int events_max = 8;
 // An assignment that is due while another is being solved is looked at again this much later.
 constexpr Duration assign_retry = milliseconds(20);
+// Ingest answers listen_until() at once, unless it does not get a core; then it is asked again.
+constexpr Duration listen_patience = milliseconds(20);
 // Between two averages of the demand of names.
 constexpr Duration names_interval = seconds(1);
 // One turn takes at most this many beacons before it lets the engine answer to them.
@@ -83,6 +87,7 @@ void EngineLoop::post(Task task) {
 }
 
 void EngineLoop::run() {
+  prefer_short_turns();
   // acquire: what stop() wrote before it
   while (!stopping_.load(std::memory_order_acquire)) {
     turn();
@@ -114,11 +119,14 @@ void EngineLoop::turn() {
 }
 
 void EngineLoop::drain_beacons() {
+  const auto hearing = ingest_.hearing();
+  hearing_.stalled = hearing.stalled;
   ingest_.begin_drain();
   more_beacons_ = true;
   for (unsigned taken = 0; taken < beacons_per_turn_max; ++taken) {
     if (!ingest_.pop(beacon_)) {
       more_beacons_ = false;
+      hearing_.until = hearing.until;
       return;
     }
     if (beacon_.site_set != side_.site_set) {
@@ -233,7 +241,7 @@ void EngineLoop::drop_channel(const std::string& why) {
 }
 
 void EngineLoop::rank_and_publish() {
-  auto round = side_.engine.step(monotonic_now());
+  auto round = side_.engine.step(monotonic_now(), hearing_);
   if (!round.changes.empty()) {
     ++side_.rounds;
     side_.cells += round.cell_count();
@@ -301,9 +309,21 @@ void EngineLoop::report_alarms() {
   reported_alarms_ = std::move(alarms);
 }
 
+// A deadline of the engine that is over, and up to which ingest has not listened yet; `never` if there is none.
+Instant EngineLoop::silence_to_hear() const noexcept {
+  const Instant due = side_.engine.next_deadline();
+  const bool waits = due > Instant{0} && due > hearing_.until && due <= monotonic_now();
+  return waits ? due : never;
+}
+
 void EngineLoop::arm_timer() noexcept {
-  const Instant next = std::min(
-      {side_.engine.next_deadline(), side_.engine.assign_deadline(), side_.client.next_deadline()});
+  Instant due = side_.engine.next_deadline();
+  if (const Instant silence = silence_to_hear(); silence != never) {
+    ingest_.listen_until(silence);  // which wakes us
+    due = monotonic_now() + listen_patience;
+  }
+  const Instant next =
+      std::min({due, side_.engine.assign_deadline(), side_.client.next_deadline()});
   itimerspec when{};
   if (next != never) {
     // Zero would disarm; the past fires at once.

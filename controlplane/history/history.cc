@@ -1,6 +1,8 @@
 // The queue, the writer's loop, and what is read. Writing is in history_write.cc.
 #include "pharos/controlplane/history/history.hh"
 
+#include "pharos/base/turns.hh"
+
 #include <pthread.h>
 
 #include <nlohmann/json.hpp>
@@ -70,6 +72,7 @@ void History::State::add(Offered one, std::size_t cells) {
 }
 
 void History::State::run() {
+  work_in_background();
   std::unique_lock lock(mutex);
   for (;;) {
     wake.wait_for(lock, std::chrono::seconds(60), [&] { return stopping || !queue.empty(); });

@@ -2,7 +2,9 @@
 #include "pharos/controlplane/ingest/ingest.hh"
 
 #include "pharos/base/assert.hh"
+#include "pharos/base/turns.hh"
 #include "pharos/controlplane/ingest/beacon_queue.hh"
+#include "pharos/controlplane/ingest/read_horizon.hh"
 #include "pharos/controlplane/ingest/udp_receiver.hh"
 #include "pharos/shared/spsc_ring.hh"
 #include "pharos/wire/name_text.hh"
@@ -56,8 +58,12 @@ struct Counters {
   }
 };
 
+// The least that the kernel counts for a datagram in a socket's buffer.
+constexpr std::size_t socket_datagram_bytes_min = 512;
+
 struct Ring {
   RingConsumer consumer;
+  ReadHorizon horizon;
   std::uint64_t dropped_seen = 0;
   std::uint64_t faults_seen = 0;
 };
@@ -83,8 +89,10 @@ struct Ingest::State {
   AcceptedBeacon scratch;
   std::vector<AcceptedBeacon> deferred_leaving;  // at most one a site; go before anything newer
   std::size_t first_source = 0;                  // rotates
-  bool pushed = false;                           // in this turn
-  std::vector<PolicySample> samples;             // until somebody takes them
+  std::vector<ReadHorizon> socket_horizons;
+  Instant looked;                     // the last turn's beginning
+  bool pushed = false;                // in this turn
+  std::vector<PolicySample> samples;  // until somebody takes them
 
   // shared, lock free
   BeaconQueue queue;
@@ -92,6 +100,12 @@ struct Ingest::State {
   // exchange on both sides, acq_rel: whoever finds it false knows that the other side will look
   // again
   std::atomic<bool> wake_pending{false};
+  // release by the ingest thread when the beacons that had arrived by then are pushed; acquire in hearing()
+  std::atomic<std::int64_t> listened_ns{0};
+  // relaxed: a duration and nothing else; the ingest thread raises it, hearing() takes it
+  std::atomic<std::int64_t> stalled_ns{0};
+  // A time that the engine waits for; 0: none. The exchange that finds it answers it.
+  std::atomic<std::int64_t> wanted_ns{0};
 
   // the mailbox: everything below is guarded by `mutex`, but for the flag
   std::mutex mutex;
@@ -111,16 +125,18 @@ struct Ingest::State {
   void read_mail();
   std::size_t turn(Now now);
   std::size_t read_ring(Ring& ring, Now now);
-  std::size_t read_socket(UdpReceiver& socket, Now now);
+  std::size_t read_socket(std::size_t index, Now now);
   void admit(ConstBytes datagram, Instant received, WallTime wall);
   [[nodiscard]] bool take_sample(ConstBytes record);
   [[nodiscard]] bool take_demand(ConstBytes record);
   void defer_leaving();
   bool flush_deferred();
+  void note_stall(Duration late) noexcept;
+  void note_listened(Instant at);
   void wake_engine();
   Status attach(std::vector<UniqueFd> fds);
   void run(const std::stop_token& stop);
-  void wait();
+  [[nodiscard]] std::optional<Instant> wait();
 };
 
 // Runs `action` on the ingest thread and waits for it; here and now where there is no thread.
@@ -255,6 +271,7 @@ std::size_t Ingest::State::read_ring(Ring& ring, Now now) {
     admit(record->bytes.subspan(sizeof arrival), received, wall);
   }
   if (count != 0) ring.consumer.release();
+  ring.horizon.looked(now.monotonic, count, count < ring_batch_datagrams);
   const auto dropped = ring.consumer.dropped_records();
   counters.count(IngestCounter::ring_dropped, dropped - ring.dropped_seen);
   ring.dropped_seen = dropped;
@@ -264,8 +281,10 @@ std::size_t Ingest::State::read_ring(Ring& ring, Now now) {
   return count;
 }
 
-std::size_t Ingest::State::read_socket(UdpReceiver& socket, Now now) {
-  const auto batch = socket.receive();
+std::size_t Ingest::State::read_socket(std::size_t index, Now now) {
+  const auto batch = sockets[index].receive();
+  socket_horizons[index].looked(now.monotonic, batch.datagrams.size() + batch.truncated,
+                                !batch.more);
   for (const auto datagram : batch.datagrams) admit(datagram, now.monotonic, now.wall);
   counters.count(IngestCounter::datagrams_socket, batch.datagrams.size() + batch.truncated);
   counters.count(IngestCounter::socket_truncated, batch.truncated);
@@ -283,13 +302,37 @@ std::size_t Ingest::State::turn(Now now) {
   for (std::size_t i = 0; i < sources; ++i) {
     const auto source = (first_source + i) % sources;
     seen += source < rings.size() ? read_ring(rings[source], now)
-                                  : read_socket(sockets[source - rings.size()], now);
+                                  : read_socket(source - rings.size(), now);
   }
   ++first_source;
+  note_listened(now.monotonic);
   if (pushed) wake_engine();
   counters.count(IngestCounter::turns);
   counters.count(IngestCounter::turns_empty, seen == 0 ? 1 : 0);
   return seen;
+}
+
+void Ingest::State::note_stall(Duration late) noexcept {
+  // A stall that hearing() takes meanwhile may be told twice.
+  if (late.ns > stalled_ns.load(std::memory_order_relaxed))
+    stalled_ns.store(late.ns, std::memory_order_relaxed);
+}
+
+// Once this turn's beacons are pushed.
+void Ingest::State::note_listened(Instant at) {
+  Instant until = at;
+  for (const auto& ring : rings) until = std::min(until, ring.horizon.until());
+  for (const auto& horizon : socket_horizons) until = std::min(until, horizon.until());
+  const auto former = std::exchange(looked, at);
+  if (until.ns > listened_ns.load(std::memory_order_relaxed))  // relaxed: our own
+    listened_ns.store(until.ns, std::memory_order_release);    // partner: hearing()
+  // acquire: what the engine did before it asked; relaxed first, since mostly nobody asks
+  if (wanted_ns.load(std::memory_order_relaxed) == 0) return;
+  auto wanted = wanted_ns.load(std::memory_order_acquire);
+  if (wanted == 0 || wanted > listened_ns.load(std::memory_order_relaxed)) return;
+  if (!wanted_ns.compare_exchange_strong(wanted, 0, std::memory_order_acq_rel)) return;
+  note_stall(at - std::max(Instant{wanted}, former));
+  wake_engine();
 }
 
 void Ingest::State::wake_engine() {
@@ -319,27 +362,36 @@ Status Ingest::State::attach(std::vector<UniqueFd> fds) {
     if (!consumer)
       return std::unexpected(
           std::move(consumer.error()).in("ring " + std::to_string(fresh.size())));
-    fresh.push_back({std::move(*consumer)});
+    fresh.push_back({std::move(*consumer), ReadHorizon(ring_drain_datagrams_max, at.monotonic)});
   }
   rings = std::move(fresh);
   return {};
 }
 
-void Ingest::State::wait() {
+// Returns when the next turn should begin at the latest, if ever: later, and we were kept from it.
+std::optional<Instant> Ingest::State::wait() {
   epoll_event events[8];
   const bool must_look = !rings.empty() || !deferred_leaving.empty();
   const timespec interval{0, ring_poll_interval.ns};
+  std::optional<Instant> due;
+  if (must_look) due = monotonic_now() + ring_poll_interval;
   ::epoll_pwait2(epoll.get(), events, std::size(events), must_look ? &interval : nullptr, nullptr);
+  return due;
 }
 
 void Ingest::State::run(const std::stop_token& stop) {
+  prefer_short_turns();
+  std::optional<Instant> due;
   while (!stop.stop_requested()) {
-    const bool idle = turn(now()) == 0;
+    const auto at = now();
+    if (due && at.monotonic > *due) note_stall(at.monotonic - *due);
+    const bool idle = turn(at) == 0;
+    due = at.monotonic + ring_poll_interval;
     if (!idle) continue;
     if (options.core) {
       _mm_pause();
     } else {
-      wait();
+      due = wait();
     }
   }
 }
@@ -374,6 +426,9 @@ Result<Ingest> Ingest::open(Options options, BeaconSites sites) {
     auto socket = UdpReceiver::open(address, state->options.socket_buffer_bytes);
     if (!socket) return std::unexpected(std::move(socket.error()));
     watched.push_back(socket->fd());
+    const auto queued_max = static_cast<std::size_t>(state->options.socket_buffer_bytes) * 2 /
+                            socket_datagram_bytes_min;  // the kernel doubles what is asked for
+    state->socket_horizons.emplace_back(queued_max, monotonic_now());
     state->sockets.push_back(std::move(*socket));
   }
   for (const int fd : watched) {
@@ -484,6 +539,20 @@ void Ingest::begin_drain() noexcept {
   // partner: the exchange in wake_engine(). After it, every push either is visible to pop() or
   // wakes us again.
   state_->wake_pending.exchange(false, std::memory_order_acq_rel);
+}
+
+Hearing Ingest::hearing() noexcept {
+  // acquire, partner: note_listened(). exchange, relaxed: see the member
+  return {{state_->listened_ns.load(std::memory_order_acquire)},
+          {state_->stalled_ns.exchange(0, std::memory_order_relaxed)}};
+}
+
+void Ingest::listen_until(Instant time) noexcept {
+  auto& s = *state_;
+  s.wanted_ns.store(time.ns, std::memory_order_release);  // partner: note_listened()
+  s.mail_waits.store(true, std::memory_order_release);    // so that read_mail() quiets the event
+  const std::uint64_t one = 1;
+  (void)!::write(s.mail_event.get(), &one, sizeof one);
 }
 
 bool Ingest::pop(AcceptedBeacon& out) noexcept {

@@ -1,5 +1,6 @@
 // pharos-dataplane: the packet path. Options, configuration, then Daemon.
 #include "pharos/base/cpu.hh"
+#include "pharos/base/turns.hh"
 #include "pharos/config/model.hh"
 #include "pharos/dataplane/core/daemon.hh"
 #include "pharos/dataplane/core/signals.hh"
@@ -55,6 +56,7 @@ constexpr const char* footer =
 
 [[nodiscard]] int serve(config::Config config) {
   dataplane::start_log(config.log_level);
+  prefer_short_turns();  // the control thread, which swaps tables, and every worker
   if (auto ok = dataplane::signals::install(); !ok) {
     spdlog::critical("{}", ok.error().text());
     return 1;

@@ -2,6 +2,7 @@
 #include "pharos/dataplane/table/table_saver.hh"
 
 #include "pharos/base/thread.hh"
+#include "pharos/base/turns.hh"
 
 #include <utility>
 
@@ -16,7 +17,11 @@ TableSaver::TableSaver(TableFiles files, std::function<void()> on_start,
                        std::chrono::milliseconds interval)
     : files_(std::move(files)), interval_(interval) {
   // Signals are the control thread's. Without a thread nothing is saved, and the report says why.
-  auto started = start_quiet_thread(std::move(on_start), [this] { run(); }, "saver of tables");
+  const auto begin = [on_start = std::move(on_start)] {
+    work_in_background();
+    if (on_start) on_start();
+  };
+  auto started = start_quiet_thread(begin, [this] { run(); }, "saver of tables");
   if (started)
     thread_ = std::move(*started);
   else

@@ -1,6 +1,8 @@
 // The database: what is kept over restarts, and what damage does.
 #include "pharos/controlplane/store/store.hh"
 
+#include "pharos/controlplane/store/database.hh"
+
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
@@ -188,6 +190,29 @@ TEST_F(StoreTest, ADirectoryThatCannotBeIsAClearError) {
   const auto store = Store::open(directory_ + "/file/below", {});
   ASSERT_FALSE(store);
   EXPECT_NE(store.error().text().find("state directory"), std::string::npos);
+}
+
+TEST_F(StoreTest, AStatementServesTheNextOfItsTextAndRemembersNothing) {
+  auto database = Database::open(file(), store_kind);
+  ASSERT_TRUE(database);
+  const char* put = "INSERT INTO down_sites VALUES (?1)";
+  EXPECT_TRUE(database->prepare(put).bind(1, std::string_view("fra")).run());
+  EXPECT_TRUE(database->prepare(put).bind(1, std::string_view("nyc")).run());
+  EXPECT_FALSE(database->prepare(put).bind(1, std::string_view("nyc")).run()) << "there already";
+  EXPECT_NE(database->message().find("UNIQUE"), std::string::npos) << database->message();
+  EXPECT_TRUE(database->prepare("SELECT ?1 IS NULL").row()) << "what it was bound to is gone";
+  EXPECT_TRUE(database->prepare(put).bind(1, std::string_view("sin")).run());
+
+  const char* all = "SELECT site FROM down_sites ORDER BY site";
+  auto outer = database->prepare(all);
+  ASSERT_TRUE(outer.row());
+  auto inner = database->prepare(all);
+  ASSERT_TRUE(inner.row());
+  ASSERT_TRUE(inner.row());
+  EXPECT_EQ(inner.text(0), "nyc");
+  EXPECT_EQ(outer.text(0), "fra") << "two that are under way are two";
+  auto moved = std::move(*database);
+  EXPECT_TRUE(moved.prepare(all).row()) << "wherever the database goes";
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "pharos/controlplane/engine/round.hh"
 #include "pharos/controlplane/engine/world.hh"
 #include "pharos/controlplane/health/health_board.hh"
+#include "pharos/controlplane/health/hearing.hh"
 #include "pharos/controlplane/health/quorum.hh"
 #include "pharos/controlplane/image/ranking_builder.hh"
 #include "pharos/controlplane/rank/alike.hh"
@@ -41,11 +42,11 @@ inline constexpr double score_step = 0.02;
 // Rounds that only scores ask for come at most this often; changes of who may be answered never
 // wait.
 inline constexpr Duration score_round_interval = milliseconds(20);
-// A step this much later than its deadline means that we were away ourselves.
+// A receiver that was away for longer than this knows nothing of that time.
 inline constexpr Duration stall_limit = milliseconds(250);
 // Pools below their threshold that are alarms of their own; the others are counted.
 inline constexpr std::size_t pool_alarms_max = 16;
-// A step this much later than its deadline is on time.
+// ... and one that was away for no longer than this was not.
 inline constexpr Duration lag_noise = milliseconds(5);
 // After a change of members the next assignment comes as soon as this after the last.
 inline constexpr Duration assign_urgent_interval = milliseconds(200);
@@ -191,7 +192,10 @@ class Engine {
   // every cell is new, and the next assignment is due.
   void replace_world(std::shared_ptr<const World> world, Instant now);
 
-  // Lets time pass and ranks what is dirty. The first step ranks everything.
+  // Lets time pass and ranks what is dirty. The first step ranks everything. Silence is judged as of the time until
+  // which was listened; who was away himself blames nobody (HealthBoard::excuse, lagged).
+  [[nodiscard]] Round step(Instant now, const Hearing& hearing);
+  // The same for who listens by himself between steps: a step that comes late was away.
   [[nodiscard]] Round step(Instant now);
   // When step() has something to do without further input; `never` if it has not.
   [[nodiscard]] Instant next_deadline() const noexcept;
@@ -428,6 +432,7 @@ class Engine {
   Workbench bench_;
   EngineWork work_;
   Instant expected_step_ = never;  // deadline that the last step left behind
+  Instant heard_until_;            // silence has been judged up to then
 
   DemandBoard demand_;
   bool demand_waits_ = false;       // something was heard since the last tick

@@ -6,7 +6,8 @@
 //   epoll -> drain beacons -> run tasks -> channel messages -> Engine::step(now) -> Publication::next() -> send
 //
 // Nothing polls: the timer is set to the engine's next deadline. Beacons are always drained before
-// time passes, so that a beacon that has arrived is never overtaken by the silence that it ends. No
+// time passes, and silence is judged only as of the time until which ingest has listened, so that a beacon that has
+// arrived is never overtaken by the silence that it ends, however long a round took or a thread waited for its core. No
 // disk, no lock held while working: writes go to the store's queue, and other threads come in by
 // ask().
 #pragma once
@@ -115,6 +116,7 @@ class EngineLoop {
   void run();
   void turn();
   void drain_beacons();
+  [[nodiscard]] Instant silence_to_hear() const noexcept;
   void drain_demand();
   void assign_demand();
   void run_tasks(Duration patience);
@@ -143,6 +145,7 @@ class EngineLoop {
   bool more_beacons_ = false;  // the last turn left some
   bool more_tasks_ = false;    // the same
   Instant assigning_since_;    // of the assignment that is being solved
+  Hearing hearing_;            // of ingest, as far as its beacons are drained
   Instant cause_;              // oldest beacon of this turn, or the turn itself
   Assigner assigner_;          // posts to us: stopped first
 };

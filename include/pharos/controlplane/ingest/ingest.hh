@@ -18,6 +18,7 @@
 #include "pharos/base/error.hh"
 #include "pharos/base/fd.hh"
 #include "pharos/config/model.hh"
+#include "pharos/controlplane/health/hearing.hh"
 #include "pharos/controlplane/ingest/beacon_gate.hh"
 #include "pharos/shared/demand_record.hh"
 #include "pharos/shared/policy_sample.hh"
@@ -133,11 +134,16 @@ class Ingest {
 
   // ---- by the engine ----
 
-  // Readable when beacons wait. Then: begin_drain(); while (pop(beacon)) ...
+  // Readable when beacons wait, or when what listen_until() asked for has come true. Then: hearing();
+  // begin_drain(); while (pop(beacon)) ...
   [[nodiscard]] int wake_fd() const noexcept;
   void begin_drain() noexcept;
   // Swaps the oldest beacon into `out`, so that its vector travels back and is reused. False: none.
   [[nodiscard]] bool pop(AcceptedBeacon& out) noexcept;
+  // What arrived up to `until` is in the queue, if this is called before begin_drain(); forgets the stall.
+  [[nodiscard]] Hearing hearing() noexcept;
+  // Has the thread look at all sources now where it has not since `time`, and then wake the engine.
+  void listen_until(Instant time) noexcept;
 
   // One turn by hand, without a thread: what is there now, at the given time. Returns the datagrams
   // seen.
