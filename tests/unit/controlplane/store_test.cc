@@ -204,13 +204,15 @@ TEST_F(StoreTest, AStatementServesTheNextOfItsTextAndRemembersNothing) {
   EXPECT_TRUE(database->prepare(put).bind(1, std::string_view("sin")).run());
 
   const char* all = "SELECT site FROM down_sites ORDER BY site";
-  auto outer = database->prepare(all);
-  ASSERT_TRUE(outer.row());
-  auto inner = database->prepare(all);
-  ASSERT_TRUE(inner.row());
-  ASSERT_TRUE(inner.row());
-  EXPECT_EQ(inner.text(0), "nyc");
-  EXPECT_EQ(outer.text(0), "fra") << "two that are under way are two";
+  {
+    auto outer = database->prepare(all);
+    ASSERT_TRUE(outer.row());
+    auto inner = database->prepare(all);
+    ASSERT_TRUE(inner.row());
+    ASSERT_TRUE(inner.row());
+    EXPECT_EQ(inner.text(0), "nyc");
+    EXPECT_EQ(outer.text(0), "fra") << "two that are under way are two";
+  }
   auto moved = std::move(*database);
   EXPECT_TRUE(moved.prepare(all).row()) << "wherever the database goes";
 }
