@@ -84,7 +84,7 @@ bool Publication::settled() const noexcept {
 
 Result<SealedImage> Publication::build_ranking(Version version, Need& what, ranking::View& view) {
   if (what == Need::delta) {
-    auto delta = builder_.build_delta(version);
+    auto delta = builder_.draft_delta(version);
     if (delta) {
       auto sealed = SealedImage::seal(ImageKind::ranking_delta, *delta);
       auto proven = sealed ? view_.prove_delta(sealed->mapping.bytes())
@@ -101,7 +101,7 @@ Result<SealedImage> Publication::build_ranking(Version version, Need& what, rank
       return std::unexpected(std::move(delta).error());
     what = Need::base;  // time to compact
   }
-  auto base = builder_.build_base(version);
+  auto base = builder_.draft_base(version);
   if (!base) return std::unexpected(std::move(base).error());
   auto sealed = SealedImage::seal(ImageKind::ranking_base, *base);
   auto proven = sealed ? ranking::View::prove_base(sealed->mapping.bytes())

@@ -22,6 +22,9 @@ namespace {
 using ranking::Ref;
 using Id = ContentStore::Id;
 
+// Of a pool in a delta, beside its row: room that is made at once. Only a guess.
+constexpr std::uint64_t delta_answer_bytes_expected = 1024;
+
 // Everything that one build wants to make true once it is acknowledged.
 struct Pending {
   bool is_base = false;
@@ -32,6 +35,10 @@ struct Pending {
   std::vector<std::uint64_t> cells;  // of a delta: which ones it writes; a base has all, in order
   std::vector<Id> ids;               // one use of each
   std::vector<Ref> refs;
+  // What the image is written from:
+  ranking::Summary summary{};
+  std::vector<ranking::RowEntry> rows;
+  std::vector<std::byte> records, names;
 };
 
 // A base or delta that is committed.
@@ -95,7 +102,7 @@ struct RankingBuilder::State {
   template <typename Content>
   [[nodiscard]] Status set(std::uint32_t pool, std::span<const std::uint16_t> locales,
                            const Content& content);
-  void note(std::uint32_t pool, bool was_dirty, bool now_dirty);
+  void note(std::uint32_t pool, std::uint32_t dirtied, std::uint32_t cleaned);
   void note_all();
 
   [[nodiscard]] Status may_build(Version version) const;
@@ -107,22 +114,17 @@ struct RankingBuilder::State {
   [[nodiscard]] std::uint64_t delta_bytes_below(unsigned segment) const;
   void commit_base(Pending& next);
   void commit_delta(Pending& next);
-  [[nodiscard]] ImageBuffer assemble(const ranking::Summary& summary,
-                                     std::span<const ranking::RowEntry> rows,
-                                     const RecordsWriter& records, Version version) const;
+  [[nodiscard]] ImageDraft keep(Pending&& next);
   void drop(Pending& next);
 };
 
-// Keeps the dirty counts true when a cell of `pool` has become dirty or clean.
-void RankingBuilder::State::note(std::uint32_t pool, bool was_dirty, bool now_dirty) {
-  if (was_dirty == now_dirty) return;
-  if (!now_dirty) {
-    --dirty_cells;
-    --dirty_cells_of_pool[pool];
-    return;
-  }
-  ++dirty_cells;
-  ++dirty_cells_of_pool[pool];
+// Keeps the dirty counts true when so many cells of `pool` have become dirty, and clean.
+void RankingBuilder::State::note(std::uint32_t pool, std::uint32_t dirtied, std::uint32_t cleaned) {
+  dirty_cells += dirtied;
+  dirty_cells -= cleaned;
+  dirty_cells_of_pool[pool] += dirtied;
+  dirty_cells_of_pool[pool] -= cleaned;
+  if (dirtied == 0) return;
   if (!is_listed[pool]) dirty_pools.push_back(pool);
   is_listed[pool] = true;
 }
@@ -144,12 +146,16 @@ Status RankingBuilder::State::set(std::uint32_t pool, std::span<const std::uint1
             .in("pool " + pool_names[pool] + ", locale " + locale_names[locales.front()]));
   }
   store.retain(*id, locales.size() - 1);
+  std::uint32_t dirtied = 0, cleaned = 0;
   for (const auto locale : locales) {
     const std::uint64_t cell = cell_of(pool, locale);
-    const bool was_dirty = is_dirty(cell);
-    store.release(std::exchange(current[cell], *id));
-    note(pool, was_dirty, is_dirty(cell));
+    const Id former = std::exchange(current[cell], *id);
+    const bool was_dirty = former != committed[cell], now_dirty = *id != committed[cell];
+    dirtied += static_cast<std::uint32_t>(!was_dirty && now_dirty);
+    cleaned += static_cast<std::uint32_t>(was_dirty && !now_dirty);
+    store.release(former);
   }
+  note(pool, dirtied, cleaned);
   return {};
 }
 
@@ -160,9 +166,10 @@ void RankingBuilder::State::note_all() {
   std::ranges::fill(dirty_cells_of_pool, 0);
   is_listed.assign(is_listed.size(), false);
   for (std::uint32_t pool = 0; pool < pool_count(); ++pool) {
-    for (std::uint32_t locale = 0; locale < locale_count(); ++locale) {
-      if (is_dirty(cell_of(pool, locale))) note(pool, false, true);
-    }
+    std::uint32_t dirtied = 0;
+    for (std::uint32_t locale = 0; locale < locale_count(); ++locale)
+      dirtied += static_cast<std::uint32_t>(is_dirty(cell_of(pool, locale)));
+    note(pool, dirtied, 0);
   }
 }
 
@@ -276,21 +283,22 @@ std::vector<std::uint32_t> RankingBuilder::State::take_dirty_pools() {
   return dirty_pools;
 }
 
-ImageBuffer RankingBuilder::State::assemble(const ranking::Summary& summary,
-                                            std::span<const ranking::RowEntry> rows,
-                                            const RecordsWriter& records, Version version) const {
+// From here on `next` is what is pending, and stays where it is.
+ImageDraft RankingBuilder::State::keep(Pending&& next) {
   using ranking::Section;
-  const auto content = [](Section id, auto elements) {
-    return SectionContent{static_cast<std::uint32_t>(id), sizeof(elements[0]),
-                          std::as_bytes(elements)};
+  if (next.is_base) next.names = names_section(pool_names);
+  const Pending& kept = pending.emplace(std::move(next));
+  ImageDraft draft(kept.is_base ? ImageKind::ranking_base : ImageKind::ranking_delta, kept.version,
+                   content_id);
+  const auto add = [&](Section id, auto elements) {
+    draft.add({static_cast<std::uint32_t>(id), sizeof(elements[0]), std::as_bytes(elements)});
   };
-  const bool is_base = summary.segment == 0;
-  const auto names = is_base ? names_section(pool_names) : std::vector<std::byte>{};
-  return assemble_image(
-      is_base ? ImageKind::ranking_base : ImageKind::ranking_delta, version, content_id,
-      std::array{content(Section::summary, std::span(&summary, 1)), content(Section::rows, rows),
-                 content(Section::records, records.bytes()),
-                 content(Section::names, std::span(names))});
+  add(Section::summary, std::span(&kept.summary, 1));
+  add(Section::rows, std::span(kept.rows));
+  add(Section::records, std::span(kept.records));
+  add(Section::names, std::span(kept.names));
+  pending->image_bytes = draft.size_bytes();
+  return draft;
 }
 
 void RankingBuilder::State::drop(Pending& next) {
@@ -330,6 +338,18 @@ Status RankingBuilder::set(std::uint32_t pool, std::span<const std::uint16_t> lo
 }
 
 Result<ImageBuffer> RankingBuilder::build_base(Version version) {
+  const auto draft = draft_base(version);
+  if (!draft) return std::unexpected(draft.error());
+  return draft->buffer();
+}
+
+Result<ImageBuffer> RankingBuilder::build_delta(Version version) {
+  const auto draft = draft_delta(version);
+  if (!draft) return std::unexpected(draft.error());
+  return draft->buffer();
+}
+
+Result<ImageDraft> RankingBuilder::draft_base(Version version) {
   State& s = *state_;
   if (auto status = s.may_build(version); !status) return std::unexpected(status.error());
   RecordsWriter records(s.store, 0, ++s.build, RecordsWriter::bytes_max);
@@ -340,20 +360,18 @@ Result<ImageBuffer> RankingBuilder::build_base(Version version) {
   next.version = version;
   next.ids = s.current;
   next.refs.reserve(s.current.size());
-  const auto rows = s.write_all(records, next);
+  next.rows = s.write_all(records, next);
   if (records.is_full()) {
     return fail(ErrorCode::exhausted, "the answers take more than 1 GiB", "ranking base",
                 "have fewer locales, services, slots or addresses in an answer");
   }
-  const ranking::Summary summary{s.pool_count(), s.locale_count(), 0, 0, version, version};
-  auto image = s.assemble(summary, rows, records, version);
+  next.summary = {s.pool_count(), s.locale_count(), 0, 0, version, version};
+  next.records = std::move(records).take_bytes();
   for (const Id id : next.ids) s.store.retain(id);
-  next.image_bytes = image.size();
-  s.pending = std::move(next);
-  return image;
+  return s.keep(std::move(next));
 }
 
-Result<ImageBuffer> RankingBuilder::build_delta(Version version) {
+Result<ImageDraft> RankingBuilder::draft_delta(Version version) {
   State& s = *state_;
   if (auto status = s.may_build(version); !status) return std::unexpected(status.error());
   if (s.segments.empty() || s.limits.delta_segments_max == 0) {
@@ -372,10 +390,11 @@ Result<ImageBuffer> RankingBuilder::build_delta(Version version) {
   const std::uint64_t left = allowed - std::min(allowed, s.delta_bytes_below(next.segment));
 
   RecordsWriter records(s.store, next.segment, ++s.build, left);
-  std::vector<ranking::RowEntry> rows;
-  rows.reserve(next.pools.size());
+  records.reserve(next.pools.size() *
+                  (s.locale_count() * sizeof(Ref) + delta_answer_bytes_expected));
+  next.rows.reserve(next.pools.size());
   for (const std::uint32_t pool : next.pools) {
-    rows.push_back({pool, s.write_changed_row(records, pool, next)});
+    next.rows.push_back({pool, s.write_changed_row(records, pool, next)});
     if (records.is_full()) break;
   }
   if (records.is_full()) {
@@ -384,13 +403,11 @@ Result<ImageBuffer> RankingBuilder::build_delta(Version version) {
                 "the deltas outgrow their share of " + std::to_string(allowed) + " bytes",
                 "ranking delta", "build a base");
   }
-  const ranking::Summary summary{s.pool_count(),        s.locale_count(),
-                                 next.segment,          0,
-                                 s.segments[0].version, s.segments[next.segment - 1].version};
-  auto image = s.assemble(summary, rows, records, version);
-  next.image_bytes = image.size();
-  s.pending = std::move(next);
-  return image;
+  next.summary = {s.pool_count(),        s.locale_count(),
+                  next.segment,          0,
+                  s.segments[0].version, s.segments[next.segment - 1].version};
+  next.records = std::move(records).take_bytes();
+  return s.keep(std::move(next));
 }
 
 void RankingBuilder::State::commit_base(Pending& next) {
@@ -409,7 +426,10 @@ void RankingBuilder::State::commit_delta(Pending& next) {
     const bool was_dirty = is_dirty(cell);
     store.release(std::exchange(committed[cell], next.ids[i]));
     committed_refs[cell] = next.refs[i];
-    note(static_cast<std::uint32_t>(cell / locale_count()), was_dirty, is_dirty(cell));
+    const bool now_dirty = is_dirty(cell);
+    note(static_cast<std::uint32_t>(cell / locale_count()),
+         static_cast<std::uint32_t>(!was_dirty && now_dirty),
+         static_cast<std::uint32_t>(was_dirty && !now_dirty));
   }
   for (const auto pool : next.pools) {
     --segments[row_segments[pool]].row_count;

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <random>
 
 namespace pharos::controlplane {
@@ -164,6 +165,22 @@ TEST(OrderTest, MembersComeAndGoWithoutMovingTheOthers) {
             (std::vector<std::uint16_t>{0, 1, 3, 2}));
   EXPECT_EQ(steady_order(std::vector<std::uint16_t>{1, 2}, scores, former),
             (std::vector<std::uint16_t>{1, 2}));
+}
+
+// Pools of every size take one of three ways to sort; each must give what the plainest gives.
+TEST(OrderTest, EverySizeIsSortedAlike) {
+  std::mt19937_64 random(11);
+  for (std::size_t size = 1; size <= 48; ++size) {
+    for (int turn = 0; turn < 50; ++turn) {
+      std::vector<std::uint16_t> members(size);
+      std::iota(members.begin(), members.end(), std::uint16_t{3});
+      std::vector<double> scores(size + 3);
+      for (auto& score : scores) score = static_cast<double>(random() % 8) / 8;  // ties, and zero
+      auto wanted = members;
+      std::ranges::stable_sort(wanted, [&](auto a, auto b) { return scores[a] > scores[b]; });
+      EXPECT_EQ(steady_order(members, scores, {}), wanted) << size << " members, turn " << turn;
+    }
+  }
 }
 
 // ---- dealing ----

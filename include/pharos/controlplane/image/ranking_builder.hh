@@ -72,10 +72,13 @@ class RankingBuilder {
   // newer than what is committed, or another build is neither committed nor rolled back),
   // exhausted.
   [[nodiscard]] Result<ImageBuffer> build_base(Version version);
+  // The same, to be written where it is wanted: a draft borrows from the builder until commit() or rollback().
+  [[nodiscard]] Result<ImageDraft> draft_base(Version version);
 
   // The rows of the pools that differ from what is committed, and of newer deltas that it takes in. Errors:
   // as above; exhausted also when there is no committed base, or the deltas outgrow their share: build a base.
   [[nodiscard]] Result<ImageBuffer> build_delta(Version version);
+  [[nodiscard]] Result<ImageDraft> draft_delta(Version version);
 
   // The outcome of the last build; each build is followed by exactly one of the two (REQUIREd).
   void commit();

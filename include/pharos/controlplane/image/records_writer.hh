@@ -26,6 +26,7 @@ class RecordsWriter {
   // True once the limit is passed. The caller then gives up: refs are good only while this is false.
   [[nodiscard]] bool is_full() const noexcept { return bytes_.size() > bytes_limit_; }
   [[nodiscard]] ConstBytes bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::vector<std::byte> take_bytes() && noexcept { return std::move(bytes_); }
 
   // Makes room for about so much at once, so that it need not grow in steps.
   void reserve(std::uint64_t bytes) { bytes_.reserve(std::min(bytes + bytes / 8, bytes_limit_)); }
