@@ -281,6 +281,10 @@ class NicTest:
             self.assertEqual(self.ask(number, "host3.example.org", "A", ipv6), ["192.0.2.4"])
             self.assertEqual(self.ask(number, "host4.example.org", "AAAA", ipv6), ["2001:db8:f::5"])
             self.assertEqual(len("".join(self.ask(number, "long.example.org", "TXT", ipv6))), 504)
+        # The kernel asks for our MAC anew, by ARP and by neighbour discovery, right behind answers whose sums the device wrote.
+        for ipv6 in (False, True):
+            self.machine.client("ip", "neigh", "flush", "dev", self.machine.nics[number].name)
+            self.assertEqual(self.ask(number, "host5.example.org", "A", ipv6), ["192.0.2.6"])
         # Odd and even lengths from headers and sums that the device has written; the kernel here verifies them.
         for i in range(NAMES):
             self.assertEqual(self.ask(number, f"host{i}.example.org"), [f"192.0.2.{i + 1}"])
@@ -316,6 +320,7 @@ class NicTest:
         self.machine.set_link(nic, True)
         wait_until(lambda: self.port(nic)["link"] == "up", 30, f"{nic.name} is seen up", interval_s=0.5)
         wait_until(lambda: self.ask_once(number) == ["192.0.2.1"], 30, f"{nic.name} answers again", interval_s=0.5)
+        wait_until(lambda: not self.machine.ctl("--dataplane", "status")["alarms"], 30, "the alarm is over", interval_s=0.5)
 
     def ask_once(self, number):
         done = self.machine.client("dig", f"@{self.machine.port_v4(number)}", "host0.example.org", "+short", "+tries=1", "+time=1",
