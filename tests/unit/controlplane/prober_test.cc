@@ -21,6 +21,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <mutex>
 #include <thread>
 
 #include "temporary_files.hh"
@@ -46,7 +47,8 @@ UniqueFd bound(int type, std::uint16_t& port) {
   return fd;
 }
 
-// Serves one connection or datagram after the other in a thread, until it goes.
+// Serves one connection or datagram after the other in a thread, until it goes; then it also leaves a client that says
+// nothing, such as a probe that nobody drives any more.
 class Server {
  public:
   using Serve = std::function<void(int fd)>;
@@ -60,13 +62,17 @@ class Server {
           serve(listener_.get());
           continue;
         }
-        const UniqueFd peer(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        if (peer) serve(peer.get());
+        UniqueFd peer(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        if (peer) serve_peer(std::move(peer), serve);
       }
     });
   }
   ~Server() {
-    ending_.store(true, std::memory_order_relaxed);
+    {
+      const std::lock_guard lock(mutex_);
+      ending_.store(true, std::memory_order_relaxed);
+      if (peer_ >= 0) ::shutdown(peer_, SHUT_RDWR);
+    }
     thread_.join();
   }
   [[nodiscard]] config::SocketAddress address() const {
@@ -74,7 +80,20 @@ class Server {
   }
 
  private:
+  void serve_peer(UniqueFd peer, const Serve& serve) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (ending_.load(std::memory_order_relaxed)) return;
+      peer_ = peer.get();
+    }
+    serve(peer.get());
+    const std::lock_guard lock(mutex_);
+    peer_ = -1;
+  }
+
   std::uint16_t port_ = 0;
+  std::mutex mutex_;
+  int peer_ = -1;  // guarded by the mutex
   UniqueFd listener_;
   int type_;
   std::atomic<bool> ending_{false};
