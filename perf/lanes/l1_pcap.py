@@ -31,7 +31,7 @@ SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "country
 RANDOM_CLIENTS = "128.0.0.0/2"  # half of the unicast space, without the special blocks of its lower half
 ALL_ON = ("  rate_limit: {responses_per_second: 1M, nxdomains_per_second: 1M, nodata_per_second: 1M,\n"
           "    errors_per_second: 1M, all_per_second: 1M}\n")  # each query is accounted, none is held back
-NO_SAMPLES = "  name_samples: 0\n  demand_samples: off\n"  # elsewhere both are as by default
+NO_SAMPLES = "  name_samples: 0\n  demand_samples: false\n"  # elsewhere both are as by default
 SERVICES = "services by country" if SHARED_DATA.is_dir() else "services in 200 locales"
 
 
