@@ -20,7 +20,7 @@ import harness
 import l1_pcap
 
 EACH_TURN = ("serve_bench", "stage_bench")
-ONCE = ("locale_bench", "ingest_bench", "engine_bench", "catalog_bench")
+ONCE = ("locale_bench", "locale_layout_bench", "ingest_bench", "engine_bench", "catalog_bench")
 SECONDS_ONCE = 0.1
 BURST = 32  # of rows that have one burst size
 FLOOR = "floor_of_memory"
