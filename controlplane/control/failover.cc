@@ -104,10 +104,8 @@ Json row_of(const FailoverTime& time) {
 std::pair<Duration, Duration> ttls_of(const EngineSide& side, std::uint32_t service) {
   Duration now{};
   const auto& world = side.engine.world();
-  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
-    if (world.pools[p].service == service)
-      now = std::max(now, seconds(side.engine.view_pool(p).ttl_s));
-  }
+  const auto [first, end] = world.pools_of_service[service];
+  for (auto p = first; p < end; ++p) now = std::max(now, seconds(side.engine.view_pool(p).ttl_s));
   const auto& config = world.service(service);
   return {std::max(config.ttl_ceiling, config.ttl_floor), now};
 }

@@ -89,15 +89,6 @@ std::string target_text(const config::ServiceConfig& service,
   return config::record_types_of(service).empty() ? "" : config::target_of(service, endpoint);
 }
 
-// The pools of a service, as indices: side by side, as all are in the order of their names.
-std::pair<std::uint32_t, std::uint32_t> pools_of_service(const World& world,
-                                                         std::uint32_t service) {
-  const auto pools = std::ranges::equal_range(world.pools, world.service(service).id, {},
-                                              [](const WorldPool& p) { return p.pool.service; });
-  const auto first = static_cast<std::uint32_t>(pools.begin() - world.pools.begin());
-  return {first, first + static_cast<std::uint32_t>(pools.size())};
-}
-
 // "_https._tcp.www.example.org. SRV": where it answers other records than addresses.
 Json record_names(const config::ServiceConfig& service) {
   Json names = Json::array();
@@ -119,7 +110,7 @@ Json service_row(const EngineSide& side, std::uint32_t index) {
   std::uint32_t ttl_s = 0;
   Json pools = Json::array();
   Json types = Json::array();
-  const auto [first, end] = pools_of_service(world, index);
+  const auto [first, end] = world.pools_of_service[index];
   for (std::uint32_t p = first; p < end; ++p) {
     const auto view = side.engine.view_pool(p);
     panic = panic || view.panic;

@@ -120,18 +120,15 @@ void Engine::refresh_requests(Instant now) {
     requests_[s] = std::max(current[s], requests_[s] * fade);
 }
 
-// Requests per second that stand behind one answer per second of each service, all else being equal.
-std::vector<double> Engine::requests_per_answer() const {
-  std::vector<double> answers(requests_.size(), 0.0);
-  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+// Requests per second that stand behind one answer per second of a service, all else being equal.
+double Engine::requests_per_answer(std::uint32_t service) const {
+  double answers = 0;
+  const auto [first, end] = world_->pools_of_service[service];
+  for (auto p = first; p < end; ++p) {
     for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l)
-      answers[world_->pools[p].service] += demand_.rate(p, l) * world_->demand_weights[l];
+      answers += demand_.rate(p, l) * world_->demand_weights[l];
   }
-  std::vector<double> ratios(requests_.size(), 1.0);
-  for (std::size_t s = 0; s < requests_.size(); ++s) {
-    if (requests_[s] > 0 && answers[s] > 0) ratios[s] = requests_[s] / answers[s];
-  }
-  return ratios;
+  return requests_[service] > 0 && answers > 0 ? requests_[service] / answers : 1.0;
 }
 
 double Engine::base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const {
@@ -173,31 +170,22 @@ AssignPool Engine::assign_pool_of(std::uint32_t pool) const {
 }
 
 std::vector<double> Engine::requests_by_cell() const {
-  const auto ratios = requests_per_answer();
-  std::vector<double> requests;
-  requests.reserve(pools_.size() * world_->locales.size());
-  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
-    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l) {
-      requests.push_back(demand_.rate(p, l) * world_->demand_weights[l] *
-                         ratios[world_->pools[p].service]);
+  std::vector<double> requests(pools_.size() * world_->locales.size());
+  for (std::uint32_t s = 0; s < requests_.size(); ++s) {
+    const double ratio = requests_per_answer(s);
+    const auto [first, end] = world_->pools_of_service[s];
+    for (auto p = first; p < end; ++p) {
+      for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l)
+        requests[p * world_->locales.size() + l] =
+            demand_.rate(p, l) * world_->demand_weights[l] * ratio;
     }
   }
   return requests;
 }
 
 double Engine::requests_of_cell(std::uint32_t pool, std::uint16_t locale) const {
-  const auto service = world_->pools[pool].service;
-  const auto of_service = [&](std::uint32_t p) { return world_->pools[p].service == service; };
-  auto first = pool, end = pool + 1;  // pools of a service stand side by side
-  while (first > 0 && of_service(first - 1)) --first;
-  while (end < pools_.size() && of_service(end)) ++end;
-  double answers = 0;
-  for (auto p = first; p < end; ++p) {
-    for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l)
-      answers += demand_.rate(p, l) * world_->demand_weights[l];
-  }
-  const double ratio = requests_[service] > 0 && answers > 0 ? requests_[service] / answers : 1.0;
-  return demand_.rate(pool, locale) * world_->demand_weights[locale] * ratio;
+  return demand_.rate(pool, locale) * world_->demand_weights[locale] *
+         requests_per_answer(world_->pools[pool].service);
 }
 
 std::optional<AssignTask> Engine::take_assign_task(Instant now) {

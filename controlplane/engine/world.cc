@@ -161,10 +161,14 @@ Status add_pools(World& world) {
     return fail(ErrorCode::exhausted, "more than " + std::to_string(ranking::pools_max) + " pools",
                 world.config->file, "split the services over several responders");
   }
+  world.pools_of_service.resize(world.config->services.size());
   for (std::uint32_t p = 0; p < pools.size(); ++p) {
     WorldPool made;
     made.pool = pools[p];
     made.service = services.at(pools[p].service);
+    auto& range = world.pools_of_service[made.service];
+    if (range.end == 0) range.first = p;
+    range.end = p + 1;
     add_members(world, made, p);
     const auto& service = world.service(made.service);
     if (made.members.size() > members_max) {

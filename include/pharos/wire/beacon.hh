@@ -14,9 +14,9 @@
 //   | MAC over every byte before it (16 B)                                                         |
 //   +----------------------------------------------------------------------------------------------+
 //
-// v version, k key id, E endpoint count, notices: EndpointReport::notices_ds, 0 of agents that do not tell. The length is exactly what bitmap and E say. Metric bits
-// that this version does not know are skipped: a sender may be newer. Reserved bytes are sent as
-// zero and not looked at.
+// v version, k key id, E endpoint count, notices: EndpointReport::notices_ds, 0 of agents that do
+// not tell. The length is exactly what bitmap and E say. Metric bits that this version does not know
+// are skipped: a sender may be newer. Reserved bytes are sent as zero and not looked at.
 //
 // Pure functions of their arguments, any thread. `open()` proves the MAC before it believes
 // anything else; the three fields that it needs to find the key (length, site tag, key id) only

@@ -342,7 +342,7 @@ class Engine {
   [[nodiscard]] bool limits_known() const;
   void hasten_assignment(Duration after_the_last);
   void refresh_requests(Instant now);
-  [[nodiscard]] std::vector<double> requests_per_answer() const;
+  [[nodiscard]] double requests_per_answer(std::uint32_t service) const;
   [[nodiscard]] double base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const;
   [[nodiscard]] AssignPool assign_pool_of(std::uint32_t pool) const;
   [[nodiscard]] std::vector<double> assigned_shares(std::uint32_t pool, std::uint16_t locale) const;

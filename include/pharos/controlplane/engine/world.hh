@@ -49,6 +49,11 @@ struct WorldPool {
   }
 };
 
+// Indices of things that stand side by side: from `first` to before `end`.
+struct IndexRange {
+  std::uint32_t first = 0, end = 0;
+};
+
 struct World {
   std::shared_ptr<const config::Config> config;
   std::vector<std::string> locales;
@@ -57,7 +62,8 @@ struct World {
   std::vector<double> demand_weights;         // by locale
   std::vector<WorldEndpoint> endpoints;       // those of one service side by side
   std::vector<std::uint32_t> first_endpoint;  // by service
-  std::vector<WorldPool> pools;
+  std::vector<WorldPool> pools;  // in the order of their names: those of one service side by side
+  std::vector<IndexRange> pools_of_service;
   std::vector<std::vector<std::uint32_t>> endpoints_of_site;
 
   [[nodiscard]] const config::ServiceConfig& service(std::uint32_t index) const {

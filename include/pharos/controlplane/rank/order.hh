@@ -1,4 +1,5 @@
-// The order of a pool's members for one locale: by score, and steady. Pure.
+// The order of a pool's members for one locale: by score, and steady. Pure. Scores are finite: of one that is not a
+// number no order could be told.
 #pragma once
 
 #include <cstdint>
