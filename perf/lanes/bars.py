@@ -18,7 +18,7 @@ BARS = (
     ("l1_pcap", "10,000 names: A", "5tswap", True, 0.30, 0.50),
     ("l1_pcap", "1,000,000 names: A", "5tswap", True, 0.20, 0.35),
     ("l1_virtio", "10,000 names: A", "5tswap", True, 0.75, 0.90),
-    ("l1_virtio", "busy cycles by answer", "5tswap", False, 4, 2.5),
+    ("l1_virtio", "busy cycles by answer, 10,000 names: A", "5tswap", False, 4, 2.5),
     ("l1_pcap", "10,000 names: random labels", "10,000 names: A", True, 0.8, 1.0),
     ("l1_pcap", "1,000,000 names: random labels", "1,000,000 names: A", True, 0.8, 1.0),
     ("l1_pcap", "1,000,000 names: A", "10,000 names: A", True, 1 / 1.8, 1 / 1.25),

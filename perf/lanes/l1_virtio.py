@@ -3,12 +3,15 @@
 
 Two processes, one core each, no kernel between them. The floor is a second testpmd in 5tswap mode in our place on the
 very same port. The generator's core is the limit here, so beside answers a second the lane tells the busy
-cycles of our core by answer, beside 5tswap's cycles a packet.
+cycles of our core by answer, beside 5tswap's cycles a packet. Rows are those of lane l1_pcap, fewer of them.
 
 Needs huge pages: the two processes share the memory of the rings and frames.
+
+  perf/run l1_virtio            all rows
+  perf/run l1_virtio --quick    the two that the bars are about
+  perf/run l1_virtio --only services      those of tables whose title begins so
 """
 import argparse
-import ipaddress
 import os
 import re
 import statistics
@@ -18,14 +21,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import frames
 import harness
 import l1_pcap
 import programs
 
-FRAMES = 4096
 DESCRIPTORS = 1024
 PAGES = 1024  # of 2 MiB
+FRAMES, MANY_FRAMES = 1 << 14, l1_pcap.Replay.PER_QUEUE  # one queue: more than these the replay cannot hold
 VIRTIO_EAL = "--single-file-segments"
 
 
@@ -48,13 +50,13 @@ class HugePages:
 class Generator:
     """testpmd between the replay and the vhost end: what it reads from the pcap it sends to the virtio port."""
 
-    def __init__(self, options, work, socket_path):
+    def __init__(self, options, replay, socket_path):
         self.command = ["dpdk-testpmd", "--lcores", f"0@{options.core},1@{options.control_core}", "--in-memory", "-m",
                         "1024", "--file-prefix", f"pharos-generator-{os.getpid()}", "--no-pci",
-                        "--vdev", f"net_pcap0,rx_pcap={work}/queries.pcap,infinite_rx=1",
+                        "--vdev", replay.device,
                         "--vdev", f"net_vhost0,iface={socket_path},queues=1", "--log-level", "error", "--",
                         "--forward-mode=io", "--burst=64", "--nb-cores=1", f"--rxd={2 * DESCRIPTORS}",
-                        f"--txd={2 * DESCRIPTORS}", f"--total-num-mbufs={8 * FRAMES - 1}", "--no-flush-rx",
+                        f"--txd={2 * DESCRIPTORS}", f"--total-num-mbufs={replay.count + (1 << 15) - 1}", "--no-flush-rx",
                         "--stats-period=1", "--auto-start"]
 
     def __enter__(self):
@@ -80,48 +82,47 @@ class Generator:
         return statistics.median(rates[1:])
 
 
-class Lane:
-    def __init__(self, options, work):
-        self.options, self.work = options, work
-        options.huge = True
-        subprocess.run([options.build / "perf/pharos-make-tables", "--state", work / "state", "--queries",
-                        work / "queries", "--names", "10000"], check=True, stdout=subprocess.DEVNULL)
-        os.chmod(work / "state", 0o750)
-        frames.write_pcap(work / "queries.pcap", frames.make(
-            frames.read_queries(work / "queries"), FRAMES, bytes.fromhex(programs.MAC.replace(":", "")),
-            ipaddress.ip_address(programs.ADDRESS), ipaddress.ip_network("198.18.0.0/16"), 1.0, options.seed))
-        self.cycles, self.floor_cycles = [], []
-        self.turn = 0
+class VirtioSet(l1_pcap.Set):
+    """Tables on disk, asked over virtio."""
+
+    def __init__(self, options, tables, work):
+        super().__init__(options, tables, work)
+        self.cycles = {kind.name: [] for kind in tables.kinds}
+        self.floor_cycles = []
+        self.windows = 0
 
     def socket_path(self):
-        self.turn += 1
-        return self.work / f"vhost{self.turn}"
+        self.windows += 1
+        return self.work / f"vhost{self.windows}"
 
     def device(self, path):
         return f"net_virtio_user0,path={path},mac={programs.MAC},queues=1,queue_size={DESCRIPTORS},in_order=1"
 
-    def ours(self):
+    def ours(self, kind):
         path = self.socket_path()
-        with Generator(self.options, self.work, path) as generator:
+        extra = f"  eal_arguments: [{VIRTIO_EAL}]\n" + self.tables.dataplane
+        with Generator(self.options, self.replays[kind.name], path) as generator:
             programs.wait_until(path.exists, "the generator's socket", process=generator.process)
-            dataplane = programs.Dataplane(self.options, self.work / "pharos", self.work / "state", self.device(path),
-                                           DESCRIPTORS, 512, f"  eal_arguments: [{VIRTIO_EAL}]\n")
+            dataplane = programs.Dataplane(self.options, self.replays[kind.name].stem.with_suffix(".run"),
+                                           self.work / "state", self.device(path), DESCRIPTORS, 512, extra)
             dataplane.start()
             try:
                 programs.settled(dataplane.counters, "answered")
-                first = programs.control(dataplane.read, "stats")
+                first, first_cycles = dataplane.counters(), dataplane.busy_cycles()
                 rate = generator.received(self.options.seconds)
-                last = programs.control(dataplane.read, "stats")
+                last, last_cycles = dataplane.counters(), dataplane.busy_cycles()
             finally:
                 dataplane.stop()
-        busy = sum(core.get("busy_cycles", 0) for core in last["cores"]) \
-            - sum(core.get("busy_cycles", 0) for core in first["cores"])
-        self.cycles.append(busy / (last["counters"]["answered"] - first["counters"]["answered"]))
+        moved = {name: last[name] - first[name] for name in last if last[name] != first[name]}
+        if moved.get(f"rcode_{kind.rcode}", 0) < 0.99 * moved["answered"]:
+            sys.exit(f"{self.title(kind)}: not the answers that this row is about: {moved}")
+        self.details[kind.name] = moved
+        self.cycles[kind.name].append((last_cycles - first_cycles) / moved["answered"])
         return rate
 
     def floor(self):
         path = self.socket_path()
-        with Generator(self.options, self.work, path) as generator:
+        with Generator(self.options, self.replays[self.tables.kinds[0].name], path) as generator:
             programs.wait_until(path.exists, "the generator's socket", process=generator.process)
             command = ["dpdk-testpmd", "--lcores", f"0@{self.options.control_core},1@{self.options.core}",
                        "--in-memory", "-m", "512", "--file-prefix", f"pharos-floor-{os.getpid()}", "--no-pci",
@@ -137,28 +138,54 @@ class Lane:
                 told, _ = process.communicate("stop\nquit\n", timeout=30)
             finally:
                 programs.stop(process)
-        if found := re.search(r"CPU cycles/packet=([\d.]+)", told):
-            self.floor_cycles.append(float(found[1]))
+        found = re.search(r"CPU cycles/packet=([\d.]+)", told)
+        if found is None:
+            sys.exit("testpmd told no cycles by packet")
+        self.floor_cycles.append(float(found[1]))
         return rate
 
-    def rows(self):
-        figures = harness.take_turns({"ours": self.ours, "floor": self.floor}, self.options.turns)
-        rows = [harness.Row("10,000 names: A", "answers/s", figures["ours"], "5tswap", figures["floor"])]
-        if len(self.floor_cycles) == len(self.cycles):
-            rows.append(harness.Row("busy cycles by answer", "cycles", self.cycles, "5tswap, by packet",
-                                    self.floor_cycles))
-        return rows
+
+def tables_of(options):
+    small = ["--names", "10000", "--ipv6"]
+    bars = l1_pcap.Tables("10,000 names", small, [l1_pcap.Kind("A")], frames=FRAMES)
+    if options.quick:
+        return [bars]
+    kinds = ("A", "A, Zipf", "AAAA", "NODATA", "random labels")
+    by_title = {tables.title: tables for tables in l1_pcap.all_sets()}
+    bars.kinds = [kind for kind in by_title["10,000 names"].kinds if kind.name in kinds]
+    chosen = [bars, *(by_title[title] for title in ("10,000 names of 8", "all on", "1,000,000 names", l1_pcap.SERVICES))]
+    for tables in chosen[1:]:
+        tables.frames = min(tables.frames, MANY_FRAMES)
+    return [tables for tables in chosen if tables.title.startswith(options.only)]
+
+
+def measure(options, work):
+    sets = [VirtioSet(options, tables, work / str(number)) for number, tables in enumerate(tables_of(options))]
+    contestants = {}
+    for each in sets:
+        contestants[f"{each.tables.title}: 5tswap"] = each.floor
+        for kind in each.tables.kinds:
+            contestants[each.title(kind)] = lambda each=each, kind=kind: each.ours(kind)
+    figures = harness.take_turns(contestants, options.turns)
+    rates = [harness.Row(each.title(kind), "answers/s", figures[each.title(kind)], "5tswap",
+                         figures[f"{each.tables.title}: 5tswap"], details=each.details[kind.name])
+             for each in sets for kind in each.tables.kinds]
+    cycles = [harness.Row(f"busy cycles by answer, {each.title(kind)}", "cycles", each.cycles[kind.name],
+                          "5tswap, by packet", each.floor_cycles) for each in sets for kind in each.tables.kinds]
+    return rates + cycles
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    l1_pcap.add_options(parser, seconds=3.0, turns=5)
+    parser.add_argument("--quick", action="store_true", help="the rows of the bars alone")
+    parser.add_argument("--only", default="", metavar="TITLE", help="the tables whose title begins so")
+    l1_pcap.add_options(parser, seconds=1.5, turns=3)
     options = parser.parse_args()
-    options.build = options.build.resolve()
+    options.build, options.huge = options.build.resolve(), True
     l1_pcap.require("dpdk-testpmd")
     harness.machine_of_run()
     with HugePages(), tempfile.TemporaryDirectory(prefix="pharos-virtio-") as work:
-        rows = Lane(options, Path(work)).rows()
+        rows = measure(options, Path(work))
     harness.finish("l1_virtio", rows, options)
 
 
