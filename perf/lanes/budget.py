@@ -4,6 +4,7 @@
   budget.py               counts and prints
   budget.py --check       exit code 1 where a kind takes over 5 % more than perf/budget.json says
   budget.py --update      writes what was counted, and cycles of a native run, into perf/budget.json and perf/BUDGET.md
+  budget.py --stages      cycles of each stage alone, beside their budget of perf/budget.json; with --update into perf/BUDGET.md
 
 An instruction belongs to the stage of the innermost function around it that a stage names, inlined ones included: the
 packet path is built with line tables for that.
@@ -132,6 +133,25 @@ def native_cycles(binary, folder):
     return best
 
 
+def stage_cycles(binary):
+    """Stage -> cycles of the time-stamp counter an item: the best of several runs."""
+    best = {}
+    for _ in range(5):
+        run = subprocess.run([binary, "--benchmark_min_time=0.03", "--benchmark_format=json"], text=True,
+                             capture_output=True, check=True)
+        for each in json.loads(run.stdout)["benchmarks"]:
+            best[each["name"]] = min(best.get(each["name"], 1e9), each["cycles"])
+    return best
+
+
+def stages_text(measured, budget):
+    lines = ["| stage alone | budget | last measured |", "|---|---:|---:|"]
+    for name, cycles in measured.items():
+        title = name.replace("_", " ").replace("/", ", ")
+        lines.append(f"| {title} | {budget.get(name, '')} | {cycles:.1f} |")
+    return "\n".join(lines)
+
+
 def table_text(table, cycles):
     stages = [s for s in ORDER if any(s in row for row in table.values())]
     lines = ["| kind | " + " | ".join(stages) + " | instructions | cycles |", "|---|" + "---:|" * (len(stages) + 2)]
@@ -176,28 +196,45 @@ def check(table):
 def update(table, cycles):
     numbers = {
         "compiler": compiler(),
+        "cycles": json.loads(NUMBERS.read_text())["cycles"],
         "instructions": {kind: {"whole": round(sum(row.values()), 1), "stages": {s: round(v, 1) for s, v in row.items()}}
                          for kind, row in table.items()},
     }
     NUMBERS.write_text(json.dumps(numbers, indent=1) + "\n")
+    replace("counted", table_text(table, cycles))
+
+
+def replace(mark, table):
+    """The table of perf/BUDGET.md between its marks."""
     text = DOCUMENT.read_text()
-    begin, end = "<!-- counted -->\n", "\n<!-- end -->"
-    if text.count(begin) != 1 or text.count(end) != 1:
-        sys.exit("budget: perf/BUDGET.md has lost the marks around its table")
+    begin, end = f"<!-- {mark} -->\n", "\n<!-- end -->"
+    if text.count(begin) != 1 or end not in text.split(begin)[1]:
+        sys.exit(f"budget: perf/BUDGET.md has lost the marks around its table '{mark}'")
     head, rest = text.split(begin)
-    DOCUMENT.write_text(head + begin + table_text(table, cycles) + end + rest.split(end)[1])
+    DOCUMENT.write_text(head + begin + table + end + rest.split(end, 1)[1])
+
+
+def tell_stages(folder, write):
+    text = stages_text(stage_cycles(folder / "perf/micro/stage_bench"), json.loads(NUMBERS.read_text())["cycles"])
+    print(text)
+    if write:
+        replace("stages", text)
+    return 0
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--update", action="store_true")
+    parser.add_argument("--stages", action="store_true")
     parser.add_argument("--build", help="a finished release build; without it scripts/build makes one")
     options = parser.parse_args()
     if options.build is None:
-        subprocess.run([ROOT / "scripts/build", "release", "perf/micro/serve_once", "perf/micro/serve_tables"], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([ROOT / "scripts/build", "release", "perf/micro/serve_once", "perf/micro/serve_tables",
+                        "perf/micro/stage_bench"], check=True, stdout=subprocess.DEVNULL)
     folder = pathlib.Path(options.build) if options.build else ROOT / "build"
+    if options.stages:
+        return tell_stages(folder, options.update)
     maker = next((path for path in (folder / MAKER, ROOT / "build" / MAKER) if path.exists()), None)
     if maker is None:
         sys.exit(f"budget: {folder / MAKER} is not there: scripts/build release {MAKER}")

@@ -10,6 +10,8 @@
 #include "pharos/dataplane/packet/frame_burst.hh"
 #include "pharos/wire/checksum.hh"
 
+#include <x86intrin.h>
+
 #include <benchmark/benchmark.h>
 
 #include <cstring>
@@ -39,8 +41,11 @@ const TableRoot& tables(unsigned names, unsigned patterns = 0) {
   return *root;
 }
 
-void count_items(benchmark::State& state, unsigned each = 1) {
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * each);
+// Items, and what one took of the time-stamp counter since `begun`. Each iteration made `each` of them.
+void count_items(benchmark::State& state, std::uint64_t begun, unsigned each = 1) {
+  const auto items = static_cast<std::int64_t>(state.iterations()) * each;
+  state.counters["cycles"] = static_cast<double>(__rdtsc() - begun) / static_cast<double>(items);
+  state.SetItemsProcessed(items);
 }
 
 // Messages, or frames, side by side.
@@ -70,6 +75,7 @@ void frame(benchmark::State& state, bool port_checksums) {
   auto frames = std::make_unique<FrameBurst>();
   CoreCounters counters;
   unsigned first = 0;
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     frames->begin();
     for (unsigned i = 0; i < burst; ++i)
@@ -78,8 +84,8 @@ void frame(benchmark::State& state, bool port_checksums) {
     benchmark::DoNotOptimize(frames->query_count);
     first = (first + burst) % ring_size;
   }
+  count_items(state, begun, burst);
   if (frames->query_count != burst) state.SkipWithError("not every frame is a query");
-  count_items(state, burst);
 }
 
 // Replies to frames: the same ones over and over, whose addresses swap each time.
@@ -95,12 +101,13 @@ void transmit_prep(benchmark::State& state, bool port_checksums) {
     query.verdict = Verdict::answered;
     query.reply_bytes = 80;
   }
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     finish_burst(interface, *frames);
     count_sent(*frames, frames->send_count, counters);
     benchmark::ClobberMemory();
   }
-  count_items(state, burst);
+  count_items(state, begun, burst);
 }
 
 // Byte by byte: what plain requests are spared.
@@ -110,11 +117,12 @@ void question_with_care(benchmark::State& state) {
   EdnsOptions options;
   LabelMap labels;
   unsigned i = 0;
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     benchmark::DoNotOptimize(parse_request(ring.at(i), ring.lengths[i], request, options, labels));
     i = (i + 1) % ring_size;
   }
-  count_items(state);
+  count_items(state, begun);
 }
 
 void fold_and_hash(benchmark::State& state) {
@@ -122,12 +130,13 @@ void fold_and_hash(benchmark::State& state) {
   dns::FoldedName name;
   const dns::NameHashKey key;
   unsigned i = 0;
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     dns::fold_name(ring.at(i) + dns::header_bytes, ring.lengths[i] - 16U, name);
     benchmark::DoNotOptimize(dns::hash_name(name, key));
     i = (i + 1) % ring_size;
   }
-  count_items(state);
+  count_items(state, begun);
 }
 
 // Names, folded and hashed: looked up in bursts, as the stages do, one line ahead of the other.
@@ -154,6 +163,7 @@ void name_lookup(benchmark::State& state, Kind kind) {
   const Names names(kind, count, root);
   unsigned first = 0;
   unsigned found = 0;
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     std::array<const catalog::Node*, burst> nodes{};
     for (unsigned i = 0; i < burst; ++i)
@@ -174,7 +184,7 @@ void name_lookup(benchmark::State& state, Kind kind) {
     benchmark::DoNotOptimize(found);
     first = (first + burst) % ring_size;
   }
-  count_items(state, burst);
+  count_items(state, begun, burst);
 }
 
 // Random clients: locale, cell and answer of one pool, as the stages do.
@@ -186,6 +196,7 @@ void locale(benchmark::State& state) {
     clients.push_back(IpAddress::from_ipv4(static_cast<std::uint32_t>(random())));
   const auto& key = root.catalog.summary().client_key;
   unsigned first = 0;
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     std::array<CellPlace, burst> places;
     for (unsigned i = 0; i < burst; ++i) root.locales.prefetch(clients[first + i]);
@@ -196,7 +207,7 @@ void locale(benchmark::State& state) {
     }
     first = (first + burst) % ring_size;
   }
-  count_items(state, burst);
+  count_items(state, begun, burst);
 }
 
 // Plain patterns, texts, and expressions, of names that no pattern takes.
@@ -208,6 +219,7 @@ void policy_scan(benchmark::State& state) {
   std::array<std::uint32_t, burst + 1> begins{};
   unsigned first = 0;
   std::uint64_t taken = 0;
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     for (unsigned i = 0; i < burst; ++i) {
       const auto& name = names.names[first + i];
@@ -223,8 +235,8 @@ void policy_scan(benchmark::State& state) {
     benchmark::DoNotOptimize(taken);
     first = (first + burst) % ring_size;
   }
+  count_items(state, begun, burst);
   if (taken != 0) state.SkipWithError("a pattern takes a name");
-  count_items(state, burst);
 }
 
 // One name over and over: the serve pipeline where every line is in the first cache and every branch foreseen. Less
@@ -237,6 +249,7 @@ void question_and_answer(benchmark::State& state) {
   CoreCounters counters;
   std::vector<std::byte> buffers(burst * 2048U);
   std::array<Query, burst> queries;
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     for (unsigned i = 0; i < burst; ++i) {
       auto* at = buffers.data() + i * 2048U;
@@ -248,17 +261,18 @@ void question_and_answer(benchmark::State& state) {
     serve_burst(serving, root, queries, counters);
     benchmark::ClobberMemory();
   }
-  count_items(state, burst);
+  count_items(state, begun, burst);
 }
 
 void checksum_message(benchmark::State& state) {
   std::vector<std::byte> bytes(4096, std::byte{0x5a});
   const auto length = static_cast<unsigned>(state.range(0));
+  const auto begun = __rdtsc();
   for (auto _ : state) {
     benchmark::DoNotOptimize(bytes.data());
     benchmark::DoNotOptimize(checksum::fold(checksum::sum(bytes.data(), length)));
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * length);
+  count_items(state, begun);
 }
 
 void all_sizes(benchmark::internal::Benchmark* row) {
