@@ -21,6 +21,8 @@ constexpr double demand_units =
     1 << 20;                         // all demand together: shares are right to a millionth of it
 constexpr double score_units = 1e4;  // a score of 1
 constexpr unsigned spill_steps = 4;  // between the watermarks
+// Beyond what it may take now: cheaper than load of others above their high watermarks.
+constexpr double held_penalty = 0.75;
 // Overload of a site that carries demand of more importance is dearer by this many steps than of one that carries none.
 constexpr double importance_steps = 30;
 
@@ -87,7 +89,7 @@ class Network {
     std::size_t demand;
     Graph::Node node;
     Amount units;
-    std::vector<Graph::Arc> arcs;  // by member
+    std::vector<std::vector<Graph::Arc>> arcs;  // by member
   };
 
   static constexpr Amount unbounded = Amount{1} << 40;
@@ -139,6 +141,12 @@ class Network {
         const double share = std::min(member.share_min, share_most);
         add(node, inlet, unbounded, 0, static_cast<Amount>(share * static_cast<double>(units)));
       }
+      if (member.held_rps) {
+        const auto held = graph_.addNode();
+        add(inlet, held, static_cast<Amount>(*member.held_rps / unit_rps_), 0);
+        add(inlet, held, unbounded, held_penalty * penalty_);
+        inlet = held;
+      }
       add_limit(inlet, site, member.capacity_rps, 0);
     }
   }
@@ -148,10 +156,12 @@ class Network {
     const auto& nodes = member_nodes_[demand.group];
     ASSERT(demand.scores.size() == nodes.size());
     for (std::size_t m = 0; m < nodes.size(); ++m) {
-      const bool habit = m < demand.former.size() && demand.former[m] > 0;
-      const double price =
-          1 - std::clamp(demand.scores[m], 0.0, 1.0) + (habit ? 0 : habit_discount);
-      supply.arcs.push_back(add(supply.node, nodes[m], unbounded, price * score_units));
+      const double price = (1 - std::clamp(demand.scores[m], 0.0, 1.0)) * score_units;
+      auto& arcs = supply.arcs.emplace_back();
+      const double former = m < demand.former.size() ? demand.former[m] : 0;
+      const auto kept = std::llround(former * static_cast<double>(supply.units));
+      if (kept > 0) arcs.push_back(add(supply.node, nodes[m], kept, price));
+      arcs.push_back(add(supply.node, nodes[m], unbounded, price + demand.habit * score_units));
     }
   }
 
@@ -174,9 +184,10 @@ class Network {
     REQUIRE(outcome == simplex.OPTIMAL);
     for (const auto& supply : supplies_) {
       auto& shares = result.shares[supply.demand];
-      for (const auto arc : supply.arcs) {
-        shares.push_back(static_cast<double>(simplex.flow(arc)) /
-                         static_cast<double>(supply.units));
+      for (const auto& arcs : supply.arcs) {
+        Amount units = 0;
+        for (const auto arc : arcs) units += simplex.flow(arc);
+        shares.push_back(static_cast<double>(units) / static_cast<double>(supply.units));
       }
     }
   }
@@ -210,15 +221,30 @@ std::vector<double> loads_of(const AssignProblem& problem, const Assignment& ass
   return loads;
 }
 
+// Beyond the limit, as a share of it; what rounding to units makes is nothing.
+double overload_of(double rps, const std::optional<double>& limit) {
+  if (!limit || rps <= 0) return 0;
+  const double over = *limit > 0 ? rps / *limit - 1 : 1.0;
+  return over > 1e-5 ? over : 0;
+}
+
 void sum_up(const AssignProblem& problem, Assignment& assignment) {
   assignment.site_rps = loads_of(problem, assignment, [](const auto&) { return true; });
-  assignment.overload = 0;
-  for (std::size_t s = 0; s < problem.sites.size(); ++s) {
-    const auto& capacity = problem.sites[s].capacity_rps;
-    if (!capacity || assignment.site_rps[s] <= 0) continue;
-    const double over = *capacity > 0 ? assignment.site_rps[s] / *capacity - 1 : 1.0;
-    if (over > 1e-5) assignment.overload = std::max(assignment.overload, over);
+  double worst = 0;
+  for (std::size_t s = 0; s < problem.sites.size(); ++s)
+    worst = std::max(worst, overload_of(assignment.site_rps[s], problem.sites[s].capacity_rps));
+  std::vector<std::vector<double>> at;  // by group, member
+  for (const auto& group : problem.groups) at.emplace_back(group.members.size(), 0.0);
+  for (std::size_t d = 0; d < problem.demands.size(); ++d) {
+    const auto& demand = problem.demands[d];
+    for (std::size_t m = 0; m < assignment.shares[d].size(); ++m)
+      at[demand.group][m] += assignment.shares[d][m] * demand.rps;
   }
+  for (std::size_t g = 0; g < at.size(); ++g) {
+    for (std::size_t m = 0; m < at[g].size(); ++m)
+      worst = std::max(worst, overload_of(at[g][m], problem.groups[g].members[m].capacity_rps));
+  }
+  assignment.overload = worst;
 }
 
 Assignment empty_for(const AssignProblem& problem) {
@@ -227,9 +253,8 @@ Assignment empty_for(const AssignProblem& problem) {
   return assignment;
 }
 
-}  // namespace
-
-Assignment assign(const AssignProblem& problem) {
+// As if all members could take at once what they get.
+Assignment assign_whole(const AssignProblem& problem) {
   double total_rps = 0;
   for (const auto& demand : problem.demands) total_rps += std::max(demand.rps, 0.0);
   Assignment result = empty_for(problem);
@@ -255,6 +280,35 @@ Assignment assign(const AssignProblem& problem) {
   }
   sum_up(problem, result);
   return result;
+}
+
+// The problem in which members that come back are held to the part that they may take now of what they would get.
+AssignProblem held_back(const AssignProblem& problem, const Assignment& whole) {
+  AssignProblem held = problem;
+  for (std::size_t g = 0; g < held.groups.size(); ++g) {
+    auto& members = held.groups[g].members;
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      if (members[m].admitted >= 1) continue;
+      double rps = 0;
+      for (std::size_t d = 0; d < held.demands.size(); ++d) {
+        const auto& shares = whole.shares[d];
+        if (held.demands[d].group == g && m < shares.size()) rps += shares[m] * held.demands[d].rps;
+      }
+      members[m].held_rps = members[m].admitted * rps;
+    }
+  }
+  return held;
+}
+
+}  // namespace
+
+Assignment assign(const AssignProblem& problem) {
+  auto whole = assign_whole(problem);
+  const bool all_whole = std::ranges::all_of(problem.groups, [](const AssignGroup& group) {
+    return std::ranges::all_of(group.members,
+                               [](const AssignMember& member) { return member.admitted >= 1; });
+  });
+  return all_whole ? whole : assign_whole(held_back(problem, whole));
 }
 
 }  // namespace pharos::controlplane

@@ -16,7 +16,8 @@ using Sites = std::vector<std::uint32_t>;
 // What a pool's demand follows beside limits: scores, weights that are the same for all locales, or policies in groups.
 enum class Rule { scores, weights, homes };
 
-// rule, importance, probe share, service + 1 where endpoints have limits of their own or groups, sites, wanted shares
+// rule, importance, probe share, service + 1 where endpoints have limits of their own, come back, or are in groups; sites,
+// wanted shares
 using GroupKey = std::tuple<Rule, int, double, std::uint32_t, Sites, std::vector<double>>;
 
 struct Draft {
@@ -67,7 +68,7 @@ Rule rule_of(const AssignPool& pool) {
 GroupKey key_of(const AssignPool& pool) {
   const bool limited =
       !pool.homes.empty() || std::ranges::any_of(pool.members, [](const auto& member) {
-        return member.capacity_rps.has_value();
+        return member.capacity_rps.has_value() || member.admitted < 1;
       });
   auto sites = sites_of(pool);
   auto wanted = pool.dealt ? wanted_of(pool, sites) : std::vector<double>{};
@@ -88,6 +89,17 @@ std::optional<double> limit_at(const AssignPool& pool, std::uint32_t site) {
     limit += *member.capacity_rps;
   }
   return limit;
+}
+
+// What part of its share a site may take now: that of its endpoints together.
+double admitted_at(const AssignPool& pool, std::uint32_t site) {
+  double part = 0, all = 0;
+  for (const auto& member : pool.members) {
+    if (member.site != site) continue;
+    part += member.admitted;
+    all += 1;
+  }
+  return all > 0 ? part / all : 1;
 }
 
 // The best of a pool's members at each site.
@@ -121,6 +133,12 @@ std::vector<double> former_of(const AssignPool& pool, const Sites& sites, std::s
   return former;
 }
 
+// What it costs to move a locale's demand: the more, the more often it turned round lately.
+double habit_of(const AssignPool& pool, std::size_t locale, Instant now) {
+  if (pool.former == nullptr) return habit_price;
+  return std::min(habit_price * std::exp2(pool.former->unrest.turns(locale, now)), habit_price_max);
+}
+
 class Builder {
  public:
   Builder(AssignTask& task, std::span<const double> proximity)
@@ -130,15 +148,21 @@ class Builder {
     const auto& [rule, importance, probe_share, service, sites, wanted] = key;
     const auto& speaker = *draft.largest;
     AssignGroup group{.importance = importance, .members = {}};
+    GroupShares shares{.sites = sites, .shares = {}, .wanted = wanted, .rps = draft.rps};
     for (const auto site : sites) {
+      const double admitted = admitted_at(speaker, site);
       group.members.push_back(
           {.site = site,
            .capacity_rps = service == 0 ? std::nullopt : limit_at(speaker, site),
-           .share_min = probe_share});
+           .share_min = probe_share,
+           .admitted = admitted});
+      shares.admitted.push_back(admitted);
     }
+    if (std::ranges::all_of(shares.admitted, [](double part) { return part >= 1; }))
+      shares.admitted.clear();
     const auto index = static_cast<std::uint32_t>(task_.groups.size());
     task_.problem.groups.push_back(std::move(group));
-    task_.groups.push_back({.sites = sites, .shares = {}, .wanted = wanted, .rps = draft.rps});
+    task_.groups.push_back(std::move(shares));
     task_.pools.push_back(draft.pools);
     task_.by_home.push_back(rule != Rule::scores);
     switch (rule) {
@@ -183,7 +207,8 @@ class Builder {
       task_.problem.demands.push_back({.group = group,
                                        .rps = draft.by_locale[l],
                                        .scores = scores_of(*draft.largest, sites, proximity_of(l)),
-                                       .former = former_of(*draft.largest, sites, l)});
+                                       .former = former_of(*draft.largest, sites, l),
+                                       .habit = habit_of(*draft.largest, l, task_.taken)});
       task_.parts.push_back({.group = group, .row = l, .home = 0, .part = 1});
     }
   }
@@ -243,6 +268,11 @@ double GroupShares::home_share(std::size_t locale, std::uint32_t site) const noe
   return at < sites.size() && sites[at] == site ? homes[locale][at] : 0;
 }
 
+double GroupShares::admitted_part(std::uint32_t site) const noexcept {
+  const auto at = place_of(sites, site);
+  return at < admitted.size() && sites[at] == site ? admitted[at] : 1;
+}
+
 double GroupShares::weight_factor(std::uint32_t site) const noexcept {
   const auto at = place_of(sites, site);
   if (at >= sites.size() || sites[at] != site || at >= wanted.size() || wanted[at] <= 0) return 1;
@@ -266,11 +296,15 @@ GroupShares renumbered(const GroupShares& shares, std::span<const std::uint32_t>
   GroupShares made;
   made.rps = shares.rps;
   made.wanted = pick(shares.wanted);
+  made.admitted = pick(shares.admitted);
   for (const auto& [site, place] : kept) made.sites.push_back(site);
   if (!shares.wanted.empty()) {  // dealt: one row for all locales
     for (const auto& row : shares.shares) made.shares.push_back(pick(row));
+    made.unrest = shares.unrest;
+    made.unrest.forget_sites();
     return made;
   }
+  made.unrest = shares.unrest.renumbered(locales, nothing);
   for (const auto former : locales) {
     const bool known = former != nothing && former < shares.shares.size();
     made.shares.push_back(known ? pick(shares.shares[former]) : std::vector<double>{});
@@ -281,8 +315,10 @@ GroupShares renumbered(const GroupShares& shares, std::span<const std::uint32_t>
 }
 
 AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> sites,
-                            std::span<const AssignPool> pools, std::span<const double> proximity) {
+                            std::span<const AssignPool> pools, std::span<const double> proximity,
+                            Instant now) {
   AssignTask task;
+  task.taken = now;
   task.problem.limits = limits;
   task.problem.sites = std::move(sites);
   std::map<GroupKey, Draft> drafts;
@@ -327,8 +363,8 @@ AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> 
   return task;
 }
 
-std::vector<std::shared_ptr<const GroupShares>> shares_of(const AssignTask& task,
-                                                          const Assignment& assignment) {
+std::vector<std::shared_ptr<GroupShares>> shares_of(const AssignTask& task,
+                                                    const Assignment& assignment) {
   std::vector<GroupShares> groups = task.groups;
   for (std::size_t d = 0; d < task.parts.size(); ++d) {
     const auto& part = task.parts[d];
@@ -347,15 +383,24 @@ std::vector<std::shared_ptr<const GroupShares>> shares_of(const AssignTask& task
     }
     for (std::size_t m = 0; m < shares.size(); ++m) row[m] += part.part * shares[m];
   }
-  std::vector<std::shared_ptr<const GroupShares>> made;
-  for (auto& group : groups) made.push_back(std::make_shared<const GroupShares>(std::move(group)));
+  std::vector<std::shared_ptr<GroupShares>> made;
+  for (auto& group : groups) made.push_back(std::make_shared<GroupShares>(std::move(group)));
   return made;
 }
 
-std::vector<double> loads_in_force(const AssignTask& task,
-                                   std::span<const GroupShares* const> in_force) {
-  std::vector<double> loads;
-  for (const auto& site : task.problem.sites) loads.push_back(std::max(site.fixed_rps, 0.0));
+void note_unrest(GroupShares& shares, const GroupShares* former, Instant now) {
+  if (former != nullptr) shares.unrest = former->unrest;
+  if (former != nullptr && former->sites != shares.sites) shares.unrest.forget_sites();
+  for (std::size_t l = 0; l < shares.shares.size(); ++l) {
+    if (!shares.shares[l].empty()) shares.unrest.note(l, shares.shares[l], now);
+  }
+}
+
+namespace {
+
+// Where the task's demand goes with the shares in force: take(group, place among its sites, rps).
+template <typename Take>
+void each_flow(const AssignTask& task, std::span<const GroupShares* const> in_force, Take take) {
   for (std::size_t d = 0; d < task.parts.size(); ++d) {
     const auto& part = task.parts[d];
     const auto& demand = task.problem.demands[d];
@@ -367,17 +412,52 @@ std::vector<double> loads_in_force(const AssignTask& task,
     }
     if (known <= 0) {
       const auto best = std::ranges::max_element(demand.scores) - demand.scores.begin();
-      loads[sites[static_cast<std::size_t>(best)]] += demand.rps;
+      take(part.group, static_cast<std::size_t>(best), demand.rps);
       continue;
     }
-    for (const auto site : sites) loads[site] += demand.rps * shares->share(part.row, site) / known;
+    for (std::size_t i = 0; i < sites.size(); ++i)
+      take(part.group, i, demand.rps * shares->share(part.row, sites[i]) / known);
   }
+}
+
+constexpr double rounding = 1.001;
+
+}  // namespace
+
+std::vector<double> loads_in_force(const AssignTask& task,
+                                   std::span<const GroupShares* const> in_force) {
+  std::vector<double> loads;
+  for (const auto& site : task.problem.sites) loads.push_back(std::max(site.fixed_rps, 0.0));
+  each_flow(task, in_force, [&](std::uint32_t group, std::size_t place, double rps) {
+    loads[task.groups[group].sites[place]] += rps;
+  });
   return loads;
+}
+
+bool fills_beyond(const AssignTask& task, std::span<const GroupShares* const> in_force,
+                  double part) {
+  const auto beyond = [&](double rps, const std::optional<double>& limit) {
+    return limit && rps > part * *limit * rounding;
+  };
+  const auto loads = loads_in_force(task, in_force);
+  for (std::size_t s = 0; s < loads.size(); ++s) {
+    if (beyond(loads[s], task.problem.sites[s].capacity_rps)) return true;
+  }
+  std::vector<std::vector<double>> at;  // by group, place
+  for (const auto& group : task.groups) at.emplace_back(group.sites.size(), 0.0);
+  each_flow(task, in_force,
+            [&](std::uint32_t group, std::size_t place, double rps) { at[group][place] += rps; });
+  for (std::size_t g = 0; g < at.size(); ++g) {
+    for (std::size_t i = 0; i < at[g].size(); ++i) {
+      if (beyond(at[g][i], task.problem.groups[g].members[i].capacity_rps)) return true;
+    }
+  }
+  return false;
 }
 
 bool differs(const GroupShares* former, const GroupShares& next, double step) {
   if (former == nullptr || former->sites != next.sites || former->wanted != next.wanted ||
-      former->homes != next.homes)
+      former->homes != next.homes || former->admitted != next.admitted)
     return true;
   for (std::size_t l = 0; l < next.shares.size(); ++l) {
     const bool was = l < former->shares.size() && !former->shares[l].empty();

@@ -284,6 +284,7 @@ Round Engine::step(Instant now, const Hearing& hearing) {
   std::vector<std::uint32_t> dirty;
   collect_dirty(now, dirty);
   for (const auto p : dirty) refresh_membership(p);
+  assign_at_once(now, dirty, round);
   for (const auto p : dirty) refresh_slots(p);
   for (const auto p : dirty) rank_pool(p, now, round);
   expected_step_ = next_deadline();

@@ -153,13 +153,22 @@ AssignPool Engine::assign_pool_of(std::uint32_t pool) const {
   made.probe_share = service.probe_share;
   made.rps.assign(world_->locales.size(), 0.0);
   made.former = state.assigned.get();
+  const auto weight_of = [&](std::uint32_t e) {
+    return made.dealt ? dealt_weight(e, service.policy, state.membership.panic) : 1;
+  };
+  // Who is dealt nothing takes nothing over, unless that is all there is.
+  const bool any = std::ranges::any_of(
+      state.membership.members, [&](auto member) { return weight_of(fixed.members[member]) > 0; });
   for (const auto member : state.membership.members) {
     const auto e = fixed.members[member];
+    if (any && weight_of(e) <= 0) continue;
     made.members.push_back(
         {.site = world_->endpoints[e].site,
-         .weight = made.dealt ? dealt_weight(e, service.policy, state.membership.panic) : 1,
+         .weight = weight_of(e),
          .base = base_without_headroom(pool, e),
-         .capacity_rps = world_->endpoint(e).capacity_rps});
+         .capacity_rps = world_->endpoint(e).capacity_rps,
+         // Weights hold it back, and slots where there are groups.
+         .admitted = made.dealt || is_nested(pool) ? 1 : endpoints_[e].admitted});
     // Of groups: what each leads there unless limits bend it.
     if (state.homes.empty()) continue;
     made.homes.resize(world_->locales.size());
@@ -202,7 +211,7 @@ std::optional<AssignTask> Engine::take_assign_task(Instant now) {
   std::vector<AssignPool> wanted;
   std::vector<std::uint32_t> place(pools_.size(), ~0U);  // of a pool that answers, in `wanted`
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
-    const auto source = pools_[p].answered_by;
+    const auto source = follow_redirects(p);  // as it will be ranked, where that is still to come
     for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(world_->locales.size()); ++l) {
       const double rps = requests[p * world_->locales.size() + l];
       if (rps <= 0) continue;
@@ -217,29 +226,43 @@ std::optional<AssignTask> Engine::take_assign_task(Instant now) {
   for (const auto& site : config.sites) sites.push_back({site.capacity_rps, 0});
   const auto& assign = config.controlplane.assign;
   auto task = make_assign_task({assign.low_watermark, assign.high_watermark, assign.degrade},
-                               std::move(sites), wanted, proximity_);
+                               std::move(sites), wanted, proximity_, now);
   task.world_serial = world_serial_;
+  task.number = ++task_number_;
   return task;
 }
 
-void Engine::assigned(const AssignTask& task, const Assignment& assignment) {
-  if (task.world_serial != world_serial_) return;
+// Shares that moved by little stay, unless what is in force then would fill somebody too far. All pools of a group have
+// the same shares afterwards.
+std::vector<bool> Engine::groups_to_take(
+    const AssignTask& task, std::span<const std::shared_ptr<GroupShares>> shares) const {
   const auto& config = world_->config->controlplane.assign;
-  std::vector<const GroupShares*> in_force;
-  for (const auto& pools : task.pools) in_force.push_back(pools_[pools.front()].assigned.get());
-  const auto loads = loads_in_force(task, in_force);
-  // Small moves are worth it where what is in force would fill a site too far.
-  double step = config.step;
-  for (std::size_t s = 0; s < loads.size(); ++s) {
-    const auto& limit = task.problem.sites[s].capacity_rps;
-    if (limit && loads[s] > config.high_watermark * *limit * 1.001) step = 0;
-  }
-  const auto shares = controlplane::shares_of(task, assignment);
+  std::vector<bool> taken(shares.size());
+  std::vector<const GroupShares*> in_force(shares.size());
   for (std::size_t g = 0; g < shares.size(); ++g) {
+    const auto* front = pools_[task.pools[g].front()].assigned.get();
+    const bool alike = std::ranges::all_of(
+        task.pools[g], [&](auto pool) { return pools_[pool].assigned.get() == front; });
+    taken[g] = !alike || differs(front, *shares[g], config.step);
+    in_force[g] = taken[g] ? shares[g].get() : front;
+  }
+  if (fills_beyond(task, in_force, config.high_watermark)) taken.assign(shares.size(), true);
+  return taken;
+}
+
+void Engine::assigned(const AssignTask& task, const Assignment& assignment) {
+  // What was taken before a loss may be solved after what was taken at it.
+  if (task.world_serial != world_serial_ || task.number < assigned_number_) return;
+  assigned_number_ = task.number;
+  const auto shares = controlplane::shares_of(task, assignment);
+  const auto taken = groups_to_take(task, shares);
+  for (std::size_t g = 0; g < shares.size(); ++g) {
+    if (!taken[g]) continue;
+    note_unrest(*shares[g], pools_[task.pools[g].front()].assigned.get(), task.taken);
     for (const auto pool : task.pools[g]) {
-      if (!differs(pools_[pool].assigned.get(), *shares[g], step)) continue;
+      const bool moves = differs(pools_[pool].assigned.get(), *shares[g], 0);
       pools_[pool].assigned = shares[g];
-      mark_pool_dirty(pool);
+      if (moves) mark_pool_dirty(pool);
     }
   }
   assigned_site_rps_ = assignment.site_rps;
@@ -249,6 +272,39 @@ void Engine::assigned(const AssignTask& task, const Assignment& assignment) {
 
 void Engine::assign_in_place(Instant now) {
   if (const auto task = take_assign_task(now)) assigned(*task, assign(task->problem));
+}
+
+// Ways of the problem if no two pools were in one group.
+std::size_t Engine::ways_at_most() const {
+  std::size_t ways = 0;
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    const auto members = pools_[p].membership.members.size();
+    const auto rows = dealt_by_slot(p) ? members : world_->locales.size();
+    ways += members * rows * (is_nested(p) ? members : 1);
+  }
+  return ways;
+}
+
+// What a lost site served would all go to the next nearest until the next assignment. Where that takes a moment only, it is
+// made within the round of the loss, so that no answer is ever given without one.
+void Engine::assign_at_once(Instant now, std::vector<std::uint32_t>& dirty, Round& round) {
+  if (!std::exchange(members_lost_, false) || now < assign_last_ + assign_at_once_interval ||
+      ways_at_most() > assign_ways_at_once) {
+    return;
+  }
+  // What policies in groups ask for is known when they are ranked.
+  if (std::ranges::any_of(dirty, [&](auto pool) { return is_nested(pool); })) return;
+  assign_due_ = now;
+  auto task = take_assign_task(now);
+  if (!task) return;
+  assigned(*task, assign(task->problem));
+  round.assigned = std::make_shared<const AssignTask>(std::move(*task));
+  std::vector<std::uint32_t> more;
+  collect_dirty(now, more);
+  std::erase_if(more, [&](auto pool) { return std::ranges::binary_search(dirty, pool); });
+  for (const auto p : more) refresh_membership(p);
+  dirty.insert(dirty.end(), more.begin(), more.end());
+  std::ranges::sort(dirty);
 }
 
 // A site's share of a locale is split among its endpoints by their limits, or evenly.
@@ -302,6 +358,10 @@ void Engine::spread_cells(std::uint32_t pool) {
   bool any_held = false;
   for (const auto member : members) {
     admitted[member] = endpoints_[fixed.members[member]].admitted;
+    // The assignment has held it back already, and asked for room for the rest.
+    if (pools_[source].assigned != nullptr)
+      admitted[member] = std::min(
+          admitted[member] / pools_[source].assigned->admitted_part(fixed.sites[member]), 1.0);
     any_held = any_held || admitted[member] < 1;
   }
   const auto slots = std::max(world_->service(fixed.service).slots, spread_slots_min);
@@ -312,7 +372,11 @@ void Engine::spread_cells(std::uint32_t pool) {
   state.spread_of.assign(state.cells.size(), 0);
   for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(state.cells.size()); ++l) {
     const auto order = std::span(state.orders).subspan(l * state.order_length, state.order_length);
-    const auto leads = leads_of(order, assigned_shares(source, l), admitted, least);
+    // An assignment gives probes their share of all demand; in each locale again, it would be more than was asked room for.
+    const auto& assigned = pools_[source].assigned;
+    const bool probed = assigned != nullptr && assigned->knows(l);
+    const auto leads = leads_of(order, assigned_shares(source, l), admitted,
+                                probed ? std::span<const double>() : std::span(least));
     if (is_undivided(leads, order, slots)) continue;
     state.spreads.push_back(spread(leads.size() == 1 ? 1 : slots, leads, keys, order));
     state.spread_of[l] = static_cast<std::uint32_t>(state.spreads.size());

@@ -94,7 +94,9 @@ Slots Engine::bent(std::uint32_t source, std::uint16_t locale, std::span<const s
   const auto count = std::max(world_->service(fixed.service).slots, spread_slots_min);
   const auto leads = shares_led(slots, fixed.members.size());
   auto shares = nested_shares(source, locale, leads);
-  const auto least = least_shares(source, count);
+  const auto& assigned = pools_[source].assigned;
+  const bool probed = assigned != nullptr && assigned->knows(locale);
+  const auto least = probed ? std::vector<double>() : least_shares(source, count);
   std::vector<double> admitted(fixed.members.size(), 1.0);
   for (const auto member : members) admitted[member] = endpoints_[fixed.members[member]].admitted;
   const bool held = std::ranges::any_of(admitted, [](double part) { return part < 1; });

@@ -50,6 +50,9 @@ void Engine::refresh_membership(std::uint32_t pool) {
     membership = membership_of(candidates, service.policy, service.panic_threshold, service.fail);
   }
   state.members_changed = membership.members != state.membership.members;
+  members_lost_ =
+      members_lost_ || (state.assigned != nullptr && state.members_changed &&
+                        !std::ranges::includes(membership.members, state.membership.members));
   if (membership.panic) panicking_pools_.insert(pool);
   if (!membership.panic && state.membership.panic) panicking_pools_.erase(pool);
   state.membership = std::move(membership);

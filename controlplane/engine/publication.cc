@@ -186,7 +186,8 @@ void Publication::acknowledged(const table_channel::Acknowledge& acknowledge) {
   record.reason = text_of(acknowledge.reason);
   record.adopted = Instant{acknowledge.adopted_ns};
   in_use_ = acknowledge.in_use;
-  const bool was_delta = in_flight_->what == Need::delta;
+  const auto what = in_flight_->what;
+  const bool was_delta = what == Need::delta;
   settle(adopted);
   switch (acknowledge.outcome) {
     case Outcome::adopted:
@@ -201,8 +202,8 @@ void Publication::acknowledged(const table_channel::Acknowledge& acknowledge) {
       need_ = was_delta ? std::max(need_, Need::base) : Need::everything;
       break;
     case Outcome::refused:
-      // The same bytes would be refused again: keep what is in use until something changes.
-      blocked_ = true;
+      // Other bytes first, which may fit; the whole set would be refused again: keep what is in use until something changes.
+      blocked_ = what == Need::everything;
       need_ = was_delta ? std::max(need_, Need::base) : Need::everything;
       alarm_ = "the data plane refused the tables of generation " +
                std::to_string(acknowledge.version.generation) + ": " + record.reason;

@@ -14,6 +14,21 @@ constexpr unsigned mass_silence_sites_min = 3;
 // Intervals that a site which was never heard may take to speak up.
 constexpr double grace_intervals = 2.0;
 
+double unrest_after(double unrest, Instant since, Instant now) noexcept {
+  const double lives = (now - since).seconds() / unrest_half_life.seconds();
+  return unrest * std::exp2(-std::max(lives, 0.0));
+}
+
+// Twice as long for each fall beyond those that are free.
+Duration damped(Duration rise, double unrest) noexcept {
+  const double falls = unrest - unrest_free_falls;
+  if (falls <= 0) return rise;
+  const double needed = static_cast<double>(rise.ns) * std::exp2(falls);
+  const auto ceiling = std::max(rise, rise_max);
+  return needed >= static_cast<double>(ceiling.ns) ? ceiling
+                                                   : Duration{static_cast<std::int64_t>(needed)};
+}
+
 // The least time seen, which creeps up by 1/256 of the difference a beacon, so that a new path, or another mix of
 // requests, is learned.
 void learn_base(double& base_us, const std::optional<float>& time_us) noexcept {
@@ -53,13 +68,7 @@ double flaps_at(const SiteHealth& site, Instant now) noexcept {
 }
 
 Duration rise_needed(const SiteHealth& site, Duration rise, Instant now) noexcept {
-  const double lives = (now - site.flaps_at).seconds() / unrest_half_life.seconds();
-  const double falls = site.unrest * std::exp2(-std::max(lives, 0.0)) - unrest_free_falls;
-  if (falls <= 0) return rise;
-  const double needed = static_cast<double>(rise.ns) * std::exp2(falls);
-  const auto ceiling = std::max(rise, rise_max);
-  return needed >= static_cast<double>(ceiling.ns) ? ceiling
-                                                   : Duration{static_cast<std::int64_t>(needed)};
+  return damped(rise, unrest_after(site.unrest, site.flaps_at, now));
 }
 
 void Overload::observe(std::optional<float> ratio, double high, double low, Duration fall,
@@ -73,10 +82,13 @@ void Overload::observe(std::optional<float> ratio, double high, double low, Dura
     pending_ = true;
     pending_since_ = now;
   }
-  if (now - pending_since_ >= (active_ ? rise : fall)) {
-    active_ = !active_;
-    pending_ = false;
-  }
+  const double unrest = unrest_after(unrest_, began_, now);
+  if (now - pending_since_ < (active_ ? damped(rise, unrest) : fall)) return;
+  active_ = !active_;
+  pending_ = false;
+  if (!active_) return;
+  unrest_ = unrest + 1;
+  began_ = now;
 }
 
 void HealthBoard::add_site(bool keyed, Duration expected_interval, bool down, Instant now) {
@@ -108,8 +120,7 @@ void HealthBoard::enter(SiteHealth& site, SiteState state, Instant now) noexcept
 void HealthBoard::fall(SiteHealth& site, bool leaving, Instant now) noexcept {
   // Leaving in good order and staying away is no flap; falling silent is.
   if (!leaving) {
-    const double lives = (now - site.flaps_at).seconds() / unrest_half_life.seconds();
-    site.unrest = site.unrest * std::exp2(-std::max(lives, 0.0)) + 1;
+    site.unrest = unrest_after(site.unrest, site.flaps_at, now) + 1;
     site.flaps = flaps_at(site, now) + 1;
     site.flaps_at = now;
   }

@@ -51,6 +51,30 @@ TEST(AssignTest, LoadBeginsToMoveBelowTheLimitWhereTheWayIsShort) {
   EXPECT_NEAR(assign(problem).site_rps[0], 90, 0.1) << "too far to be worth it";
 }
 
+TEST(AssignTest, WhoComesBackTakesItsPartAndTheRestAsksForRoom) {
+  // A third site, nearest to locale 0 after the first, that has no room for what the first leaves.
+  auto problem = two_sites(60, 85);
+  problem.sites.push_back({100.0});
+  problem.groups[0].members = {{.site = 0, .admitted = 0.25}, {.site = 1}, {.site = 2}};
+  problem.demands[0].scores = {0.9, 0.8, 0.3};
+  problem.demands[1].scores = {0.1, 0.9, 0.2};
+  const auto made = assign(problem);
+  EXPECT_NEAR(made.site_rps[0], 15, 0.1) << "a quarter of the 60 that it would have";
+  EXPECT_LE(made.site_rps[1], 90.1) << "the next best is nearly full";
+  EXPECT_GE(made.site_rps[2], 39.9);
+  problem.groups[0].members[0].admitted = 1;
+  EXPECT_NEAR(assign(problem).site_rps[0], 60, 0.1);
+}
+
+TEST(AssignTest, WhoComesBackTakesMoreWhereTheOthersCannot) {
+  auto problem = two_sites(150, 0);
+  problem.groups[0].members[0].admitted = 0.125;
+  const auto made = assign(problem);
+  EXPECT_NEAR(made.site_rps[1], 90, 0.1) << "to its high watermark, and no further";
+  EXPECT_NEAR(made.site_rps[0], 60, 0.1);
+  EXPECT_EQ(made.overload, 0);
+}
+
 TEST(AssignTest, BothSitesAreFilledToTheirLimitsBeforeAnyPassesIt) {
   const auto made = assign(two_sites(195, 0));
   EXPECT_EQ(made.overload, 0);
@@ -144,6 +168,34 @@ TEST(AssignTest, HabitKeepsClientsWhereTheyAreForSmallDifferences) {
   EXPECT_NEAR(assign(problem).shares[0][1], 1, eps);
   problem.demands[0].scores = {0.60, 0.50};
   EXPECT_NEAR(assign(problem).shares[0][0], 1, eps);
+}
+
+TEST(AssignTest, HabitIsPaidByWhatMovesAlsoBetweenSitesThatShareALocale) {
+  auto problem = two_sites(50, 0);
+  problem.demands[0].scores = {0.51, 0.50};
+  problem.demands[0].former = {0.3, 0.7};
+  EXPECT_NEAR(assign(problem).shares[0][0], 0.3, eps);
+  problem.demands[0].scores = {0.60, 0.50};
+  EXPECT_NEAR(assign(problem).shares[0][0], 1, eps);
+  problem.demands[0].habit = 0.2;
+  EXPECT_NEAR(assign(problem).shares[0][0], 0.3, eps) << "dearer where shares turned round";
+}
+
+TEST(AssignTest, HabitNeverStandsAgainstALimit) {
+  auto problem = two_sites(150, 0);
+  problem.demands[0].former = {1, 0};
+  problem.demands[0].habit = habit_price_max;
+  const auto made = assign(problem);
+  EXPECT_NEAR(made.site_rps[0], 90, 0.1);
+  EXPECT_EQ(made.overload, 0);
+}
+
+TEST(AssignTest, OverloadOfAGroupsEndpointsIsOverload) {
+  auto problem = two_sites(80, 0);
+  for (auto& member : problem.groups[0].members) member.capacity_rps = 20;
+  EXPECT_NEAR(assign(problem).overload, 1, 0.06) << "80 on endpoints for 40";
+  problem.groups[0].members[1].capacity_rps = 100;
+  EXPECT_EQ(assign(problem).overload, 0);
 }
 
 // ---- random problems ----

@@ -30,7 +30,7 @@ std::shared_ptr<const GroupShares> only(const AssignTask& task) {
 TEST(GroupingTest, PoolsOfTheSameSitesAreAssignedAsOne) {
   std::vector<AssignPool> pools;
   for (std::uint32_t p = 0; p < 1000; ++p) pools.push_back(pool_of(p, {0.14, 0.02}));
-  const auto task = make_assign_task({}, hundred_each, pools, proximity);
+  const auto task = make_assign_task({}, hundred_each, pools, proximity, Instant{});
   EXPECT_EQ(task.problem.demands.size(), 2U);
   EXPECT_EQ(task.pools.at(0).size(), 1000U);
   const auto shares = only(task);
@@ -49,7 +49,7 @@ TEST(GroupingTest, RulesAndLimitsOfTheirOwnMakeGroupsOfTheirOwn) {
   pools[2].members.pop_back();
   pools[3].members[0].capacity_rps = 10;
   pools[4].probe_share = 0.01;
-  const auto task = make_assign_task({}, hundred_each, pools, proximity);
+  const auto task = make_assign_task({}, hundred_each, pools, proximity, Instant{});
   EXPECT_EQ(task.groups.size(), 5U);
 }
 
@@ -58,12 +58,12 @@ TEST(GroupingTest, WeightsAreKeptWhileThereIsRoomAndBentWhereThereIsNone) {
   pool.dealt = true;
   pool.members[0].weight = 3;
   const std::vector<AssignPool> calm = {pool};
-  auto shares = only(make_assign_task({}, hundred_each, calm, proximity));
+  auto shares = only(make_assign_task({}, hundred_each, calm, proximity, Instant{}));
   EXPECT_NEAR(shares->weight_factor(0), 1, 0.001);
   EXPECT_NEAR(shares->weight_factor(1), 1, 0.001);
   pool.rps = {80, 60};  // 105 for the first
   const std::vector<AssignPool> busy = {pool};
-  shares = only(make_assign_task({}, hundred_each, busy, proximity));
+  shares = only(make_assign_task({}, hundred_each, busy, proximity, Instant{}));
   EXPECT_NEAR(shares->share(0, 0) * 140, 90, 0.2);
   EXPECT_NEAR(shares->weight_factor(0), 90.0 / 105, 0.01);
   EXPECT_GT(shares->weight_factor(1), 1);
@@ -74,7 +74,7 @@ TEST(GroupingTest, TheSpeakerOfAGroupIsThePoolWithTheMostDemand) {
   auto small = pool_of(0, {1, 0}), large = pool_of(1, {50, 0});
   small.members[1].base = 10;  // it would rather be at the second site
   const std::vector<AssignPool> pools = {small, large};
-  const auto shares = only(make_assign_task({}, hundred_each, pools, proximity));
+  const auto shares = only(make_assign_task({}, hundred_each, pools, proximity, Instant{}));
   EXPECT_NEAR(shares->share(0, 0), 1, 0.001);
 }
 
@@ -87,7 +87,7 @@ TEST(GroupingTest, WhatIsTooMuchToSolveCountsAsLoadWhereItIs) {
   pool.rps.assign(300, 2.0);
   ASSERT_GT(std::size_t{300} * 300, assign_ways_max);
   const std::vector<AssignPool> pools = {pool};
-  const auto task = make_assign_task({}, sites, pools, near);
+  const auto task = make_assign_task({}, sites, pools, near, Instant{});
   EXPECT_TRUE(task.groups.empty());
   for (const auto& site : task.problem.sites) EXPECT_NEAR(site.fixed_rps, 2, 1e-9);
 }
@@ -113,12 +113,96 @@ TEST(GroupingTest, SmallMovesAndLostDemandChangeNothing) {
 
 TEST(GroupingTest, LoadsInForceAreThoseOfTheSharesOrOfTheScores) {
   const std::vector<AssignPool> pools = {pool_of(0, {100, 60})};
-  const auto task = make_assign_task({}, hundred_each, pools, proximity);
+  const auto task = make_assign_task({}, hundred_each, pools, proximity, Instant{});
   const GroupShares* none[] = {nullptr};
   EXPECT_EQ(loads_in_force(task, none), (std::vector<double>{100, 60}));
   const GroupShares half{.sites = {0, 1}, .shares = {{0.5, 0.5}, {}}, .wanted = {}, .rps = 1};
   const GroupShares* some[] = {&half};
   EXPECT_EQ(loads_in_force(task, some), (std::vector<double>{50, 110}));
+}
+
+TEST(GroupingTest, SharesThatFillASiteOrItsEndpointsTooFarAreSeen) {
+  auto pool = pool_of(0, {60, 60});
+  const std::vector<AssignPool> pools = {pool};
+  const auto task = make_assign_task({}, hundred_each, pools, proximity, Instant{});
+  const GroupShares calm{.sites = {0, 1}, .shares = {{1, 0}, {0, 1}}, .wanted = {}, .rps = 1};
+  const GroupShares full{.sites = {0, 1}, .shares = {{1, 0}, {0.6, 0.4}}, .wanted = {}, .rps = 1};
+  const GroupShares* in_force[] = {&calm};
+  EXPECT_FALSE(fills_beyond(task, in_force, 0.9));
+  in_force[0] = &full;
+  EXPECT_TRUE(fills_beyond(task, in_force, 0.9));
+  EXPECT_FALSE(fills_beyond(task, in_force, 1.0));
+
+  pool.members[1].capacity_rps = 61;
+  pool.members[0].capacity_rps = 1000;
+  const std::vector<AssignPool> limited = {pool};
+  const auto narrow = make_assign_task({}, hundred_each, limited, proximity, Instant{});
+  in_force[0] = &calm;
+  EXPECT_TRUE(fills_beyond(narrow, in_force, 0.9)) << "60 of the 61 that its endpoints take";
+  EXPECT_FALSE(fills_beyond(narrow, in_force, 1.0));
+}
+
+TEST(GroupingTest, WhoComesBackMakesAGroupOfItsOwnThatKnowsItsPart) {
+  std::vector<AssignPool> pools = {pool_of(0, {10, 10}), pool_of(1, {10, 10})};
+  pools[1].members[0].admitted = 0.5;
+  const auto task = make_assign_task({}, hundred_each, pools, proximity, Instant{});
+  ASSERT_EQ(task.groups.size(), 2U);
+  for (const auto& shares : shares_of(task, assign(task.problem))) {
+    const bool held = shares->admitted_part(0) < 1;
+    EXPECT_NEAR(shares->share(0, 0), held ? 0.5 : 1, 0.001);
+    EXPECT_EQ(shares->admitted_part(0), held ? 0.5 : 1);
+    EXPECT_EQ(shares->admitted_part(1), 1);
+    EXPECT_EQ(shares->admitted_part(7), 1);
+  }
+}
+
+TEST(GroupingTest, OtherPartsOfWhoComesBackAreTakenAlsoWhereSharesStay) {
+  const GroupShares shares{.sites = {0, 1}, .shares = {{1, 0}}, .wanted = {}, .rps = 1};
+  auto next = shares;
+  EXPECT_FALSE(differs(&shares, next, 0.02));
+  next.admitted = {0.125, 1};
+  EXPECT_TRUE(differs(&shares, next, 0.02));
+}
+
+TEST(GroupingTest, WhatTurnedRoundIsDearerToMoveForAWhile) {
+  GroupShares near{.sites = {0, 1}, .shares = {{1, 0}, {0, 1}}, .wanted = {}, .rps = 1};
+  GroupShares far{.sites = {0, 1}, .shares = {{0, 1}, {0, 1}}, .wanted = {}, .rps = 1};
+  Instant now{};
+  note_unrest(near, nullptr, now);
+  const auto habits_after = [&](const GroupShares& in_force, Instant at) {
+    auto pool = pool_of(0, {10, 10});
+    pool.former = &in_force;
+    const std::vector<AssignPool> pools = {pool};
+    const auto task = make_assign_task({}, hundred_each, pools, proximity, at);
+    return std::pair(task.problem.demands.at(0).habit, task.problem.demands.at(1).habit);
+  };
+  EXPECT_EQ(habits_after(near, now), std::pair(habit_price, habit_price));
+  note_unrest(far, &near, now);
+  EXPECT_EQ(habits_after(far, now).first, habit_price) << "it moved, and did not turn round";
+  note_unrest(near, &far, now);
+  EXPECT_EQ(habits_after(near, now), std::pair(2 * habit_price, habit_price));
+  for (int i = 0; i < 4; ++i) {
+    note_unrest(far, &near, now);
+    note_unrest(near, &far, now);
+  }
+  EXPECT_EQ(habits_after(near, now).first, habit_price_max);
+  EXPECT_NEAR(habits_after(near, now + turn_half_life * 20).first, habit_price, 1e-4);
+}
+
+TEST(GroupingTest, UnrestFollowsLocalesToOtherNumbersAndForgetsSitesThatAreOthers) {
+  GroupShares near{.sites = {0, 1}, .shares = {{1, 0}}, .wanted = {}, .rps = 1};
+  GroupShares far{.sites = {0, 1}, .shares = {{0, 1}}, .wanted = {}, .rps = 1};
+  note_unrest(near, nullptr, Instant{});
+  note_unrest(far, &near, Instant{});
+  note_unrest(near, &far, Instant{});
+  constexpr auto nothing = DemandBoard::nothing;
+  const auto moved =
+      renumbered(near, std::vector<std::uint32_t>{0, 1}, std::vector<std::uint32_t>{nothing, 0});
+  EXPECT_EQ(moved.unrest.turns(0, Instant{}), 0);
+  EXPECT_EQ(moved.unrest.turns(1, Instant{}), 1);
+  GroupShares others{.sites = {0, 2}, .shares = {{0, 1}}, .wanted = {}, .rps = 1};
+  note_unrest(others, &near, Instant{});
+  EXPECT_EQ(others.unrest.turns(0, Instant{}), 1) << "a loss is no turn";
 }
 
 TEST(GroupingTest, SharesFollowTheirSitesAndLocalesToOtherNumbers) {
@@ -143,7 +227,7 @@ TEST(GroupingTest, PoolsWithoutDemandOrMembersAreLeftAlone) {
   auto idle = pool_of(0, {0, 0}), empty = pool_of(1, {5, 5});
   empty.members.clear();
   const std::vector<AssignPool> pools = {idle, empty};
-  EXPECT_TRUE(make_assign_task({}, hundred_each, pools, proximity).groups.empty());
+  EXPECT_TRUE(make_assign_task({}, hundred_each, pools, proximity, Instant{}).groups.empty());
 }
 
 }  // namespace

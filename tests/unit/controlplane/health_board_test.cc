@@ -367,6 +367,31 @@ TEST(HealthBoardTest, LoadDegradesAfterItsTimeAndRecoversBelowTheLowerMark) {
   EXPECT_FALSE(world.board.site(0).degraded);
 }
 
+TEST(HealthBoardTest, WhatIsTooHighAgainAndAgainHasToStayLowForLonger) {
+  Overload cpu;
+  Instant now = start;
+  const auto stays_high_for = [&](float ratio, bool until) {
+    const auto began = now;
+    while (cpu.active() != until) {
+      cpu.observe(ratio, 0.9, 0.7, seconds(3), seconds(5), now);
+      now = now + milliseconds(200);
+    }
+    return (now - began).seconds();
+  };
+  std::vector<double> lows;
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_NEAR(stays_high_for(0.95F, true), 3, 0.5);
+    lows.push_back(stays_high_for(0.1F, false));
+  }
+  EXPECT_NEAR(lows[0], 5, 0.5);
+  EXPECT_NEAR(lows[1], 5, 0.5);
+  EXPECT_GT(lows[3], 15);
+  EXPECT_LE(lows[8], rise_max.seconds() + 1);
+  now = now + unrest_half_life * 4;
+  EXPECT_NEAR(stays_high_for(0.95F, true), 3, 0.5);
+  EXPECT_LE(stays_high_for(0.1F, false), 6) << "forgotten";
+}
+
 TEST(HealthBoardTest, AnEndpointFallsAtOnceAndRisesSlowly) {
   config::HealthConfig config;
   config.rise = seconds(1);

@@ -233,6 +233,19 @@ TEST_F(RankedPublicationTest, ARefusalIsAnAlarmAndIsNotRepeatedUntilSomethingCha
   EXPECT_EQ(dataplane.answer(www, eu).size(), 2U);
 }
 
+TEST_F(RankedPublicationTest, ARefusedDeltaIsFollowedByABaseThenByTheWholeSetThenByNothing) {
+  ASSERT_TRUE(dataplane.take());
+  drain_fra();
+  ASSERT_TRUE(dataplane.take(table_channel::Outcome::refused));
+  EXPECT_EQ(dataplane.sent.kinds, std::vector{ImageKind::ranking_delta});
+  ASSERT_TRUE(dataplane.take(table_channel::Outcome::refused));
+  EXPECT_EQ(dataplane.sent.kinds, std::vector{ImageKind::ranking_base});
+  ASSERT_TRUE(dataplane.take(table_channel::Outcome::refused));
+  EXPECT_EQ(dataplane.sent.kinds.size(), 3U);
+  EXPECT_FALSE(dataplane.take()) << "there are no other bytes to try";
+  EXPECT_FALSE(dataplane.publication.alarm().empty());
+}
+
 TEST_F(RankedPublicationTest, OutOfStepIsAnsweredWithABase) {
   ASSERT_TRUE(dataplane.take());
   drain_fra();

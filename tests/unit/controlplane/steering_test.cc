@@ -1,6 +1,7 @@
 // Steering by the engine in simulated time: demand against capacity, and the policies.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <numeric>
 
 #include "steering_driver.hh"
@@ -45,6 +46,53 @@ TEST(SteeringTest, AfterALossNoSurvivorPassesItsLimitWithinASecond) {
   EXPECT_LE(loads[sin], 1000);
   EXPECT_NEAR(loads[nyc] + loads[sin], 1700, 1e-6);
   EXPECT_EQ(driver.engine.assign_overload(), 0);
+}
+
+TEST(SteeringTest, TheFirstAnswerAfterALossAlreadyAsksForRoom) {
+  Driver driver(limited_config(1000, 1000, 1000));
+  driver.queries = {{{www, eu}, 800}, {{www, us}, 800}};
+  driver.run_for(seconds(30));
+  ASSERT_EQ(driver.leads(www, eu)[fra], 1);
+  driver.kill(fra);
+  while (driver.engine.health().site(fra).state != SiteState::down) driver.run_for(milliseconds(1));
+  const auto loads = driver.loads(www);  // in the very round
+  EXPECT_EQ(loads[fra], 0);
+  EXPECT_LE(loads[nyc], 910);
+  EXPECT_LE(loads[sin], 910);
+}
+
+TEST(SteeringTest, WhatWasTakenBeforeALossDoesNotReplaceWhatWasAssignedAtIt) {
+  Driver driver(limited_config(1000, 1000, 1000));
+  driver.queries = {{{www, eu}, 1500}};
+  driver.run_for(seconds(60));
+  const auto early = driver.engine.take_assign_task(driver.engine.assign_deadline());
+  ASSERT_TRUE(early);
+  driver.now = driver.now + seconds(6);
+  const auto late = driver.engine.take_assign_task(driver.engine.assign_deadline());
+  ASSERT_TRUE(late);
+  auto solution = assign(late->problem);
+  driver.engine.assigned(*late, solution);
+  const auto assigned_rps = driver.engine.view_load(fra).assigned_rps;
+  solution.site_rps.assign(3, 7.0);
+  driver.engine.assigned(*early, solution);
+  EXPECT_EQ(driver.engine.view_load(fra).assigned_rps, assigned_rps);
+}
+
+// Load comes back as CPU, and bends the score of who took it.
+TEST(SteeringTest, WhatFollowsItsOwnLoadComesToRest) {
+  Driver driver(limited_config(1000, 1000, 1000));
+  driver.queries = {{{www, eu}, 600}};
+  unsigned turns = 0;
+  std::array<double, 3> before{};
+  for (int s = 0; s < 3600; s += 2) {
+    driver.run_for(seconds(2));
+    const auto loads = driver.loads(www);
+    for (const auto site : {fra, nyc, sin})
+      driver.report[site].metrics.cpu_ratio = static_cast<float>(loads[site] / 650);
+    if (std::abs(loads[fra] - before[fra]) > 100) ++turns;
+    before = loads;
+  }
+  EXPECT_LE(turns, 60U);
 }
 
 TEST(SteeringTest, WhenAllAreShortItSaysSoAndSharesTheShortage) {

@@ -18,8 +18,10 @@
 namespace pharos::controlplane {
 
 // What a flow of demand, a limit and an overload cost; in scores, which are in [0, 1].
-inline constexpr double spill_price = 0.25;     // of load just below the high watermark
-inline constexpr double habit_discount = 0.03;  // of a site that serves the demand already
+inline constexpr double spill_price = 0.25;  // of load just below the high watermark
+inline constexpr double habit_price = 0.03;  // of demand that a site takes over from another
+// ... where shares turned round lately (unrest.hh): twice as much for each turn, but no more than this.
+inline constexpr double habit_price_max = 0.3;
 // Load beyond a limit is priced in steps of this share of the limit: shortages are shared to within one.
 inline constexpr double overload_step = 0.05;
 inline constexpr unsigned overload_steps = 20;  // beyond them, all alike
@@ -35,6 +37,9 @@ struct AssignMember {
   std::optional<double> capacity_rps =
       {};                // of the group's endpoints there; empty: only the site's
   double share_min = 0;  // of the group's demand, whatever the scores
+  double admitted = 1;   // the part of what it would get that it may take now: it is coming back
+  // What that is; more goes there only where others would pass their high watermarks. assign() fills it in.
+  std::optional<double> held_rps = {};
 };
 
 struct AssignGroup {
@@ -52,6 +57,7 @@ struct AssignDemand {
   double rps = 0;
   std::vector<double> scores = {};  // by member, in [0, 1], without the headroom factor
   std::vector<double> former = {};  // shares of the last assignment, by member; empty: none
+  double habit = habit_price;       // of what a member takes beyond its former share
 };
 
 struct AssignProblem {
@@ -66,7 +72,8 @@ struct Assignment {
   // of the whole), or whose group has no members, have none.
   std::vector<std::vector<double>> shares;
   std::vector<double> site_rps;  // load that results, the fixed one included
-  double overload = 0;           // the worst load over its limit, as a share of the limit; 0: none
+  // The worst load over its limit, of a site or of a group's endpoints there, as a share of the limit; 0: none.
+  double overload = 0;
 
   friend bool operator==(const Assignment&, const Assignment&) = default;
 };

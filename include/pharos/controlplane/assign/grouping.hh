@@ -5,6 +5,7 @@
 #pragma once
 
 #include "pharos/controlplane/assign/assign.hh"
+#include "pharos/controlplane/assign/unrest.hh"
 
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,9 @@ struct GroupShares {
   // Pools with groups: by locale, then site, what their policies ask for; none as above.
   std::vector<std::vector<double>> homes = {};
   double rps = 0;  // demand of the group
+  // By site: which part of it the shares take for coming back (AssignMember::admitted); empty: nobody is.
+  std::vector<double> admitted = {};
+  Unrest unrest = {};  // of these and the shares before them
 
   // The share of a site; 0 where it is not among them or the locale has none.
   [[nodiscard]] double share(std::size_t locale, std::uint32_t site) const noexcept;
@@ -36,6 +40,8 @@ struct GroupShares {
   }
   // Of a pool with groups: what its policies ask for.
   [[nodiscard]] double home_share(std::size_t locale, std::uint32_t site) const noexcept;
+  // What part of its share a site is held to; 1 where it is not.
+  [[nodiscard]] double admitted_part(std::uint32_t site) const noexcept;
   // Of a dealt pool: how much of its weight a site may use, 1 being all.
   [[nodiscard]] double weight_factor(std::uint32_t site) const noexcept;
 };
@@ -54,6 +60,7 @@ struct AssignPool {
     double weight = 1;
     double base = 1;  // score without proximity and headroom
     std::optional<double> capacity_rps = {};
+    double admitted = 1;  // the part of its share that it may take now
   };
   std::uint32_t pool = 0;
   std::uint32_t service = 0;
@@ -80,24 +87,34 @@ struct AssignTask {
   std::vector<GroupShares> groups;                // shares still to be filled in
   std::vector<std::vector<std::uint32_t>> pools;  // by group
   std::vector<bool> by_home;                      // by group: dealt, or with groups of their own
-  std::uint64_t world_serial = 0;                 // the engine's own mark
+  Instant taken;
+  std::uint64_t world_serial = 0;  // the engine's own marks
+  std::uint64_t number = 0;
 };
 
 // `proximity` is [locale * sites + site], a factor of the score.
 [[nodiscard]] AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> sites,
                                           std::span<const AssignPool> pools,
-                                          std::span<const double> proximity);
+                                          std::span<const double> proximity, Instant now);
 
 // The shares of each group of the task.
-[[nodiscard]] std::vector<std::shared_ptr<const GroupShares>> shares_of(
-    const AssignTask& task, const Assignment& assignment);
+[[nodiscard]] std::vector<std::shared_ptr<GroupShares>> shares_of(const AssignTask& task,
+                                                                  const Assignment& assignment);
+
+// Remembers how often shares turned round, now that these follow `former` (null: none).
+void note_unrest(GroupShares& shares, const GroupShares* former, Instant now);
 
 // What the sites would carry of the task's demand with the shares that are in force (by group; null: none, and demand goes
 // where it is best off), fixed load included.
 [[nodiscard]] std::vector<double> loads_in_force(const AssignTask& task,
                                                  std::span<const GroupShares* const> in_force);
 
-// Whether a pool that has `former` should take `next`: other sites, or a share that moves by more than `step`.
+// Whether these shares put more on a site, or on a group's endpoints there, than `part` of the limit.
+[[nodiscard]] bool fills_beyond(const AssignTask& task,
+                                std::span<const GroupShares* const> in_force, double part);
+
+// Whether a pool that has `former` should take `next`: other sites, other parts of who comes back, or a share that moves by
+// more than `step`.
 [[nodiscard]] bool differs(const GroupShares* former, const GroupShares& next, double step);
 
 }  // namespace pharos::controlplane

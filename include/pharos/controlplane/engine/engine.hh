@@ -50,6 +50,10 @@ inline constexpr std::size_t pool_alarms_max = 16;
 inline constexpr Duration lag_noise = milliseconds(5);
 // After a change of members the next assignment comes as soon as this after the last.
 inline constexpr Duration assign_urgent_interval = milliseconds(200);
+// After a loss of members, a problem of at most so many ways is solved in the round itself (a few milliseconds), no
+// more often than this.
+inline constexpr std::size_t assign_ways_at_once = 8192;
+inline constexpr Duration assign_at_once_interval = milliseconds(20);
 // ... and as soon as this after scores have moved.
 inline constexpr Duration assign_score_interval = seconds(1);
 // Demand that is shared out is dealt in slots of at most this part of a locale, so that rounding passes no limit.
@@ -344,6 +348,10 @@ class Engine {
   void refresh_requests(Instant now);
   [[nodiscard]] double requests_per_answer(std::uint32_t service) const;
   [[nodiscard]] double base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const;
+  void assign_at_once(Instant now, std::vector<std::uint32_t>& dirty, Round& round);
+  [[nodiscard]] std::size_t ways_at_most() const;
+  [[nodiscard]] std::vector<bool> groups_to_take(
+      const AssignTask& task, std::span<const std::shared_ptr<GroupShares>> shares) const;
   [[nodiscard]] AssignPool assign_pool_of(std::uint32_t pool) const;
   [[nodiscard]] std::vector<double> assigned_shares(std::uint32_t pool, std::uint16_t locale) const;
   [[nodiscard]] std::vector<double> least_shares(std::uint32_t pool, unsigned slots) const;
@@ -435,9 +443,11 @@ class Engine {
   Instant heard_until_;            // silence has been judged up to then
 
   DemandBoard demand_;
-  bool demand_waits_ = false;       // something was heard since the last tick
-  bool assigning_ = false;          // there are limits to assign to
-  std::uint64_t world_serial_ = 0;  // of assignments
+  bool demand_waits_ = false;                            // something was heard since the last tick
+  bool assigning_ = false;                               // there are limits to assign to
+  std::uint64_t world_serial_ = 0;                       // of assignments
+  std::uint64_t task_number_ = 0, assigned_number_ = 0;  // of tasks taken, of the newest in force
+  bool members_lost_ = false;                            // in this round, of an assigned pool
   Instant assign_last_, assign_due_;
   std::vector<double> requests_;  // per second, by service, as reported
   Instant requests_at_;

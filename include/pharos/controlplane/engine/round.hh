@@ -4,6 +4,7 @@
 // keeps the world that it speaks of.
 #pragma once
 
+#include "pharos/controlplane/assign/grouping.hh"
 #include "pharos/controlplane/engine/world.hh"
 #include "pharos/controlplane/image/cell_answers.hh"
 
@@ -26,6 +27,8 @@ struct CellChange {
 struct Round {
   std::vector<CellChange> changes;          // by pool, then by their first locale
   std::vector<std::uint32_t> site_changes;  // sites whose state is another now
+
+  std::shared_ptr<const AssignTask> assigned;  // within the round, after a loss; null: nothing was
 
   std::shared_ptr<const World> world;
   std::vector<std::uint16_t> locales;  // ascending in each change

@@ -30,8 +30,8 @@ inline constexpr Instant never{std::numeric_limits<std::int64_t>::max()};
 enum class SiteState : std::uint8_t { unknown, up, suspect, down };
 [[nodiscard]] std::string_view name_of(SiteState state) noexcept;
 
-// A ratio that has to stay high for `fall` to count as too high, and low for `rise` to be good
-// again.
+// A ratio that has to stay high for `fall` to count as too high, and low for `rise` to be good again. What is relieved for
+// it may well be low for that reason alone: `rise` doubles with each time beyond the second (as rise_needed).
 class Overload {
  public:
   void observe(std::optional<float> ratio, double high, double low, Duration fall, Duration rise,
@@ -42,6 +42,8 @@ class Overload {
   bool active_ = false;
   bool pending_ = false;  // on the other side of its threshold since `pending_since_`
   Instant pending_since_;
+  double unrest_ = 0;  // how often it became too high, as of `began_`
+  Instant began_;      // when it did so last
 };
 
 // What is known of one site.
