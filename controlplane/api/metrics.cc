@@ -106,6 +106,7 @@ struct SiteSample {
   bool degraded = false;
   std::optional<double> beacon_age_s;
   SiteMetrics metrics;
+  std::optional<double> assigned_rps;
   double confidence = 1;
   unsigned restless_level = 0;
 };
@@ -142,6 +143,7 @@ void sample_sites(const EngineSide& side, EngineSample& into) {
                                            .degraded = site.degraded,
                                            .beacon_age_s = {},
                                            .metrics = site.metrics,
+                                           .assigned_rps = side.engine.view_load(s).assigned_rps,
                                            .confidence = confidence_of(site),
                                            .restless_level = side.engine.restless_level_of(s)});
     if (site.rhythm.heard()) sample.beacon_age_s = (side.now - site.rhythm.last()).seconds();
@@ -198,6 +200,26 @@ EngineSample sample_engine(EngineLoop& loop) {
   return sample;
 }
 
+void gather_network(const SiteMetrics& metrics, const Labels& labels, Gathering& into) {
+  const auto rate = [&](const char* direction, const std::optional<float>& bps) {
+    if (!bps) return;
+    auto with = labels;
+    with.push_back({"direction", direction});
+    into.gauge("pharos_site_network_bits_per_second", "traffic of a site's interfaces", *bps,
+               std::move(with));
+  };
+  rate("in", metrics.receive_bps);
+  rate("out", metrics.transmit_bps);
+  if (metrics.link_bps) {
+    into.gauge("pharos_site_link_bits_per_second", "what a site's link bears", *metrics.link_bps,
+               labels);
+  }
+  if (metrics.responder_rtt_us) {
+    into.gauge("pharos_site_responder_round_trip_seconds", "from a site to its responder and back",
+               double{*metrics.responder_rtt_us} * 1e-6, labels);
+  }
+}
+
 void gather_site(const SiteSample& site, const config::SiteConfig& config, Gathering& into) {
   const Labels labels{{"site", config.id}, {"region", config.region}};
   const auto gauge = [&](const char* name, const char* help, double value) {
@@ -211,7 +233,12 @@ void gather_site(const SiteSample& site, const config::SiteConfig& config, Gathe
   gauge("pharos_site_degraded", "1 where a site is overloaded", site.degraded ? 1 : 0);
   measured("pharos_site_beacon_age_seconds", "since its last beacon", site.beacon_age_s);
   measured("pharos_site_cpu_ratio", "CPU in use", site.metrics.cpu_ratio);
+  measured("pharos_site_cpu_pressure_ratio", "share of time in which work waited for CPU",
+           site.metrics.cpu_pressure_ratio);
   measured("pharos_site_memory_ratio", "memory in use", site.metrics.memory_ratio);
+  measured("pharos_site_memory_pressure_ratio", "share of time in which work waited for memory",
+           site.metrics.memory_pressure_ratio);
+  gather_network(site.metrics, labels, into);
   measured("pharos_site_requests_per_second", "requests that it serves", site.metrics.requests_rps);
   measured("pharos_site_requests_in_flight", "requests that it works on",
            site.metrics.requests_in_flight);
@@ -224,6 +251,8 @@ void gather_site(const SiteSample& site, const config::SiteConfig& config, Gathe
   gauge("pharos_site_restless_level", "steps by which its metrics swing", site.restless_level);
   measured("pharos_site_capacity_requests_per_second", "requests that it may serve",
            config.capacity_rps);
+  measured("pharos_site_assigned_requests_per_second",
+           "requests that the newest assignment sends there", site.assigned_rps);
 }
 
 void gather_sites(const EngineSample& sample, Gathering& into) {

@@ -1,6 +1,7 @@
 #include "pharos/controlplane/history/history.hh"
 
 #include "pharos/config/scalars.hh"
+#include "pharos/controlplane/history/leads.hh"
 #include "pharos/shared/client_hash.hh"
 
 #include <spdlog/fmt/chrono.h>
@@ -61,6 +62,26 @@ Json answers_of_row(const PastDecision& past) {
   return names;
 }
 
+Status check_names(Daemon& daemon, const DecisionFilter& filter) {
+  const auto world = daemon.loop().ask([](EngineSide& side) { return side.engine.shared_world(); });
+  const auto pools = world->pool_names();
+  const bool service = filter.service.empty() ||
+                       std::ranges::any_of(world->config->services,
+                                           [&](const auto& s) { return s.id == filter.service; }) ||
+                       std::ranges::find(pools, filter.service) != pools.end();
+  if (!service) {
+    return fail(ErrorCode::not_found,
+                "no service or pool '" + filter.service + "', now or in the history", "service",
+                "`pharosctl services` shows those that there are");
+  }
+  if (!filter.locale.empty() &&
+      std::ranges::find(world->locales, filter.locale) == world->locales.end()) {
+    return fail(ErrorCode::not_found, "no locale '" + filter.locale + "', now or in the history",
+                "locale");
+  }
+  return {};
+}
+
 Result<Json> history(Daemon& daemon, const Json& arguments) {
   const auto kept = history_of(daemon);
   if (!kept) return std::unexpected(kept.error());
@@ -77,6 +98,10 @@ Result<Json> history(Daemon& daemon, const Json& arguments) {
   if (auto written = (*kept)->sync(); !written) return std::unexpected(written.error());
   const auto rows = (*kept)->decisions(filter);
   if (!rows) return std::unexpected(rows.error());
+  if (rows->empty()) {
+    // A name of the past may be gone, but then there are rows of it: what is neither here nor there is a mistake.
+    if (auto known = check_names(daemon, filter); !known) return std::unexpected(known.error());
+  }
   const auto now = wall_now();
   Json result = Json::array();
   for (const auto& past : *rows) {
@@ -143,12 +168,15 @@ Json factors_of(const PastDecision& past) {
   const auto scores = Json::parse(past.scores, nullptr, false);
   Json factors = Json::array();
   if (!members.is_array() || !scores.is_array()) return factors;
+  const auto leads = leads_of(Json::parse(past.content, nullptr, false), members);
   for (std::size_t m = 0; m < members.size() && m < scores.size(); ++m) {
     auto& row = members[m];
     row["address"] = first_address(row);
     row["rtt_ms"] = scores[m].at(0);
     row["proximity"] = scores[m].at(1);
     row["score"] = scores[m].at(2);
+    const auto led = leads.find(row.at("endpoint").get<std::string>());
+    row["share"] = led == leads.end() ? 0.0 : led->second;
     row.erase("addresses");
     factors.push_back(row);
   }

@@ -1,3 +1,4 @@
+#include "pharos/config/scalars.hh"
 #include "pharos/config/wall_time.hh"
 
 #include <spdlog/spdlog.h>
@@ -31,11 +32,20 @@ Json work_rows(const EngineSide& side) {
   return rows;
 }
 
-Result<WallTime> time_argument(const Json& arguments, const char* name) {
+Result<WallTime> time_argument(const Json& arguments, const char* name, WallTime now) {
   const auto text = text_argument(arguments, name);
   if (!text) return std::unexpected(text.error());
+  if (*text == "now") return now;
+  if (text->starts_with('+')) {
+    auto later = config::parse_duration(std::string_view(*text).substr(1));
+    if (!later) return std::unexpected(std::move(later).error().in(name));
+    return WallTime{now.ns + later->ns};
+  }
   auto time = config::parse_wall_time(*text);
-  if (!time) return std::unexpected(std::move(time).error().in(name));
+  if (!time) {
+    return fail(ErrorCode::invalid, "'" + text->substr(0, 64) + "' is no time", name,
+                "write it in UTC, such as 2026-11-21T02:00:00Z, or now, or +2h");
+  }
   return *time;
 }
 
@@ -53,13 +63,14 @@ Result<config::MaintenanceConfig> work_of(const Json& arguments) {
     work.sites.push_back(site.get<std::string>());
   }
   if (work.sites.empty()) return work;
-  const auto from = time_argument(arguments, "from");
+  const auto now = wall_now();
+  const auto from = time_argument(arguments, "from", now);
   if (!from) return std::unexpected(from.error());
-  const auto to = time_argument(arguments, "to");
+  const auto to = time_argument(arguments, "to", now);
   if (!to) return std::unexpected(to.error());
   work.from = *from;
   work.to = *to;
-  if (work.from >= work.to || work.to <= wall_now()) {
+  if (work.from >= work.to || work.to <= now) {
     return fail(ErrorCode::invalid, "the work ends before it begins, or is over", "arguments",
                 "'from' comes before 'to', and 'to' is still to come");
   }

@@ -6,7 +6,9 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <set>
 
 #include "state.hh"
 
@@ -16,8 +18,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t no_blob = 0;  // of what is not kept, or could not be
-constexpr double moved_much = 0.1;   // of a score: worth a word
-constexpr std::size_t cause_bytes_max = 400;
 
 double rounded(double value) {
   return std::round(value * 1e4) / 1e4;
@@ -100,40 +100,8 @@ std::string body_of(const CellAnswers& cell) {
                  {cell.holds_addresses() ? "answers" : "records", std::move(answers)}});
 }
 
-// What of the members is another now, in words.
-std::string cause_of(const json& former, const json& next) {
-  if (former.is_null()) return "first ranking";
-  std::string cause;
-  const auto add = [&](const std::string& text) {
-    if (cause.size() < cause_bytes_max) cause += (cause.empty() ? "" : "; ") + text;
-  };
-  for (const auto& member : next) {
-    const auto id = member["endpoint"].get<std::string>();
-    const auto before = std::ranges::find_if(
-        former, [&](const json& other) { return other["endpoint"] == member["endpoint"]; });
-    if (before == former.end()) {
-      add(id + " is new");
-    } else if ((*before)["state"] != member["state"]) {
-      add(fmt::format("{}: {} -> {} ({})", id, (*before)["state"].get<std::string>(),
-                      member["state"].get<std::string>(), member["reason"].get<std::string>()));
-    } else {
-      for (const char* factor :
-           {"health", "headroom", "condition", "risk", "confidence", "preference", "weight"}) {
-        // What an earlier version wrote has not all of them.
-        const double was = before->value(factor, 1.0);
-        const double is = member.value(factor, 1.0);
-        if (std::abs(is - was) < moved_much * std::max(std::abs(was), 0.1)) continue;
-        add(fmt::format("{}: {} {:.2f} -> {:.2f} ({})", id, factor, was, is,
-                        member["reason"].get<std::string>()));
-      }
-    }
-  }
-  for (const auto& member : former) {
-    const bool stays = std::ranges::any_of(
-        next, [&](const json& other) { return other["endpoint"] == member["endpoint"]; });
-    if (!stays) add(member["endpoint"].get<std::string>() + " is gone");
-  }
-  return cause.empty() ? "scores moved, or the TTL with the calm" : cause;
+PoolThen parsed(const FormerPool& pool) {
+  return {pool.answered_by, pool.panic, json::parse(pool.members, nullptr, false)};
 }
 
 std::int64_t ms_of(WallTime time) {
@@ -180,7 +148,7 @@ Status History::State::write_all(const std::vector<Offered>& batch) {
     return outcome;
   }
   static_cast<void>(writing.execute("ROLLBACK"));  // the failure to report is the first one
-  last_members.clear();
+  former_pools.clear();
   tables_id = former_tables;
   for (const auto& one : batch) {
     if (const auto* tables = std::get_if<OfferedTables>(&one)) owed = *tables;
@@ -264,7 +232,10 @@ bool History::State::write(const OfferedTables& offered_tables) {
       .bind(7, *locale_map);
   if (!added.row()) return false;
   tables_id = added.integer(0);
-  last_members.clear();  // pools are others now
+  // Of pools that go on being there it is told what a configuration made of them.
+  const auto names_now = world.pool_names();
+  const std::set<std::string_view> stay(names_now.begin(), names_now.end());
+  std::erase_if(former_pools, [&](const auto& pool) { return !stay.contains(pool.first); });
   return write_files(offered_tables);
 }
 
@@ -294,6 +265,7 @@ bool History::State::write_files(const OfferedTables& offered_tables) {
 
 bool History::State::write(const DecisionRound& decided) {
   const auto& round = decided.round;
+  const auto& world = *round.world;
   auto added = writing.prepare(
       "INSERT INTO rounds (at, epoch, generation, tables) VALUES (?1, ?2, ?3, ?4) RETURNING id");
   added.bind(1, ms_of(decided.at))
@@ -304,10 +276,13 @@ bool History::State::write(const DecisionRound& decided) {
   const auto id = added.integer(0);
   std::size_t at = 0;
   for (const auto& pool : decided.pools) {
-    const auto cause = write_inputs(decided, pool, id);
-    if (!cause) return false;
+    auto then = former_pools.find(world.pools[pool.pool].pool.name());
+    const PoolMove move{
+        then == former_pools.end() ? PoolThen{} : parsed(then->second),
+        {world.pools[pool.answered_by].pool.name(), pool.panic, members_of(decided, pool)}};
+    if (!write_inputs(decided, pool, move.now, id)) return false;
     for (; at < round.changes.size() && round.changes[at].pool == pool.pool; ++at) {
-      if (!write_change(decided, pool, round.changes[at], id, *cause)) return false;
+      if (!write_change(decided, pool, move, round.changes[at], id)) return false;
     }
   }
   const std::lock_guard lock(mutex);
@@ -316,37 +291,69 @@ bool History::State::write(const DecisionRound& decided) {
   return true;
 }
 
-// The facts of a pool's members; gives what moved among them, in words.
-std::optional<std::string> History::State::write_inputs(const DecisionRound& decided,
-                                                        const PoolFacts& pool, std::int64_t id) {
-  const auto& pools = decided.round.world->pools;
-  const auto name = pools[pool.pool].pool.name();
-  const auto members = members_of(decided, pool);
-  const auto text = dumped(members);
-  auto& former = last_members[name];
-  auto cause =
-      pool.members.empty()
-          ? std::string("a round of many pools at once")
-          : cause_of(former.empty() ? json() : json::parse(former, nullptr, false), members);
-  former = text;
+// The facts of a pool's members.
+bool History::State::write_inputs(const DecisionRound& decided, const PoolFacts& pool,
+                                  const PoolThen& now, std::int64_t id) {
+  const auto name = decided.round.world->pools[pool.pool].pool.name();
+  auto text = dumped(now.members);
   auto inputs = writing.prepare("INSERT INTO inputs VALUES (?1, ?2, ?3, ?4, ?5)");
   inputs.bind(1, id)
       .bind(2, name)
       .bind(3, static_cast<std::int64_t>(pool.panic))
-      .bind(4, pools[pool.answered_by].pool.name())
+      .bind(4, now.answered_by)
       .bind(5, text);
-  if (!inputs.run()) return std::nullopt;
-  return cause;
+  if (!inputs.run()) return false;
+  auto& former = former_pools[name];
+  former.answered_by = now.answered_by;
+  former.panic = now.panic;
+  if (!pool.members.empty()) former.members = std::move(text);  // else those known last stay
+  return true;
+}
+
+// What a cell was told until now, in words about what comes after it. Cells that were told the same by the same round have
+// the same words, so that these are found once.
+std::string History::State::moved_since(const std::string& pool, const std::string& locale,
+                                        const CellThen& after, KnownMoves& known) {
+  auto newest = writing.prepare(
+      "SELECT round, content, ttl_s FROM decisions WHERE pool = ?1 AND locale = ?2 "
+      "ORDER BY at DESC, id DESC LIMIT 1");
+  newest.bind(1, pool).bind(2, locale);
+  if (!newest.row()) return {};
+  const std::array told = {newest.integer(0), newest.integer(1), newest.integer(2)};
+  const auto [at, fresh] = known.try_emplace(told);
+  if (!fresh) return at->second;
+  auto then = writing.prepare(
+      "SELECT c.body, i.members FROM contents c, inputs i "
+      "WHERE c.id = ?1 AND i.round = ?2 AND i.pool = ?3");
+  then.bind(1, told[1]).bind(2, told[0]).bind(3, pool);
+  if (then.row()) {
+    at->second = clients_moved({told[2], json::parse(then.text(0), nullptr, false),
+                                json::parse(then.text(1), nullptr, false)},
+                               after);
+  }
+  return at->second;
 }
 
 bool History::State::write_change(const DecisionRound& decided, const PoolFacts& pool,
-                                  const CellChange& change, std::int64_t id,
-                                  const std::string& cause) {
+                                  const PoolMove& move, const CellChange& change, std::int64_t id) {
   const auto& world = *decided.round.world;
-  const auto content = content_of(body_of(decided.round.answers_of(change)));
+  const auto body = body_of(decided.round.answers_of(change));
+  const auto content = content_of(body);
   if (content == 0) return false;
+  const bool told = !pool.members.empty();
+  const auto facts =
+      !told ? std::string("a round of many pools at once") : facts_moved(move.former, move.now);
+  const CellThen after{change.ttl_s, told ? json::parse(body, nullptr, false) : json(),
+                       told ? move.now.members : json()};
   const auto name = world.pools[pool.pool].pool.name();
+  KnownMoves known;
   for (const auto locale : decided.round.locales_of(change)) {
+    auto cause = facts;
+    if (told && !move.former.answered_by.empty()) {
+      const auto moved = moved_since(name, world.locales[locale], after, known);
+      cause += (cause.empty() || moved.empty() ? "" : "; ") + moved;
+    }
+    if (cause.empty()) cause = "scores moved";
     auto row = writing.prepare(
         "INSERT INTO decisions (at, round, pool, locale, ttl_s, content, cause, scores) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");

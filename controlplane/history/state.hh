@@ -4,12 +4,14 @@
 #include "pharos/controlplane/history/history.hh"
 #include "pharos/controlplane/store/database.hh"
 
+#include <array>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <variant>
 
+#include "moved.hh"
 #include "sealing.hh"
 
 namespace pharos::controlplane {
@@ -43,6 +45,17 @@ extern const DatabaseKind history_kind;
 // The files of a configuration as they are on disk now; those are read that are not as they were kept.
 [[nodiscard]] OfferedFiles offer_files(const config::Config& config, const KeptFiles& kept);
 
+// A pool as its newest round found it, its members as text.
+struct FormerPool {
+  std::string answered_by;
+  bool panic = false;
+  std::string members;
+};
+// The same pool in two rounds.
+struct PoolMove {
+  PoolThen former, now;
+};
+
 struct History::State {
   State(Database for_writing, Database for_reading, Sealer with, config::HistoryConfig limits)
       : writing(std::move(for_writing)),
@@ -52,8 +65,8 @@ struct History::State {
 
   // owned by the writer
   Database writing;
-  std::map<std::string, std::string> last_members;  // by pool: to tell what moved
-  std::int64_t tables_id = 0;                       // of the newest tables
+  std::map<std::string, FormerPool> former_pools;  // by name: to tell what moved
+  std::int64_t tables_id = 0;                      // of the newest tables
   Instant next_prune;
   // The newest tables, where they could not be written: tried again, since what follows means nothing without them.
   std::optional<OfferedTables> owed;
@@ -83,11 +96,14 @@ struct History::State {
   [[nodiscard]] Status write_all(const std::vector<Offered>& batch);
   [[nodiscard]] Status write_transaction(const std::vector<Offered>& batch);
   [[nodiscard]] bool write(const DecisionRound& decided);
-  [[nodiscard]] std::optional<std::string> write_inputs(const DecisionRound& decided,
-                                                        const PoolFacts& pool, std::int64_t id);
+  [[nodiscard]] bool write_inputs(const DecisionRound& decided, const PoolFacts& pool,
+                                  const PoolThen& now, std::int64_t id);
+  // By round, content and TTL of what was told before.
+  using KnownMoves = std::map<std::array<std::int64_t, 3>, std::string>;
+  [[nodiscard]] std::string moved_since(const std::string& pool, const std::string& locale,
+                                        const CellThen& after, KnownMoves& known);
   [[nodiscard]] bool write_change(const DecisionRound& decided, const PoolFacts& pool,
-                                  const CellChange& change, std::int64_t id,
-                                  const std::string& cause);
+                                  const PoolMove& move, const CellChange& change, std::int64_t id);
   [[nodiscard]] bool write(const OfferedTables& offered_tables);
   void note_kept_files(const std::vector<Offered>& batch);
   [[nodiscard]] bool write_files(const OfferedTables& offered_tables);

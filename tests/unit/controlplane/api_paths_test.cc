@@ -1,9 +1,12 @@
 // What the API serves: every path as its document says, the past, drafts, the page and the metrics.
 #include "pharos/controlplane/api/metrics.hh"
+#include "pharos/wire/beacon.hh"
 
 #include <cstdlib>
 #include <map>
+#include <regex>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "api_fixture.hh"
@@ -154,6 +157,8 @@ TEST_F(ApiTest, ThePastIsExplainedFromWhatWasKept) {
   ASSERT_EQ(past["factors"].size(), now["factors"].size());
   EXPECT_NEAR(past["factors"][0]["score"].get<double>(), now["factors"][0]["score"].get<double>(),
               1e-3);
+  for (std::size_t m = 0; m < now["factors"].size(); ++m)
+    EXPECT_EQ(past["factors"][m]["share"], now["factors"][m]["share"]) << past["factors"][m];
   EXPECT_NE(get(question, reader_token).second["answers"], now["answers"]);
   const auto rows = get("/v1/history?service=www&locale=eu", reader_token).second;
   ASSERT_EQ(rows.size(), 2U);
@@ -272,6 +277,80 @@ TEST_F(ApiTest, MetricsAreWellFormedAndBounded) {
   const auto file = directory_ + "/metrics";
   std::ofstream(file) << answer->body;
   EXPECT_EQ(std::system(("promtool check metrics <" + file + " >&2").c_str()), 0);
+}
+
+// The names of metrics in a text.
+std::set<std::string> metrics_in(const std::string& text) {
+  static const std::regex name("pharos_[a-z_]+");
+  return {std::sregex_token_iterator(text.begin(), text.end(), name), std::sregex_token_iterator()};
+}
+
+// What alerts and dashboards ask for is there, and so is what the document lists; and nothing is there that it does not.
+TEST_F(ApiTest, AlertsDashboardsAndTheDocumentNameMetricsThatAreThere) {
+  std::ofstream(directory_ + "/more.yaml")
+      << "sites:\n  - {id: tok, location: [35.7, 139.7], capacity_rps: 100}\n";
+  write_config("include: [more.yaml]\n" +
+               services("www", "[{id: tok, site: tok, address: 203.0.113.1}]"));
+  start();
+  daemon_->loop().ask([](EngineSide& side) {
+    SiteReport report{.metrics = {.cpu_ratio = 0.1F,
+                                  .cpu_pressure_ratio = 0.1F,
+                                  .memory_ratio = 0.1F,
+                                  .memory_pressure_ratio = 0.1F,
+                                  .receive_bps = 1e6F,
+                                  .transmit_bps = 1e6F,
+                                  .link_bps = 1e9F,
+                                  .requests_rps = 10.0F,
+                                  .requests_in_flight = 1.0F,
+                                  .error_ratio = 0.0F,
+                                  .responder_rtt_us = 900.0F,
+                                  .request_latency_us = 500.0F},
+                      .interval_ms = 200,
+                      .leaving = false,
+                      .endpoints = {{.endpoint = endpoint_hash("www", "tok"),
+                                     .up = true,
+                                     .requests_rps = {},
+                                     .probe = true}}};
+    side.engine.heard(2, report, 1, 1, side.now);
+  });
+  std::set<std::string> there;
+  const auto answer = client(reader_token).Get("/metrics");
+  ASSERT_TRUE(answer && answer->status == 200);
+  std::istringstream lines(answer->body);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("# TYPE ")) there.insert(line.substr(7, line.rfind(' ') - 7));
+  }
+  json counters;
+  for (const char* begins : {"rcode_", "type_", "queries_ipv", "queries_", "answers_", "drop_",
+                             "limited_", "tcp_", "dnstap_", "received_", "sent_", "other_"})
+    counters[std::string(begins) + "x"] = 1;
+  for (const auto& family :
+       dataplane_metrics({{"counters", counters},
+                          {"gauges", {{"x", 1}}},
+                          {"cores", {{{"core", 1}, {"role", "worker"}, {"busy_ratio", 0.5}}}},
+                          {"ports", {{{"id", "front"}, {"link", "up"}, {"received_packets", 7}}}}}))
+    there.insert(family.name);
+
+  const std::string root = PHAROS_SOURCE_ROOT;
+  for (const char* file :
+       {"/scripts/monitoring/pharos.rules.yaml", "/scripts/monitoring/grafana-dashboard.json"}) {
+    const auto named = metrics_in(text_of(root + file));
+    EXPECT_GE(named.size(), 10U) << file;
+    for (const auto& name : named) EXPECT_TRUE(there.contains(name)) << name << " in " << file;
+  }
+  const auto document = text_of(root + "/controlplane/api/README.md");
+  const auto table = document.substr(document.find("| family | labels |"));
+  const auto listed = metrics_in(table);
+  for (const auto& name : there) EXPECT_TRUE(listed.contains(name)) << name << " is not listed";
+  // These wait for a data plane that takes tables, and for demand.
+  const std::set<std::string> absent = {"pharos_table_age_seconds",
+                                        "pharos_site_assigned_requests_per_second"};
+  for (const auto& name : listed)
+    EXPECT_TRUE(there.contains(name) || absent.contains(name)) << name << " is nowhere";
+  if (std::system("command -v promtool >/dev/null 2>&1") != 0)
+    GTEST_SKIP() << "promtool is missing: apt-get install prometheus";
+  const auto rules = root + "/scripts/monitoring/pharos.rules.yaml";
+  EXPECT_EQ(std::system(("promtool check rules " + rules + " >&2").c_str()), 0);
 }
 
 TEST(MetricsTest, CountersOfTheDataPlaneFindTheirFamilies) {

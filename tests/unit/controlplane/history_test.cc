@@ -15,6 +15,7 @@
 #include <map>
 #include <random>
 #include <sstream>
+#include <thread>
 
 #include "small_world.hh"
 #include "temporary_files.hh"
@@ -51,8 +52,8 @@ class Decider {
                         now_);
     return round(generation, at);
   }
-  DecisionRound round(std::uint64_t generation, WallTime at) {
-    now_ = now_ + seconds(1);
+  DecisionRound round(std::uint64_t generation, WallTime at, Duration later = seconds(1)) {
+    now_ = now_ + later;
     auto changed = engine.step(now_);
     return capture_round(engine, std::move(changed), {1, generation}, now_, at);
   }
@@ -132,13 +133,69 @@ TEST_F(HistoryTest, RebuildsThePastWithItsInputsAndWhatMovedThem) {
   ASSERT_TRUE(rows);
   ASSERT_EQ(rows->size(), 3U);
   EXPECT_EQ((*rows)[2].cause, "first ranking");
-  EXPECT_EQ((*rows)[1].cause, "fra: unknown -> down (taken down by the operator)");
+  EXPECT_EQ((*rows)[1].cause,
+            "fra: unknown -> down (taken down by the operator); nyc leads 0 % -> 100 %; "
+            "fra leads 100 % -> 0 %");
   EXPECT_EQ((*rows)[1].version, (Version{1, 2}));
   EXPECT_TRUE((*rows)[0].cause.starts_with("fra: down -> ")) << (*rows)[0].cause;
+  EXPECT_TRUE((*rows)[0].cause.ends_with("; fra leads 0 % -> 100 %; nyc leads 100 % -> 0 %"))
+      << (*rows)[0].cause;
   auto lately = only({});
   lately.since = after(day, seconds(15));
   EXPECT_EQ(history->decisions(lately)->front().service, "www");
   EXPECT_EQ(history->counters().rounds, 3U);
+}
+
+// Nobody waits for it to be written: another reader of the file finds it there all the same, within the second that a crash
+// may cost.
+TEST_F(HistoryTest, WhatWasDecidedIsInTheFileWithinASecond) {
+  const auto history = open();
+  Decider decider;
+  history->offer(decider.round(1, day));
+  ASSERT_TRUE(history->sync());
+  auto reader = Database::open(files_.directory() + "/history.db", history_kind);
+  ASSERT_TRUE(reader) << reader.error().text();
+  const auto newest = [&] {
+    auto row = reader->prepare("SELECT max(generation) FROM rounds");
+    return row.row() ? row.unsigned_integer(0) : 0;
+  };
+  Duration least = seconds(20);  // of some: a busy machine may take its time for one
+  for (std::uint64_t generation = 2; generation < 6; ++generation) {
+    const auto offered = monotonic_now();
+    history->offer(decider.decide(generation, after(day, seconds(60))));
+    while (newest() < generation && monotonic_now() - offered < seconds(20))
+      std::this_thread::yield();
+    ASSERT_EQ(newest(), generation);
+    least = std::min(least, monotonic_now() - offered);
+  }
+  EXPECT_LT(least, seconds(1));
+}
+
+// A change that no fact of a member explains is told by what it does: whose clients go where, or the TTL.
+TEST_F(HistoryTest, ADecisionWithoutANewFactSaysWhatItMoved) {
+  auto config = small_config();
+  config.sites[fra].capacity_rps = 100;
+  const auto history = open();
+  Decider decider(config);
+  for (unsigned i = 1; i <= 60; ++i) {
+    decider.engine.heard_demand(www, eu, i < 10 ? 0 : 150);
+    decider.engine.assign_in_place(start + seconds(i));
+    history->offer(decider.round(i, after(day, seconds(i))));
+  }
+  for (unsigned i = 61; i <= 64; ++i)  // the calm between them halves the level
+    history->offer(decider.round(i, after(day, seconds(i)), seconds(200)));
+  ASSERT_TRUE(history->sync());
+  const auto rows = history->decisions(only("www", "eu", 100));
+  ASSERT_TRUE(rows);
+  unsigned shared = 0, calm = 0;
+  for (const auto& row : *rows) {
+    shared += row.cause.contains("fra leads ") && row.cause.contains("; nyc leads ");
+    calm += row.cause.starts_with("TTL ");
+  }
+  std::string all;
+  for (const auto& row : *rows) all += row.cause + "\n";
+  EXPECT_GE(shared, 1U) << all;
+  EXPECT_GE(calm, 1U) << all;
 }
 
 // The child says what it has seen written; whatever the moment of its death, that much is there and the file is sound.
