@@ -78,6 +78,8 @@ class CommandLine {
       return exit_usage;
     } catch (const CLI::ParseError& error) {
       const int code = app_.exit(error, terminal_.out, terminal_.error);
+      if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr)
+        terminal_.error << unknown_order(count, arguments);
       return code == 0 ? finish({}) : exit_usage;
     }
     return finish(action_());
@@ -126,6 +128,23 @@ class CommandLine {
       const auto near = config::nearest(word, known);
       return "there is no command '" + word + "'" +
              (near.empty() ? "" : " (did you mean '" + near + "'?)");
+    }
+    return {};
+  }
+
+  // Where a command that lists, too, got a word that is none of its orders ("endpoints away www/fra"): those that there are.
+  [[nodiscard]] std::string unknown_order(int count, const char* const* arguments) {
+    for (auto* command : app_.get_subcommands({})) {
+      const auto below = command->get_subcommands({});
+      const auto at = std::find(arguments + 1, arguments + count, command->get_name());
+      if (below.empty() || at == arguments + count || at + 1 == arguments + count) continue;
+      std::string orders;
+      for (const auto* order : below) {
+        if (order->get_name() == at[1]) return {};
+        orders += (orders.empty() ? "" : ", ") + order->get_name();
+      }
+      return "'" + std::string(at[1]) + "' is no order of '" + command->get_name() +
+             "' (there are: " + orders + ")\n";
     }
     return {};
   }
@@ -267,7 +286,7 @@ class CommandLine {
     auto* endpoints = add(
         &app_, "endpoints", "endpoints; take them up, down, out, or leave them to the system",
         [this] { return to_controlplane(Access::read, "endpoints", filter("service", name_)); });
-    endpoints->add_option("service", name_, "only of this one");
+    const auto* of = endpoints->add_option("service", name_, "only of this one");
     const std::pair<const char*, const char*> states[] = {
         {"up", "answer with it whatever its health"},
         {"down", "take it out at once"},
@@ -281,6 +300,10 @@ class CommandLine {
         return to_controlplane(Access::write, "endpoint-set", arguments);
       });
       add_endpoint_option(command);
+      // A second one would be taken for the service of the list, and forgotten.
+      command->parse_complete_callback([of] {
+        if (of->count() > 0) throw CLI::ExtrasError(of->results());
+      });
     }
   }
 
@@ -293,8 +316,9 @@ class CommandLine {
     });
     plan->add_option("id", name_, "its name")->required();
     plan->add_option("sites", sites_, "the sites that drain")->required();
-    plan->add_option("--from", from_, "when it begins, in UTC: 2026-11-21T02:00:00Z")->required();
-    plan->add_option("--to", to_, "when it is over")->required();
+    plan->add_option("--from", from_, "when it begins: 2026-11-21T02:00:00Z, now, or +2h")
+        ->required();
+    plan->add_option("--to", to_, "when it is over, the same")->required();
     auto* cancel = add(works, "cancel", "take back what was planned here", [this] {
       return to_controlplane(Access::write, "maintenance-set",
                              {{"id", name_}, {"sites", json::array()}});

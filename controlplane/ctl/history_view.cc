@@ -48,7 +48,8 @@ std::string audit_table(const json& rows, bool colours) {
                word(at(row, "arguments")),
                {outcome, outcome == "done" ? Colour::none : Colour::warning}});
   }
-  return table.empty() ? "nothing was changed\n" : table.text(colours);
+  return table.empty() ? "nothing was changed over the API, and nobody was denied\n"
+                       : table.text(colours);
 }
 
 std::string lines_text(const json& lines, bool colours) {
@@ -110,7 +111,7 @@ std::string plan_text(const json& result, bool colours) {
   return out;
 }
 
-std::string change_text(const json& result, bool colours) {
+std::string change_text(std::string_view command, const json& result, bool colours) {
   auto out = lines_text(at(result, "lines"), colours);
   if (const auto& files = at(result, "files"); files.is_array()) {
     for (const auto& file : files) {
@@ -123,7 +124,8 @@ std::string change_text(const json& result, bool colours) {
   }
   out += changed_text(result);
   if (at(result, "version").is_object()) out += "version " + version(result) + "\n";
-  return out.empty() ? "done\n" : out;
+  if (!out.empty()) return out;
+  return command == "draft-abort" ? "the draft is forgotten\n" : "no line differs\n";
 }
 
 }  // namespace
@@ -136,7 +138,7 @@ std::optional<std::string> render_history(std::string_view command, const json& 
   if (command == "plan" || command == "draft-diff") return plan_text(result, colours);
   if (command == "draft-begin" || command == "draft-commit" || command == "draft-abort" ||
       command == "rollback" || command == "backup" || command == "restore")
-    return change_text(result, colours);
+    return change_text(command, result, colours);
   return std::nullopt;
 }
 

@@ -271,6 +271,8 @@ TEST(CtlUsageTest, RefusesAWrongCommandLineWithStatus2) {
       {"weights"},
       {"endpoints", "up"},
       {"endpoints", "up", "www"},
+      {"endpoints", "drain", "www/fra", "www/nyc"},
+      {"weights", "set", "www/fra", "2", "www/nyc"},
       {"--bogus"},
       {"explain"},
       {"key"},
@@ -290,6 +292,17 @@ TEST(CtlUsageTest, RefusesAWrongCommandLineWithStatus2) {
     EXPECT_FALSE(outcome.error.empty()) << testing::PrintToString(line);
   }
   EXPECT_NE(run({"statsu"}).error.find("did you mean 'stats'?"), std::string::npos);
+}
+
+TEST(CtlUsageTest, NamesTheOrdersWhereAWordIsNone) {
+  const auto away = run({"endpoints", "away", "www/fra"});
+  EXPECT_EQ(away.status, exit_usage);
+  EXPECT_NE(away.error.find("'away' is no order of 'endpoints' (there are: up, down, drain, auto)"),
+            std::string::npos)
+      << away.error;
+  const auto more = run({"endpoints", "up", "www/fra", "now"});
+  EXPECT_EQ(more.status, exit_usage);
+  EXPECT_EQ(more.error.find("is no order"), std::string::npos) << more.error;
 }
 
 TEST(CtlUsageTest, HelpAndVersionWork) {
