@@ -138,6 +138,23 @@ TEST(SteeringTest, RequestsOfEndpointsSayHowMuchStandsBehindAnAnswer) {
   EXPECT_LT(driver.leads(www, eu)[fra], 0.8);
 }
 
+// The same answers, but four times as much behind each of Europe's: its share of the load, and of what moves, is four times
+// as large.
+TEST(SteeringTest, DemandIsWeighedWithWhatStandsBehindAResolver) {
+  auto config = limited_config(1000, 1000, 1000);
+  config.locales[0].demand_weight = 4;
+  Driver driver(config);
+  driver.queries = {{{www, eu}, 100}, {{www, us}, 100}};
+  driver.run_for(seconds(20));
+  EXPECT_NEAR(*driver.engine.view_load(fra).assigned_rps, 400, 20);
+  EXPECT_NEAR(*driver.engine.view_load(nyc).assigned_rps, 100, 5);
+  driver.queries = {{{www, eu}, 400}, {{www, us}, 100}};
+  driver.run_for(seconds(40));
+  EXPECT_LE(*driver.engine.view_load(fra).assigned_rps, 1000) << "1600 is too much for it";
+  EXPECT_LT(driver.leads(www, eu)[fra], 0.7);
+  EXPECT_EQ(driver.leads(www, us)[nyc], 1);
+}
+
 TEST(SteeringTest, TtlsFallNearALimitAndRecover) {
   Driver driver(limited_config(1000, 1000, 1000));
   driver.run_for(seconds(1));
