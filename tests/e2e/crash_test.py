@@ -49,6 +49,31 @@ class CrashTest(WorldTest):
         self.assertEqual(epoch, version[0], "the epoch stays: nothing was forgotten")
         self.assertGreater(generation, version[1], "generations grow on")
 
+    def test_answers_outlive_a_control_plane_that_stands_still(self):
+        before = {locale: self.sites(locale) for locale in ("eu", "us", "asia")}
+        load = subprocess.Popen(
+            ["ip", "netns", "exec", self.world.ns("client"), "dnsperf", "-s", RESPONDER_V4, "-d", self.queries(),
+             "-l", "5", "-Q", "20000", "-q", "200"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: load.poll() is None and load.kill())
+        controlplane = self.world.processes["controlplane"]
+        controlplane.send_signal(signal.SIGSTOP)
+        self.addCleanup(lambda: controlplane.poll() is None and controlplane.send_signal(signal.SIGCONT))
+        text = load.communicate(timeout=30)[0]
+        self.assertRegex(text[text.index("Statistics:"):], r"Queries lost:\s+0 ")
+        self.assertGreater(int(text.split("Queries sent:")[1].split()[0]), 50_000, "the load was a load")
+        self.assertEqual({locale: self.sites(locale) for locale in before}, before)
+
+        # Some 25 beacons of each site went by meanwhile: who did not listen blames nobody.
+        controlplane.send_signal(signal.SIGCONT)
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            self.assertEqual(sorted(self.sites()), sorted(SITES))
+            time.sleep(0.05)
+        states = {site["id"]: site["state"] for site in self.world.ctl("--controlplane", "sites")}
+        self.assertEqual(states, {site: "up" for site in SITES})
+        self.world.ctl("endpoints", "drain", "www/sin")
+        wait_until(lambda: "sin" not in self.sites(), 5, "it steers again")
+
     def queries(self):
         path = self.world.directory / "queries"
         path.write_text("www.example.org A\nstatic.example.org A\n")

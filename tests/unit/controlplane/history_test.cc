@@ -1,109 +1,17 @@
 // What is remembered of decisions: rebuilt, bounded, sealed, and whole after a kill at any moment.
-#include "pharos/controlplane/history/history.hh"
-
-#include "pharos/controlplane/store/database.hh"
-
 #include <sys/wait.h>
 
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <sodium.h>
 
 #include <csignal>
 #include <filesystem>
-#include <fstream>
-#include <map>
 #include <random>
-#include <sstream>
 #include <thread>
 
-#include "small_world.hh"
-#include "temporary_files.hh"
+#include "history_fixture.hh"
 
 namespace pharos::controlplane {
 namespace {
-
-constexpr WallTime day{1'790'000'000'000'000'000};
-
-WallTime after(WallTime time, Duration by) {
-  return {time.ns + by.ns};
-}
-
-DecisionFilter only(std::string service, std::string locale = {}, std::size_t limit = 50) {
-  DecisionFilter filter;
-  filter.service = std::move(service);
-  filter.locale = std::move(locale);
-  filter.limit = limit;
-  return filter;
-}
-
-// An engine whose answers change whenever it is told to.
-class Decider {
- public:
-  explicit Decider(config::Config config = small_config())
-      : config_(std::make_shared<const config::Config>(std::move(config))),
-        engine(*make_world(config_, {"default", "eu", "us"}), {}, {}, start) {}
-
-  // The round of a weight or a state that is another now.
-  DecisionRound decide(std::uint64_t generation, WallTime at) {
-    down_ = !down_;
-    const auto endpoint = *engine.world().find_endpoint("www", "fra");
-    engine.set_override(endpoint, down_ ? config::Override::down : config::Override::automatic,
-                        now_);
-    return round(generation, at);
-  }
-  DecisionRound round(std::uint64_t generation, WallTime at, Duration later = seconds(1)) {
-    now_ = now_ + later;
-    auto changed = engine.step(now_);
-    return capture_round(engine, std::move(changed), {1, generation}, now_, at);
-  }
-
- private:
-  std::shared_ptr<const config::Config> config_;
-  bool down_ = false;
-  Instant now_ = start;
-
- public:
-  Engine engine;
-};
-
-class HistoryTest : public testing::Test {
- protected:
-  HistoryTest() { EXPECT_GE(sodium_init(), 0); }
-
-  std::unique_ptr<History> open(config::HistoryConfig config = {}) {
-    auto history = History::open(files_.directory(), config, day);
-    EXPECT_TRUE(history) << history.error().text();
-    return history ? std::move(*history) : nullptr;
-  }
-  [[nodiscard]] std::string all_bytes() const {
-    std::string all;
-    for (const char* name : {"history.db", "history.db-wal"}) {
-      const std::ifstream file(files_.directory() + "/" + name, std::ios::binary);
-      std::ostringstream text;
-      text << file.rdbuf();
-      all += text.str();
-    }
-    return all;
-  }
-
-  // By another hand, while the history is open.
-  void run_sql(const char* sql) const {
-    auto database = Database::open(files_.directory() + "/history.db", history_kind);
-    ASSERT_TRUE(database) << database.error().text();
-    const auto done = database->execute(sql);
-    EXPECT_TRUE(done) << done.error().text();
-  }
-  static std::shared_ptr<const Tables> tables() {
-    std::string broken;
-    auto built = build_tables(std::make_shared<const config::Config>(small_config()), {}, {1, 1},
-                              {}, broken);
-    EXPECT_TRUE(built) << built.error().text();
-    return built ? *built : nullptr;
-  }
-
-  TemporaryFiles files_;
-};
 
 TEST_F(HistoryTest, RebuildsThePastWithItsInputsAndWhatMovedThem) {
   const auto history = open();
@@ -332,76 +240,6 @@ TEST_F(HistoryTest, ABackupIsWholeAndComesBack) {
   EXPECT_EQ(open()->decisions(only("www"))->front().version.generation, 1U);
 }
 
-// A configuration of some zone files, offered as often as the test wants.
-class HistoryFilesTest : public HistoryTest {
- protected:
-  HistoryFilesTest() {
-    files_.write("pharos.yaml",
-                 "zone_files: zones\nsites: [{id: fra, location: [50.11, 8.68]}]\nservices: []\n");
-    for (const char* zone : {"a", "b", "c"}) write(zone, '1');
-  }
-  std::string write(const std::string& zone, char serial) {
-    return files_.write("zones/" + zone + ".example.zone",
-                        std::string("$TTL 60\n@ SOA ns host ") + serial +
-                            " 3600 600 86400 30\n@ NS ns\nns A 192.0.2.1\n");
-  }
-  void offer(History& history) {
-    auto config = config::load(files_.directory() + "/pharos.yaml");
-    ASSERT_TRUE(config) << config.error().text();
-    std::string broken;
-    const auto tables = build_tables(std::make_shared<const config::Config>(std::move(*config)), {},
-                                     {1, ++generation_}, {}, broken);
-    ASSERT_TRUE(tables) << tables.error().text();
-    history.offer_tables(*tables, {1, generation_}, "a test");
-    ASSERT_TRUE(history.sync());
-  }
-  // The serial of each zone in the newest configuration, by the name of its file.
-  static std::map<std::string, char> serials(History& history) {
-    std::map<std::string, char> found;
-    const auto newest = history.configurations(1);
-    EXPECT_TRUE(newest && !newest->empty());
-    const auto files = history.files_of(newest->front().id);
-    EXPECT_TRUE(files);
-    for (const auto& file : *files) {
-      const auto name = std::filesystem::path(file.path).filename().string();
-      const auto at = file.content.value_or("").find("host ");
-      if (at != std::string::npos) found[name.substr(0, 1)] = (*file.content)[at + 5];
-    }
-    return found;
-  }
-  std::uint64_t generation_ = 0;
-};
-
-TEST_F(HistoryFilesTest, EachConfigurationHasAllItsFilesThoughFewChanged) {
-  const auto history = open();
-  offer(*history);
-  EXPECT_EQ(serials(*history), (std::map<std::string, char>{{"a", '1'}, {"b", '1'}, {"c", '1'}}));
-  write("b", '2');
-  offer(*history);
-  EXPECT_EQ(serials(*history), (std::map<std::string, char>{{"a", '1'}, {"b", '2'}, {"c", '1'}}));
-  std::filesystem::remove(files_.directory() + "/zones/a.example.zone");
-  write("d", '3');
-  offer(*history);
-  EXPECT_EQ(serials(*history), (std::map<std::string, char>{{"b", '2'}, {"c", '1'}, {"d", '3'}}));
-  const auto all = history->configurations(10);
-  ASSERT_EQ(all->size(), 3U);
-  EXPECT_EQ(history->files_of(all->back().id)->size(), 4U)
-      << "the first: pharos.yaml and three zones";
-}
-
-TEST_F(HistoryFilesTest, AFileThatDidNotChangeIsNotReadAgain) {
-  const auto history = open();
-  offer(*history);
-  // Another content behind the same stamp: only who reads the file sees it.
-  const auto path = write("b", '1');
-  const auto time = std::filesystem::last_write_time(path);
-  offer(*history);
-  write("b", '9');
-  std::filesystem::last_write_time(path, time);
-  offer(*history);
-  EXPECT_EQ(serials(*history)["b"], '1');
-}
-
 TEST_F(HistoryTest, AServiceIsFoundByItsVeryName) {
   auto config = small_config();
   const char* ids[] = {"a_b", "a.b", "A_B"};
@@ -475,21 +313,6 @@ TEST_F(HistoryTest, StrangersPushNobodyOutOfTheAuditLog) {
   ASSERT_TRUE(left) << left.error().text();
   EXPECT_EQ(left->size(), history_denials_max + 1);
   EXPECT_EQ(left->back().caller, "token ops");
-}
-
-TEST_F(HistoryTest, AFileTooLargeToKeepIsKnownByItsHash) {
-  const auto path = files_.write("large.zone", "");
-  std::filesystem::resize_file(path, history_file_bytes_max);
-  const auto kept = read_file(path);
-  ASSERT_TRUE(kept && kept->content);
-  EXPECT_EQ(kept->hash, hash_of_content(*kept->content));
-  std::filesystem::resize_file(path, history_file_bytes_max + 1);
-  const auto large = read_file(path);
-  ASSERT_TRUE(large);
-  EXPECT_FALSE(large->content);
-  EXPECT_EQ(large->bytes, history_file_bytes_max + 1);
-  EXPECT_EQ(large->hash, hash_of_content(std::string(history_file_bytes_max + 1, '\0')));
-  EXPECT_FALSE(read_file(path + ".gone"));
 }
 
 TEST_F(HistoryTest, AFullQueueDropsAndCounts) {
