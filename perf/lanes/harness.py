@@ -19,6 +19,7 @@ from pathlib import Path
 RESAMPLES = 4000
 CONFIDENCE = 0.95
 NOISY_SPREAD = 0.10  # of the floor's windows: interquartile range by median
+MANY_WINDOWS = 10
 FORMAT = 1
 
 
@@ -58,6 +59,10 @@ class Row:
 
     @property
     def noisy(self):
+        """Of many short windows each may be anything: there the interval tells."""
+        if len(self.ratios) >= MANY_WINDOWS:
+            low, high = self.interval
+            return high - low > NOISY_SPREAD * self.ratio
         return spread(self.peers or self.ours) > NOISY_SPREAD
 
     def to_json(self):

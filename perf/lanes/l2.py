@@ -3,125 +3,75 @@
 
 Contestants are pharos-dataplane on AF_PACKET, AF_XDP and TAP, testpmd 5tswap on the same ports (the floor), and NSD,
 Knot by sockets and by XDP, BIND, gdnsd and PowerDNS, all with the same zone of 10,000 names, one server core each;
-the generator has the other core. In every turn each contestant is started once and measured in short windows:
+the generator has the other core. All are started once, each behind a veth pair of its own, and sleep while they are not
+asked. Short windows go around among them, in an order that rotates; a row is made of ratios within one round:
 
-  kxdpgun   the highest rate that loses less than 0.1 %, of queries that bypass the client's kernel; the search goes
-            on from turn to turn
+  kxdpgun   the rate that loses 0.1 % in half of the windows, of queries that bypass the client's kernel: steps up and down
+            of 2 % behind a flood, one window a round
   dnsperf   answers a second to 100 queries in flight, which is loss-free by itself
   CPU       what an answer costs at one fixed rate: the run time of the server's threads, of the kernel's for packets, and
-            of the generator, less that of the generator with the same load on an interface where nobody listens
-  latency   p50, p99 and p99.9 of pharos-open-loop, at half of each one's own rate by dnsperf, and at one rate for all;
-            medians of seven short windows
+            of the generator, less that of the generator with the same load on an interface where nobody listens; and of
+            the server's threads alone
+  latency   p50, p99 and p99.9 of pharos-open-loop, at half of each one's own rate by dnsperf, and at one rate for all
 
 The AF_PACKET driver counts what it could not send as sent, so all counting is done at the generator.
 
-  perf/run l2             about six minutes
-  perf/run l2 --quick     under one: AF_PACKET and AF_XDP, a floor and NSD, one turn, latency at one rate
+  perf/run l2             about eight minutes
+  perf/run l2 --quick     under one: AF_PACKET and AF_XDP, a floor and NSD, latency at one rate
 """
 import argparse
+import contextlib
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import harness  # noqa: E402
 import l1_pcap  # noqa: E402
+import l2_contestants  # noqa: E402
+import l2_guns  # noqa: E402
 import peers  # noqa: E402
-import programs  # noqa: E402
 import veth  # noqa: E402
+from l2_contestants import DEVICES  # noqa: E402
 
 NAMES = 10_000
 LOSS = 0.001
-RESCUES = 3  # windows of the search, where none was free of loss
-FLOOD = 450_000  # queries a second, to learn what a contestant answers at most
-DEVICES = {"AF_PACKET": "net_af_packet0,iface=s0,qdisc_bypass=1,blocksz=1048576,framesz=2048,framecnt=8192",
-           "AF_XDP": "net_af_xdp0,iface=s0", "TAP": f"net_tap0,iface={veth.TAP},mac={veth.TAP_MAC}"}
-CPU_SECONDS = 1
-LATENCY_WINDOWS, LATENCY_WINDOW_S = 7, 0.25
-NOBODY_WINDOWS = 3
-KXDPGUN_PAUSE_S = 0.3  # the kernel still takes down the XDP socket of the last window
+FLOOD = 800_000  # queries a second: more than a generator on one core sends
+LATENCY_WINDOW_S, WARM_UP_S = 0.35, 0.1
 SOCKET_SERVERS = ("NSD", "Knot", "BIND", "gdnsd", "PowerDNS")
-MEASURES = {"kxdpgun": "answers/s", "dnsperf": "answers/s", "cpu": "us", "p50": "us", "p99": "us", "p999": "us",
-            "equal_p50": "us", "equal_p99": "us", "equal_p999": "us"}
+MEASURES = {"kxdpgun": "answers/s", "dnsperf": "answers/s", "cpu": "us", "cpu_server": "us", "p50": "us", "p99": "us",
+            "p999": "us", "equal_p50": "us", "equal_p99": "us", "equal_p999": "us"}
 QUICK = ("AF_PACKET", "AF_XDP", "5tswap AF_PACKET", "NSD")
+CLOSE = ("AF_PACKET", "AF_XDP", "5tswap AF_PACKET", "5tswap AF_XDP")  # their ratios are near 1: more rounds of search
 
 
-class Ours:
-    """pharos-dataplane on one kind of port; idle: adaptive, as on a shared core."""
+@dataclass
+class Rounds:
+    """Of each measure, in one turn; the first turn has `begin` rounds of search more, which find the neighbourhood."""
 
-    answers = True
-
-    def __init__(self, title, lane):
-        self.name, self.lane, self.port = title, lane, title
-        self.mac = veth.TAP_MAC if title == "TAP" else veth.SERVER_MAC
-        self.dataplane = programs.Dataplane(
-            lane.options, lane.work / title, lane.work / "state", DEVICES[title], descriptors=2048, memory_mib=256,
-            extra=lane.options.dataplane, idle="adaptive", address=veth.SERVER, namespace=lane.network.server,
-            prefix=veth.PRIORITY)
-
-    def start(self):
-        self.lane.network.serve_by(self.port)
-        self.dataplane.start()
-        if self.port == "TAP":
-            self.lane.network.attach_tap()
-
-    def stop(self):
-        self.dataplane.stop()
+    begin: int = 3
+    search: int = 3
+    close: int = 4
+    dnsperf: int = 2
+    cpu: int = 5
+    equal: int = 15
+    half: int = 4
 
 
-class Theirs:
-    answers = True
-    mac = veth.SERVER_MAC
-
-    def __init__(self, kind, lane):
-        self.name, self.lane = kind.name, lane
-        self.peer = kind(lane.work / kind.name.replace(" ", "-"), lane.work / "zones", ["bench"], veth.SERVER,
-                         namespace=lane.network.server, interface="s0",
-                         prefix=[*veth.PRIORITY, "taskset", "-c", lane.options.core])
-
-    def start(self):
-        self.lane.network.serve_by("sockets")
-        self.peer.start()
-
-    def stop(self):
-        self.peer.stop()
-
-
-class Floor:
-    """testpmd that swaps addresses and sends back what came; it answers nothing, so only kxdpgun may ask it."""
-
-    answers = False
-
-    def __init__(self, port, lane):
-        self.name, self.port, self.lane = f"5tswap {port}", port, lane
-        self.mac = veth.TAP_MAC if port == "TAP" else veth.SERVER_MAC
-
-    def start(self):
-        network, options = self.lane.network, self.lane.options
-        network.serve_by(self.port)
-        self.process = peers.started(
-            [*veth.PRIORITY, "dpdk-testpmd", "--lcores", f"0@{options.control_core},1@{options.core}", "-m", "256",
-             "--no-huge", "--no-shconf", "--file-prefix", f"pharos-l2-{os.getpid()}", "--no-pci", "--vdev",
-             DEVICES[self.port], "--", "--forward-mode=5tswap", "--burst=64", "--nb-cores=1", "--rxd=2048",
-             "--txd=2048", "--no-flush-rx", "--total-num-mbufs=16383", "--stats-period=60"],
-            self.lane.work / "testpmd.log", network.server)
-        if self.port == "TAP":
-            network.attach_tap()
-
-    def stop(self):
-        programs.stop(self.process)
+QUICK_ROUNDS = Rounds(begin=3, search=2, close=0, dnsperf=1, cpu=2, equal=8, half=0)
 
 
 class Lane:
-    def __init__(self, options, work, network):
-        self.options, self.work, self.network = options, work, network
+    def __init__(self, options, work):
+        self.options, self.work = options, work
+        self.rounds = QUICK_ROUNDS if options.quick else Rounds()
         subprocess.run([options.build / "perf/pharos-make-tables", "--state", work / "state", "--queries",
                         work / "queries", "--names", str(NAMES)], check=True, stdout=subprocess.DEVNULL)
         (work / "zones").mkdir()
@@ -130,172 +80,171 @@ class Lane:
             zone.write("$ORIGIN bench.\n$TTL 300\n@ SOA ns1 hostmaster 1 2h 30m 2w 60\n@ NS ns1\nns1 A 10.0.0.0\n")
             for n in range(NAMES):
                 zone.write(f"n{n:08x} A 10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}\n")
-        self.contestants = [*(Ours(port, self) for port in DEVICES), *(Floor(port, self) for port in DEVICES)]
+        self.contestants = self.those_here()
+        self.nobody = l2_contestants.Nobody(self, len(self.contestants))
+        self.searches = {c: l2_guns.Search(FLOOD) for c in self.contestants}
+        self.figures = {c.name: {measure: [] for measure in MEASURES} for c in self.contestants}
+        self.costs = {c: [] for c in (*self.contestants, self.nobody)}
+        self.turned = 0
+
+    def those_here(self):
+        makers = [(name, l2_contestants.Ours, name) for name in DEVICES]
+        makers += [(f"5tswap {name}", l2_contestants.Floor, name) for name in DEVICES]
         for kind in peers.ALL:
             if kind.missing():
                 harness.say(f"{kind.name} is not installed, and left out")
             else:
-                self.contestants.append(Theirs(kind, self))
-        if options.only:
-            self.contestants = [c for c in self.contestants if c.name in options.only]
-        self.rates = {}
-        self.nobody_s = 0.0
+                makers.append((kind.name, l2_contestants.Theirs, kind))
+        only = self.options.only
+        makers = [(make, what) for name, make, what in makers if not only or name in only]
+        return [make(what, self, number) for number, (make, what) in enumerate(makers)]
 
-    # ---- generators ----
+    # ---- all stand ready ----
 
-    def client(self, *command, limit_s=60):
-        done = subprocess.run(["ip", "netns", "exec", self.network.client, *veth.PRIORITY, "taskset", "-c",
-                               str(self.options.control_core), *map(str, command)], capture_output=True, text=True,
-                              timeout=limit_s)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
-        return done.stdout + done.stderr
-
-    def run_time_s(self):
-        """Of the server's threads and the kernel's for packets, exact to the scheduler's clock; and of what was waited for.
-        A veth pair's packets are carried by whoever sends them, in its own time."""
-        network = os.stat(f"/run/netns/{self.network.server}").st_ino
-        total_ns = 0
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                theirs = (process / "ns/net").stat().st_ino == network
-                if theirs or (process / "comm").read_text().startswith("ksoftirqd/"):
-                    total_ns += sum(int(each.read_text().split()[0]) for each in process.glob("task/*/schedstat"))
-            except OSError:  # it has ended
-                continue
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return total_ns / 1e9 + children.ru_utime + children.ru_stime
-
-    def gun(self, mac, rate, seconds=1):
-        """Sent and received a second."""
-        deadline = time.monotonic() + 20
-        while True:
-            time.sleep(KXDPGUN_PAUSE_S)
-            told = self.client("kxdpgun", "-i", self.work / "queries", "-I", "c0", "-l", veth.CLIENT, "-L",
-                               veth.CLIENT_MAC, "-R", mac, "-Q", int(rate), "-b", "10", "-t", seconds, "-F",
-                               self.options.control_core, veth.SERVER)
-            if "resource is busy" not in told or time.monotonic() > deadline:
-                break
-        sent = re.search(r"total queries:\s+(\d+)", told)
-        received = re.search(r"total replies:\s+(\d+)", told)
-        if sent is None or received is None:
-            sys.exit(f"kxdpgun said nothing that is known here: {told}")
-        return int(sent[1]) / seconds, int(received[1]) / seconds
-
-    def open_loop(self, rate):
-        """Medians of the percentiles of short windows: what the machine itself does on a core now and then, for
-        milliseconds that nobody can interrupt, falls into some windows and not into others."""
-        windows = []
-        for _ in range(LATENCY_WINDOWS):
-            told = json.loads(self.client(
-                self.options.build / "perf/pharos-open-loop", "--server", veth.SERVER, "--queries", self.work / "queries",
-                "--rate", int(rate), "--seconds", LATENCY_WINDOW_S * self.options.seconds, "--warm-up", "0.1"))
-            if told["received"] >= 0.99 * told["sent"]:
-                windows.append(told)
-        if len(windows) <= LATENCY_WINDOWS / 2:
-            return None
-        return {name: statistics.median(window[name] for window in windows) for name in ("p50", "p99", "p999")}
+    @contextlib.contextmanager
+    def ready(self):
+        """Every contestant answers, and sleeps."""
+        with contextlib.ExitStack() as stack:
+            for contestant in (*self.contestants, self.nobody):
+                stack.enter_context(contestant.network)
+                contestant.network.neighbour(contestant.mac)
+                contestant.start()
+                stack.callback(contestant.stop)
+                if contestant is not self.nobody:
+                    self.awake(contestant)
+                contestant.sleep()
+            yield
 
     def awake(self, contestant):
         """Until it answers (a floor: until it reflects)."""
-        self.network.neighbour(contestant.mac)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if contestant.mac == veth.TAP_MAC:
-                self.network.tell_tap_apart()
+                contestant.network.tell_tap_apart()
             if contestant.answers:
-                told = subprocess.run(["ip", "netns", "exec", self.network.client, "kdig", f"@{veth.SERVER}", "+timeout=1",
-                                       "+retry=0", "+short", f"n{NAMES - 1:08x}.bench.", "A"], capture_output=True,
-                                      text=True).stdout
+                told = subprocess.run(["ip", "netns", "exec", contestant.network.client, "kdig", f"@{veth.SERVER}",
+                                       "+timeout=1", "+retry=0", "+short", f"n{NAMES - 1:08x}.bench.", "A"],
+                                      capture_output=True, text=True).stdout
                 if told.startswith("10."):
                     return
             else:
-                sent, received = self.gun(contestant.mac, 1000)
+                sent, received = l2_guns.volley(self, {contestant: 1000})[contestant]
+                contestant.wake()
                 if received > 0.9 * sent:
                     return
             time.sleep(0.05)
         sys.exit(f"{contestant.name} does not answer")
 
-    # ---- what is measured ----
+    def in_turn(self, contestants):
+        """The same ones, beginning with another one each time."""
+        self.turned += 1
+        at = self.turned % max(len(contestants), 1)
+        return [*contestants[at:], *contestants[:at]]
 
-    def loss_free(self, contestant):
-        """Answers a second at the highest rate that lost nothing to speak of; 0 where every window lost some."""
-        known = self.rates.get(contestant.name)
-        below, above = known or 0.0, None
-        rate = known * 1.03 if known else 0.93 * self.gun(contestant.mac, FLOOD)[1]
-        good = 0.0
-        for _ in range(self.options.steps):
-            sent, received = self.gun(contestant.mac, rate)
-            if received >= sent * (1 - LOSS):
-                good, below = max(good, received), rate
-            else:
-                above = rate
-            rate = rate * 1.06 if above is None else (max(below, 0.8 * above) + above) / 2 if good else 0.88 * above
-        for _ in range(RESCUES):
-            if not good:
-                rate *= 0.6
-                sent, received = self.gun(contestant.mac, rate)
-                good = received if received >= sent * (1 - LOSS) else 0.0
-        self.rates[contestant.name] = good or None
-        return good
+    # ---- generators ----
 
-    def dnsperf(self, _):
-        told = self.client("dnsperf", "-s", veth.SERVER, "-d", self.work / "queries", "-l", self.options.seconds, "-q",
-                           "100", "-c", "20", "-t", "1", "-e")
-        return float(re.search(r"Queries per second:\s+([\d.]+)", told)[1])
+    def client(self, contestant, *command, limit_s=60):
+        """While the contestant is awake."""
+        contestant.wake()
+        done = subprocess.run(["ip", "netns", "exec", contestant.network.client, *veth.PRIORITY, "taskset", "-c",
+                               str(self.options.control_core), *map(str, command)], capture_output=True, text=True,
+                              timeout=limit_s)
+        contestant.sleep()
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
 
-    def cpu(self, contestant):
-        """Microseconds by answer at the fixed rate."""
-        before = self.run_time_s()
-        _, received = self.gun(contestant.mac, self.options.rate, CPU_SECONDS)
-        spent = self.run_time_s() - before - self.nobody_s
-        return spent / (received * CPU_SECONDS) * 1e6
+    # ---- one round of each measure ----
 
-    def measure_nobody(self):
-        self.network.serve_by(None)
-        self.network.neighbour(veth.SERVER_MAC)
-        spent = []
-        for _ in range(NOBODY_WINDOWS):
-            before = self.run_time_s()
-            self.gun(veth.SERVER_MAC, self.options.rate, CPU_SECONDS)
-            spent.append(self.run_time_s() - before)
-        self.nobody_s = statistics.median(spent)
+    def search(self, contestants):
+        rates = {c: self.searches[c].rate for c in self.in_turn(contestants)}
+        for contestant, (sent, received) in l2_guns.volley(self, rates).items():
+            self.searches[contestant].learn(sent, received, LOSS)
 
-    def one(self, contestant):
-        """All figures of one start."""
-        contestant.start()
-        try:
-            self.awake(contestant)
-            found = {"kxdpgun": self.loss_free(contestant)}
-            if not contestant.answers:
-                return found
-            found["dnsperf"] = self.dnsperf(contestant)
-            if found["kxdpgun"] >= self.options.rate:
-                found["cpu"] = self.cpu(contestant)
-            halves = [] if self.options.quick else [("", found["dnsperf"] / 2)]
-            for prefix, rate in (*halves, ("equal_", self.options.load)):
-                if told := self.open_loop(rate):
-                    found |= {prefix + name: value for name, value in told.items()}
-            return found
-        finally:
-            contestant.stop()
+    def cpu(self, contestants):
+        spent = {}
 
-    def turns(self):
-        """Contestant -> measure -> a figure a turn; None where there was none."""
-        figures = {c.name: {measure: [] for measure in MEASURES} for c in self.contestants}
-        for turn in range(self.options.turns):
-            self.measure_nobody()
-            at = turn * len(self.contestants) // max(self.options.turns, 1)
-            for contestant in self.contestants[at:] + self.contestants[:at]:
+        def fired(gun, fire):
+            server, pid = gun.contestant, gun.process.pid
+
+            def times():
+                return server.run_time_ns(), l2_contestants.kernel_run_time_ns(), l2_contestants.run_time_ns(pid)
+
+            before = times()
+            fire()
+            spent[server] = [after - first for first, after in zip(before, times())]
+
+        rates = {c: self.options.rate for c in self.in_turn([*contestants, self.nobody])}
+        for contestant, (sent, received) in l2_guns.volley(self, rates, fired).items():
+            self.costs[contestant].append((*spent[contestant], sent, received))
+
+    def dnsperf(self, contestants):
+        for contestant in self.in_turn(contestants):
+            told = self.client(contestant, "dnsperf", "-s", veth.SERVER, "-d", self.work / "queries", "-l",
+                               self.options.seconds, "-q", "100", "-c", "20", "-t", "1", "-e")
+            self.figures[contestant.name]["dnsperf"].append(
+                float(re.search(r"Queries per second:\s+([\d.]+)", told)[1]))
+
+    def latency(self, contestants, prefix, rate_of):
+        for contestant in self.in_turn(contestants):
+            told = json.loads(self.client(
+                contestant, self.options.build / "perf/pharos-open-loop", "--server", veth.SERVER, "--queries",
+                self.work / "queries", "--rate", int(rate_of(contestant)), "--seconds", LATENCY_WINDOW_S, "--warm-up",
+                WARM_UP_S, "--seed", self.turned))
+            for name in ("p50", "p99", "p999"):
+                there = told["received"] >= 0.99 * told["sent"]
+                self.figures[contestant.name][prefix + name].append(told[name] if there else None)
+
+    # ---- all rounds ----
+
+    def turn(self, number):
+        rounds = self.rounds
+        answering = [c for c in self.contestants if c.answers]
+        for _ in range(rounds.search + (0 if number else rounds.begin)):
+            self.search(self.contestants)
+        fast = [c for c in answering if self.searches[c].rate >= self.options.rate]  # TAP is not
+        for _ in range(rounds.cpu):
+            self.cpu(fast)
+        for _ in range(rounds.dnsperf):
+            self.dnsperf(answering)
+        for _ in range(rounds.equal):
+            self.latency(answering, "equal_", lambda _: self.options.load)
+        for _ in range(rounds.half):
+            self.latency(answering, "", lambda c: median_of(self.figures[c.name]["dnsperf"]) / 2)
+
+    def measure(self):
+        """Contestant -> measure -> a figure a round; None where there was none."""
+        with self.ready():
+            harness.say(f"  {len(self.contestants)} contestants stand ready")
+            for number in range(self.options.turns):
                 begin = time.monotonic()
-                found = self.one(contestant)
-                for measure in MEASURES:
-                    figures[contestant.name][measure].append(found.get(measure))
-                harness.say(f"  turn {turn + 1}/{self.options.turns}, {contestant.name}: " + ", ".join(
-                    f"{name} {harness.text_of(value)}" for name, value in found.items())
-                    + f"  ({time.monotonic() - begin:.0f} s)")
-        return figures
+                self.turn(number)
+                harness.say(f"  turn {number + 1}/{self.options.turns} ({time.monotonic() - begin:.0f} s)")
+            close = [c for c in self.contestants if c.name in CLOSE]
+            for _ in range(self.rounds.close * self.options.turns):
+                self.search(close)
+        self.tell_costs()
+        for contestant, search in self.searches.items():
+            self.figures[contestant.name]["kxdpgun"] = search.figures
+        return self.figures
 
+    def generator_notes(self, *names):
+        """Of whom the search met the end of the generator first."""
+        for contestant, search in self.searches.items():
+            if contestant.name in names and search.generator_limits > len(search.windows) / 3:
+                yield f"{contestant.name} answers all that the generator sends"
+
+    def tell_costs(self):
+        """Microseconds by answer; the generator's share is what it takes above sending to nobody."""
+        alone_ns = statistics.median(kernel + gun for _, kernel, gun, _, _ in self.costs[self.nobody] or [(0,) * 5])
+        for contestant, windows in self.costs.items():
+            if contestant is self.nobody:
+                continue
+            figures = self.figures[contestant.name]
+            for server, kernel, gun, _, received in windows:
+                answers = received * l2_guns.SECONDS
+                figures["cpu"].append((server + kernel + gun - alone_ns) / answers / 1e3)
+                figures["cpu_server"].append(server / answers / 1e3)
 
 
 def median_of(values):
@@ -304,27 +253,31 @@ def median_of(values):
 
 
 def best_of(figures, names, measure):
-    """The best of several contestants in each turn, and which one that was in the median."""
-    there = {name: figures[name][measure] for name in names
-             if name in figures and None not in figures[name][measure]}
+    """Of several contestants the one whose median is the best."""
+    there = {name: figures[name][measure] for name in names if name in figures and median_of(figures[name][measure])}
     if not there:
-        return None, ""
+        return None
     pick = max if MEASURES[measure] == "answers/s" else min
-    name = pick(there, key=lambda n: statistics.median(there[n]))
-    return [pick(turn) for turn in zip(*there.values())], name
+    return pick(there, key=lambda name: median_of(there[name]))
 
 
-def rows_of(figures, options):
+def rows_of(lane, figures, options):
     """What the bars are about, as ratios; the figures of every contestant stand in the matrix and in the JSON."""
     rows = []
 
     def add(ours, measure, title, names, label=None):
-        best, name = best_of(figures, names, measure)
-        mine = figures.get(ours, {}).get(measure, [None])
-        if best is None or None in mine:
+        best = best_of(figures, names, measure)
+        if best is None or ours not in figures:
             return
-        peer, note = (name, "") if len(names) == 1 else (f"best {label}", f"the best {label} is {name}")
-        rows.append(harness.Row(f"{ours}: {title}", MEASURES[measure], mine, peer, best, note))
+        pairs = [(mine, theirs) for mine, theirs in zip(figures[ours][measure], figures[best][measure])
+                 if mine is not None and theirs is not None]
+        if not pairs:
+            return
+        peer, note = (best, "") if len(names) == 1 else (f"best {label}", f"the best {label} is {best}")
+        if measure == "kxdpgun":
+            note = "; ".join(filter(None, [note, *lane.generator_notes(ours, best)]))
+        mine, theirs = zip(*pairs)
+        rows.append(harness.Row(f"{ours}: {title}", MEASURES[measure], list(mine), peer, list(theirs), note))
 
     for ours in DEVICES:
         add(ours, "kxdpgun", "loss-free, kxdpgun", [f"5tswap {ours}"])
@@ -332,7 +285,9 @@ def rows_of(figures, options):
             add(ours, "kxdpgun", "loss-free, kxdpgun", [peer])
         add(ours, "kxdpgun", "loss-free, kxdpgun", SOCKET_SERVERS, "by sockets")
         add(ours, "dnsperf", "loss-free, dnsperf", [*SOCKET_SERVERS, "Knot XDP"], "peer")
-        add(ours, "cpu", f"CPU by answer at {options.rate // 1000} k/s", ["NSD", "Knot XDP"], "of two")
+        at = f"{options.rate // 1000} k/s"
+        add(ours, "cpu", f"CPU by answer at {at}", ["NSD", "Knot XDP"], "of two")
+        add(ours, "cpu_server", f"CPU of the server alone by answer at {at}", ["NSD", "Knot XDP"], "of two")
         for measure in ("p50", "p99", "p999"):
             add(ours, "equal_" + measure, f"{measure} at {options.load // 1000} k/s", SOCKET_SERVERS, "by sockets")
     for ours in figures:
@@ -344,7 +299,8 @@ def rows_of(figures, options):
 
 
 def matrix(figures, options):
-    heads = ("", "kxdpgun", "dnsperf", f"CPU at {options.rate // 1000} k/s", "p50 of half", "p99", "p99.9",
+    at = f"at {options.rate // 1000} k/s"
+    heads = ("", "kxdpgun", "dnsperf", f"CPU {at}", "server's", "p50 of half", "p99", "p99.9",
              f"p50 at {options.load // 1000} k/s", "p99", "p99.9")
     lines = [heads]
     for name, measures in figures.items():
@@ -365,19 +321,23 @@ def main():
     parser.add_argument("--quick", action="store_true", help="under a minute: fewer contestants, one turn")
     parser.add_argument("--rate", type=int, default=100_000, help="of the CPU figures (default %(default)s)")
     parser.add_argument("--load", type=int, default=50_000, help="of latency at equal load (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=2, help="windows of a search (default %(default)s)")
     parser.add_argument("--only", type=lambda text: text.split(","), help="contestants, separated by commas")
+    parser.add_argument("--rounds", default="", help="of single measures, in each turn: search=0,cpu=20")
     parser.add_argument("--dataplane", default="", help="more lines for the configuration's section 'dataplane'")
     options = parser.parse_args()
     if options.quick:
-        options.turns, options.steps, options.only = 1, 1, options.only or QUICK
+        options.turns, options.only = 1, options.only or QUICK
     options.dataplane = options.dataplane.replace("\\n", "\n") + "\n" if options.dataplane else ""
     options.build = options.build.resolve()
     l1_pcap.require("dpdk-testpmd", "kxdpgun", "kdig", "dnsperf", "ethtool", "taskset")
     harness.machine_of_run()
-    with veth.Network() as network, tempfile.TemporaryDirectory(prefix="pharos-l2-") as work:
-        figures = Lane(options, Path(work), network).turns()
-    harness.finish("l2", rows_of(figures, options), options, matrix(figures, options))
+    with tempfile.TemporaryDirectory(prefix="pharos-l2-") as work:
+        lane = Lane(options, Path(work))
+        for each in filter(None, options.rounds.split(",")):
+            name, _, count = each.partition("=")
+            setattr(lane.rounds, name, int(count))
+        figures = lane.measure()
+    harness.finish("l2", rows_of(lane, figures, options), options, matrix(figures, options))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ constexpr unsigned batch_max = 32;
 constexpr std::int64_t read_ns = 4'000;  // what reading some replies takes
 constexpr std::size_t reply_bytes_max = 1500;
 constexpr double ns_a_second = 1e9;
-constexpr std::int64_t drain_ns = 300'000'000;  // after the last query, for replies that are late
+constexpr std::int64_t drain_ns = 300'000'000;  // after the last query, for replies that are late, at the most
 
 struct Options {
   std::string server;
@@ -145,7 +145,7 @@ class Generator {
       if (due_ns() - now_ns() > read_ns) receive(lanes_[next_read_++ % lanes_.size()]);
       if (options_.sleep && count == 0) wait_until(due_ns());
     }
-    for (const std::int64_t until = now_ns() + drain_ns; now_ns() < until;) {
+    for (const std::int64_t until = now_ns() + drain_ns; awaited_ > 0 && now_ns() < until;) {
       for (Lane& each : lanes_) receive(each);
     }
   }
@@ -199,6 +199,7 @@ class Generator {
     out_[slot][0] = static_cast<std::byte>(id >> 8);
     out_[slot][1] = static_cast<std::byte>(id);
     lane.due_ns[id] = due_ns;
+    ++awaited_;
     sent_ += due_ns >= counted_from_ns_ ? 1 : 0;
   }
 
@@ -213,7 +214,9 @@ class Generator {
       headers[i].msg_hdr.msg_iovlen = 1;
     }
     const int taken = ::sendmmsg(lane.socket.get(), headers.data(), count, 0);
-    unsent_ += count - static_cast<unsigned>(std::max(taken, 0));
+    const unsigned left = count - static_cast<unsigned>(std::max(taken, 0));
+    unsent_ += left;
+    awaited_ -= left;
   }
 
   void receive(Lane& lane) {
@@ -236,6 +239,7 @@ class Generator {
       if (due_ns >= counted_from_ns_)
         latencies_us_.push_back(static_cast<float>(arrival_ns(headers[i].msg_hdr) - due_ns) /
                                 1000.0F);
+      awaited_ -= due_ns != 0 ? 1 : 0;
       due_ns = 0;
     }
   }
@@ -254,6 +258,7 @@ class Generator {
   std::int64_t counted_from_ns_ = std::numeric_limits<std::int64_t>::max();
   std::uint64_t sent_ = 0;
   std::uint64_t unsent_ = 0;
+  std::int64_t awaited_ = 0;  // replies to what was sent; those that an id's next query took the place of, too
 };
 
 Status generate(const Options& options) {

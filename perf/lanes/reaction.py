@@ -28,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import dnsclient  # noqa: E402
 import harness  # noqa: E402
-import l2  # noqa: E402
+import l2_contestants  # noqa: E402
 import peers  # noqa: E402
 import programs  # noqa: E402
 import veth  # noqa: E402
@@ -203,7 +203,7 @@ def rebuild_times(options):
 def measure(options, work, network):
     made = Made(work, options.services)
     network.serve_by("AF_PACKET")
-    made.write(l2.DEVICES["AF_PACKET"])
+    made.write(l2_contestants.DEVICES["AF_PACKET"])
     processes = []
     try:
         began = time.monotonic()

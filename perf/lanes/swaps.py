@@ -22,7 +22,7 @@ from pathlib import Path
 import frames
 import harness
 import l1_pcap
-import l2
+import l2_contestants
 import programs
 import veth
 
@@ -79,7 +79,7 @@ class Lane:
     def latency(self, load, network):
         """p99.9 in microseconds."""
         network.serve_by("AF_XDP")
-        dataplane = programs.Dataplane(self.options, self.work / "veth", self.work / "state", l2.DEVICES["AF_XDP"], 2048,
+        dataplane = programs.Dataplane(self.options, self.work / "veth", self.work / "state", l2_contestants.DEVICES["AF_XDP"], 2048,
                                        256, address=veth.SERVER, namespace=network.server, prefix=veth.PRIORITY)
         dataplane.start()
         try:

@@ -4,6 +4,7 @@
                                                              or at a TAP port on a bridge with s0
 """
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,10 +27,11 @@ BUFFER_BYTES = 4 << 20
 
 
 class Network:
-    """What a killed run left is removed by the next one: the names tell the process."""
+    """What a killed run left is removed by the next one: the names tell the process. `tag` tells several of one process
+    apart, which are left in the reverse order."""
 
-    def __init__(self):
-        self.server, self.client = f"pharos-perf-s-{os.getpid()}", f"pharos-perf-c-{os.getpid()}"
+    def __init__(self, tag=""):
+        self.server, self.client = f"pharos-perf-s{tag}-{os.getpid()}", f"pharos-perf-c{tag}-{os.getpid()}"
 
     def __enter__(self):
         remove_leftovers()
@@ -88,8 +90,11 @@ class Network:
 
 
 def remove_leftovers():
+    """With the programs in them, which may have been stopped."""
     for line in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.splitlines():
         name = line.split()[0]
         pid = name.rsplit("-", 1)[-1]
         if name.startswith("pharos-perf-") and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            for left in world.run("ip", "netns", "pids", name, check=False).stdout.split():
+                os.kill(int(left), signal.SIGKILL)
             world.run("ip", "netns", "delete", name, check=False)

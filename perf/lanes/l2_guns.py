@@ -1,0 +1,129 @@
+"""kxdpgun, many at a time, of which one sends: queries at a fixed rate that bypass the client's kernel.
+
+kxdpgun takes three seconds for a window of one: it waits a second before it sends, and listens for one behind. So all
+of a round are launched together and held (SIGSTOP) while they wait. Each in its turn is let go, sends at once, and the
+next one begins while it listens to an empty interface.
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import veth
+
+SECONDS = 1      # of a window; kxdpgun knows whole seconds alone
+HOLD_S = 0.5     # after launch: it is ready, and sends half a second later
+LATE_S = 0.9
+WAITED_S = 1.05  # after launch: it has nothing more to wait for
+SETTLE_S = 0.06  # after a window: for what is under way
+ENDS_S = 10
+TRIES = 5        # the kernel may still take down the XDP socket of the last window
+
+
+class Gun:
+    def __init__(self, lane, contestant, rate):
+        self.lane, self.contestant, self.rate, self.tries = lane, contestant, max(int(rate), 100), 0
+        self.launch()
+
+    def launch(self):
+        self.tries += 1
+        self.launched = time.monotonic()
+        core = str(self.lane.options.control_core)
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", self.contestant.network.client, *veth.PRIORITY, "taskset", "-c", core, "kxdpgun", "-i",
+             str(self.lane.work / "queries"), "-I", "c0", "-l", veth.CLIENT, "-L", veth.CLIENT_MAC, "-R",
+             self.contestant.mac, "-Q", str(self.rate), "-b", "10", "-t", str(SECONDS), "-F", core, veth.SERVER],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def hold(self):
+        """Launched again where it has ended, or where it may have begun to send."""
+        while True:
+            time.sleep(max(0.0, self.launched + HOLD_S - time.monotonic()))
+            if self.process.poll() is None and time.monotonic() - self.launched < LATE_S:
+                os.kill(self.process.pid, signal.SIGSTOP)
+                return
+            self.process.kill()
+            told = self.process.communicate()[0]
+            if self.tries == TRIES:
+                sys.exit(f"kxdpgun on the way to {self.contestant.name}: {told}")
+            time.sleep(0.3)
+            self.launch()
+
+    def fire(self):
+        """One window, from its first query until the last answers have had their time."""
+        os.kill(self.process.pid, signal.SIGCONT)
+        time.sleep(SECONDS + SETTLE_S)
+
+    def result(self):
+        """Sent and received a second."""
+        told = self.process.communicate(timeout=ENDS_S)[0]
+        sent = re.search(r"total queries:\s+(\d+)", told)
+        received = re.search(r"total replies:\s+(\d+)", told)
+        if sent is None or received is None:
+            sys.exit(f"kxdpgun said nothing that is known here: {told}")
+        return int(sent[1]) / SECONDS, int(received[1]) / SECONDS
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+def volley(lane, rates, fired=lambda gun, fire: fire()):
+    """A window of each contestant of `rates`, one behind another. `fired` is called for each, with the function that fires.
+    Returns contestant -> sent and received a second."""
+    guns = []
+    try:
+        for contestant, rate in rates.items():
+            guns.append(Gun(lane, contestant, rate))
+        for gun in guns:
+            gun.hold()
+        for gun in guns:
+            time.sleep(max(0.0, gun.launched + WAITED_S - time.monotonic()))
+            gun.contestant.wake()
+            fired(gun, gun.fire)
+            gun.contestant.sleep()
+        return {gun.contestant: gun.result() for gun in guns}
+    finally:
+        for gun in guns:
+            gun.stop()
+
+
+class Search:
+    """The highest rate that loses next to nothing, by steps up and down (Dixon and Mood, 1948): up after a window without loss,
+    down after one with; what is stepped around in the end is the rate at which half of the windows lose some. A window that the
+    machine spoils is one step, not the end of the search."""
+
+    STEPS = (0.08, 0.04)  # of the first ones, behind that of the flood
+    STEP = 0.02           # of all others; twice that after three in one direction, and so on
+    AFTER_FLOOD = 0.93
+    REACHED = 0.98        # of the rate: less sent is all that the generator can
+
+    def __init__(self, flood):
+        self.rate, self.windows, self.direction, self.run = flood, [], 0, 0
+        self.generator_limits = 0
+
+    def learn(self, sent, received, loss):
+        """What is told of a window at `rate`; sets the next one."""
+        first = not self.windows
+        self.windows.append(min(self.rate, sent))
+        if first:
+            self.rate = self.AFTER_FLOOD * received
+            return
+        free = received >= sent * (1 - loss)
+        direction = 1 if free else -1
+        self.run = self.run + 1 if direction == self.direction else 1
+        self.direction = direction
+        number = len(self.windows) - 2
+        step = self.STEPS[number] if number < len(self.STEPS) else self.STEP * 2 ** ((self.run - 1) // 3)
+        if free and sent < self.REACHED * self.rate:
+            self.generator_limits += 1
+            self.rate = sent
+        self.rate = max(self.rate * (1 + direction * min(step, 0.3)), 1000)
+
+    @property
+    def figures(self):
+        """Rates of the windows behind the first large steps, one a round."""
+        return self.windows[1 + len(self.STEPS):]
