@@ -17,6 +17,7 @@ namespace {
 
 constexpr double spin_min_us = 2.0;
 constexpr double spin_max_us = 20.0;
+constexpr double spin_max_doorbell_us = 40.0;
 constexpr double wake_us = 10.0;
 constexpr std::uint32_t error_sleep_us = 50;
 constexpr unsigned long timer_slack_ns = 1;  // the default of 50 us would double every sleep
@@ -28,6 +29,7 @@ constexpr unsigned long timer_slack_ns = 1;  // the default of 50 us would doubl
   limits.spin_max_cycles = static_cast<std::uint64_t>(spin_max_us * cycles_per_us);
   limits.spin_min_cycles = limits.spin_max_cycles;
   if (doorbells) {
+    limits.spin_max_cycles = static_cast<std::uint64_t>(spin_max_doorbell_us * cycles_per_us);
     limits.spin_min_cycles = static_cast<std::uint64_t>(spin_min_us * cycles_per_us);
     limits.wake_cycles = static_cast<std::uint64_t>(wake_us * cycles_per_us);
     limits.sleep_min_us = limits.sleep_max_us = io::doorbell_wait_us;

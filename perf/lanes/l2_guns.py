@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import veth
@@ -31,21 +32,22 @@ class Gun:
         self.tries += 1
         self.launched = time.monotonic()
         core = str(self.lane.options.control_core)
+        self.told = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", self.contestant.network.client, *veth.PRIORITY, "taskset", "-c", core, "kxdpgun", "-i",
              str(self.lane.work / "queries"), "-I", "c0", "-l", veth.CLIENT, "-L", veth.CLIENT_MAC, "-R",
              self.contestant.mac, "-Q", str(self.rate), "-b", "10", "-t", str(SECONDS), "-F", core, veth.SERVER],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            stdout=self.told, stderr=subprocess.STDOUT)
 
     def hold(self):
-        """Launched again where it has ended, or where it may have begun to send."""
+        """Launched again where it says that it has failed, or where it may have begun to send."""
         while True:
             time.sleep(max(0.0, self.launched + HOLD_S - time.monotonic()))
-            if self.process.poll() is None and time.monotonic() - self.launched < LATE_S:
+            if self.process.poll() is None and "error" not in self.text():
                 os.kill(self.process.pid, signal.SIGSTOP)
-                return
-            self.process.kill()
-            told = self.process.communicate()[0]
+                if time.monotonic() - self.launched < LATE_S:
+                    return
+            told = self.stop()
             if self.tries == TRIES:
                 sys.exit(f"kxdpgun on the way to {self.contestant.name}: {told}")
             time.sleep(0.3)
@@ -58,17 +60,22 @@ class Gun:
 
     def result(self):
         """Sent and received a second."""
-        told = self.process.communicate(timeout=ENDS_S)[0]
+        self.process.wait(ENDS_S)
+        told = self.text()
         sent = re.search(r"total queries:\s+(\d+)", told)
         received = re.search(r"total replies:\s+(\d+)", told)
         if sent is None or received is None:
             sys.exit(f"kxdpgun said nothing that is known here: {told}")
         return int(sent[1]) / SECONDS, int(received[1]) / SECONDS
 
+    def text(self):
+        self.told.seek(0)
+        return self.told.read()
+
     def stop(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+        self.process.kill()
+        self.process.wait()
+        return self.text()
 
 
 def volley(lane, rates, fired=lambda gun, fire: fire()):
