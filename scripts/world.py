@@ -38,7 +38,7 @@ LOCALES = {
     "asia": (13.76, 100.50, 3),
 }
 
-CALM = {"cpu": 0.2, "cpu_pressure": 0, "memory": 0.3, "memory_pressure": 0}
+CALM = {"cpu": 0.2, "cpu_pressure": 0, "memory": 0.3, "memory_pressure": 0, "rtt": 500}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1

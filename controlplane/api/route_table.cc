@@ -30,6 +30,7 @@ constexpr std::string_view factors_shape =
     "confidence:n} source:s}";
 constexpr std::string_view reload_shape =
     "{changed:[s] needs_restart?:[s] version?:{epoch:n generation:n}}";
+constexpr std::string_view maintenance_shape = "[{id:s sites:[s] from:s to:s by:s active:b}]";
 constexpr std::string_view zones_shape =
     "[{id:s file:s serial:n names:n records:n loaded_age_s:n state:s message?:s}]";
 constexpr std::string_view explain_shape =
@@ -160,7 +161,25 @@ std::vector<ApiRoute> make_routes() {
        "Planned work at sites that is not over",
        {},
        {},
-       "[{id:s sites:[s] from:s to:s by:s active:b}]"},
+       maintenance_shape},
+      {"PUT",
+       "/v1/maintenance/{id}",
+       "maintenance-set",
+       Access::write,
+       "Plans work at sites, which drain while it lasts; beyond restarts",
+       {in_path("id", "its name"), in_body("sites", "those that drain", true, 'l'),
+        in_body("from", "when it begins: 2026-11-21T02:00:00Z, now, or +2h", true),
+        in_body("to", "when it is over, the same", true)},
+       {},
+       maintenance_shape},
+      {"DELETE",
+       "/v1/maintenance/{id}",
+       "maintenance-set",
+       Access::write,
+       "Takes back work that was planned here, and not in the configuration",
+       {in_path("id", "its name")},
+       R"({"sites": []})",
+       maintenance_shape},
       {"GET",
        "/v1/weights",
        "weights",
@@ -286,6 +305,14 @@ std::vector<ApiRoute> make_routes() {
        {},
        "{sites:[{site:s share:n planned_share:n overloaded:b}] moved_share:n services:[o] "
        "ttl_exposure_s:n exposed_pool:s load_source:s overloads:[s] changed:[s]}"},
+      {"POST",
+       "/v1/backup",
+       "backup",
+       Access::write,
+       "Copies of the databases, while everything goes on",
+       {in_body("directory", "absolute, on the server; without such copies yet", true)},
+       {},
+       "{files:[s]}"},
       {"GET",
        "/v1/shares",
        "shares",

@@ -44,6 +44,8 @@ std::string_view type_word(char type) {
       return "a number, or null";
     case 'b':
       return "true or false";
+    case 'l':
+      return "a list of texts";
     default:
       return "text";
   }
@@ -57,6 +59,9 @@ bool is_of(const json& value, char type) {
       return value.is_number() || value.is_null();
     case 'b':
       return value.is_boolean();
+    case 'l':
+      return value.is_array() &&
+             std::ranges::all_of(value, [](const json& one) { return one.is_string(); });
     default:
       return value.is_string();
   }
@@ -84,6 +89,8 @@ json schema_of_type(char type) {
       return {{"type", {"number", "null"}}};
     case 'b':
       return {{"type", "boolean"}};
+    case 'l':
+      return {{"type", "array"}, {"items", {{"type", "string"}}}};
     default:
       return {{"type", "string"}};
   }

@@ -46,11 +46,25 @@ TEST_F(ApiTest, TheDocumentIsTrue) {
   ASSERT_EQ(status, 200);
   EXPECT_EQ(document["openapi"], "3.1.0");
   EXPECT_EQ(document, openapi_document());
-  const std::map<std::string, std::string> sample = {
-      {"text", text_of(file())}, {"service", "www"}, {"endpoint", "fra"},
-      {"zone", "example.org"},   {"factor", "risk"}, {"name", "www.example.org"},
-      {"client", "198.18.1.7"},  {"state", "auto"},  {"command", "status"},
-      {"level", "info"}};
+  const std::map<std::string, std::string> sample = {{"text", text_of(file())},
+                                                     {"service", "www"},
+                                                     {"endpoint", "fra"},
+                                                     {"zone", "example.org"},
+                                                     {"factor", "risk"},
+                                                     {"name", "www.example.org"},
+                                                     {"client", "198.18.1.7"},
+                                                     {"state", "auto"},
+                                                     {"command", "status"},
+                                                     {"level", "info"},
+                                                     {"id", "power"},
+                                                     {"from", "+1h"},
+                                                     {"to", "+2h"},
+                                                     {"directory", directory_}};
+  // Of what is taken back before it is planned.
+  ASSERT_EQ(put("/v1/maintenance/power", {{"sites", {"sin"}}, {"from", "+3h"}, {"to", "+4h"}},
+                writer_token)
+                .first,
+            200);
   std::set<std::string> commands;
   for (const auto& [path, operations] : document["paths"].items()) {
     if (!path.starts_with("/v1/") || path == "/v1/openapi.json") continue;
@@ -71,7 +85,10 @@ TEST_F(ApiTest, TheDocumentIsTrue) {
         const auto& schema = operation["requestBody"]["content"]["application/json"]["schema"];
         for (const auto& name : schema.value("required", json::array())) {
           const auto field = name.get<std::string>();
-          body[field] = sample.contains(field) ? json(sample.at(field)) : json(1);
+          const auto type = schema["properties"][field]["type"];
+          body[field] = type == "array"    ? json{"fra"}
+                        : type == "string" ? json(sample.at(field))
+                                           : json(1);
         }
       }
       target = httplib::append_query_params(target, query);
@@ -135,6 +152,12 @@ TEST_F(ApiTest, SaysWhatIsWrongAndWhere) {
   EXPECT_EQ(put(path, json::array(), writer_token).first, 400);
   EXPECT_EQ(put(path, {{"weight", 0.5}}, writer_token).second["weight"], 0.5);
   EXPECT_EQ(put(path, {{"weight", nullptr}}, writer_token).second["source"], "configuration");
+  const auto work = "/v1/maintenance/power";
+  const auto [no_list, told] =
+      put(work, {{"sites", {1}}, {"from", "now"}, {"to", "+1h"}}, writer_token);
+  EXPECT_EQ(no_list, 400);
+  EXPECT_NE(told.dump().find("sites is not a list of texts"), std::string::npos) << told;
+  EXPECT_EQ(answer_of(client(writer_token).Delete(work)).first, 404) << "nothing was planned";
 }
 
 TEST_F(ApiTest, ThePastIsExplainedFromWhatWasKept) {

@@ -22,7 +22,7 @@ struct ApiParameter {
   enum class Place { path, query, body };
   std::string_view name;
   Place place = Place::query;
-  char type = 's';  // 's' text, 'n' number, 'b' true or false, 'N' number or null
+  char type = 's';  // 's' text, 'n' number, 'b' true or false, 'N' number or null, 'l' list of texts
   bool required = false;
   std::string_view description;
 };
