@@ -295,7 +295,7 @@ Result<WallTime> parse_time(const std::string& text, WallTime now) {
     std::int64_t unit = 100'000'000;
     for (++rest; *rest >= '0' && *rest <= '9'; ++rest, unit /= 10) ns += (*rest - '0') * unit;
   }
-  if (std::string_view(rest) != "Z" && std::string_view(rest) != "") return wrong();
+  if (std::string_view(rest) != "Z" && !std::string_view(rest).empty()) return wrong();
   return WallTime{ns};
 }
 

@@ -34,7 +34,42 @@ void Engine::start_assigning(Instant now) {
   demand_waits_ = false;
 }
 
-// Demand, requests and shares of what was there before go on, by name: a change of configuration is no reason to forget who
+namespace {
+
+constexpr std::uint16_t gone = 0xffff;  // no member of the pool: orders pass over it
+
+// For each member of a pool before, its place among those of now, by the ids of endpoints.
+std::vector<std::uint16_t> places_of_members(const World& former, const WorldPool& before,
+                                             const World& world, const WorldPool& now) {
+  std::map<std::string_view, std::uint16_t> places;
+  for (const auto e : now.members)
+    places.emplace(world.endpoint(e).id, static_cast<std::uint16_t>(places.size()));
+  std::vector<std::uint16_t> result;
+  for (const auto e : before.members) {
+    const auto at = places.find(former.endpoint(e).id);
+    result.push_back(at == places.end() ? gone : at->second);
+  }
+  return result;
+}
+
+// The order of each locale, which stands until somebody is beaten by a margin, in the numbers of now. A locale that is new
+// has an order of nobody.
+std::vector<std::uint16_t> carried_orders(std::span<const std::uint16_t> orders, std::size_t length,
+                                          std::span<const std::uint16_t> places,
+                                          std::span<const std::uint32_t> locale_from) {
+  std::vector<std::uint16_t> result(locale_from.size() * length, gone);
+  for (std::size_t l = 0; l < locale_from.size(); ++l) {
+    if (locale_from[l] == DemandBoard::nothing) continue;
+    const auto former = orders.subspan(locale_from[l] * length, length);
+    std::ranges::transform(former, result.begin() + static_cast<std::ptrdiff_t>(l * length),
+                           [&](std::uint16_t member) { return places[member]; });
+  }
+  return result;
+}
+
+}  // namespace
+
+// Demand, requests, shares and orders of what was there before go on, by name: a change of configuration is no reason to forget who
 // asks for what, or to send all of a locale to one site again.
 void Engine::carry_over(const World& former, std::span<const PoolState> pools,
                         const DemandBoard& demand, std::span<const double> requests, Instant now) {
@@ -65,6 +100,7 @@ void Engine::carry_over(const World& former, std::span<const PoolState> pools,
     const auto at = place(former_services, world_->config->services[s].id);
     if (at != nothing) requests_[s] = requests[at];
   }
+  carry_over_pools(former, pools, pool_from, locale_from);
   if (!assigning_) return;
   std::map<const GroupShares*, std::shared_ptr<const GroupShares>> made;
   for (std::uint32_t p = 0; p < pools_.size(); ++p) {
@@ -80,6 +116,26 @@ void Engine::carry_over(const World& former, std::span<const PoolState> pools,
     pools_[p].assigned = renewed;
   }
   if (demand_.known()) assign_due_ = now;
+}
+
+void Engine::carry_over_pools(const World& former, std::span<const PoolState> pools,
+                              std::span<const std::uint32_t> pool_from,
+                              std::span<const std::uint32_t> locale_from) {
+  for (std::uint32_t p = 0; p < pools_.size(); ++p) {
+    const auto from = pool_from[p];
+    if (from == DemandBoard::nothing) continue;
+    const auto& before = pools[from];
+    const auto& service = world_->service(world_->pools[p].service);
+    const auto& then = former.service(former.pools[from].service);
+    if (service.ttl_floor == then.ttl_floor && service.ttl_ceiling == then.ttl_ceiling) {
+      pools_[p].volatility = before.volatility;
+      note_volatile(p);
+    }
+    if (before.orders.empty() || before.answered_by != from) continue;
+    const auto places = places_of_members(former, former.pools[from], *world_, world_->pools[p]);
+    pools_[p].carried_orders =
+        carried_orders(before.orders, before.order_length, places, locale_from);
+  }
 }
 
 void Engine::heard_demand(std::uint32_t pool, std::uint16_t locale, std::uint32_t weight) {

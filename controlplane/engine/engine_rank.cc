@@ -200,6 +200,10 @@ void Engine::order_cells(std::uint32_t pool, bool from_another) {
   const auto& members = pools_[source].membership.members;
   const auto& sites = world_->pools[source].sites;
   const auto site_count = world_->config->sites.size();
+  if (const auto carried = std::exchange(state.carried_orders, {}); !carried.empty()) {
+    state.order_length = carried.size() / world_->locales.size();
+    state.orders = carried;
+  }
   const bool keep =
       !from_another && !pools_[source].members_changed && state.order_length == members.size();
   const auto former_length = from_another ? 0 : state.order_length;
@@ -389,6 +393,7 @@ void Engine::rank_pool(std::uint32_t pool, Instant now, Round& round) {
   lay_out_members(pool);
   if (dealt_by_slot(source) || is_nested(source)) {
     state.orders.clear();
+    state.carried_orders.clear();
     state.order_length = 0;
   } else {
     order_cells(pool, from_another);

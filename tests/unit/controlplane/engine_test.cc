@@ -319,6 +319,26 @@ TEST(EngineTest, AReloadKeepsWhatIsKnownOfSites) {
   EXPECT_EQ(loop.answer(1, eu), of(3, {nyc, sin}));
 }
 
+TEST(EngineTest, AReloadForgetsNoRestlessness) {
+  Loop loop;
+  loop.run_for(seconds(5));
+  loop.kill(fra);
+  loop.run_for(seconds(2));
+  const auto ttl_s = loop.engine.view_pool(www).ttl_s;
+  ASSERT_LT(ttl_s, 60U);
+  auto config = small_config();
+  config.services[2].answers_max = 3;
+  config.services[0].ttl_ceiling = seconds(300);
+  const auto world =
+      make_world(std::make_shared<const config::Config>(config), {"default", "eu", "us"});
+  loop.engine.replace_world(*world, loop.now);
+  loop.step();
+  EXPECT_EQ(loop.engine.view_pool(www).ttl_s, ttl_s) << "the answers still change now and then";
+  EXPECT_EQ(loop.engine.view_pool(api).ttl_s, 300U) << "another ceiling begins anew";
+  loop.run_for(seconds(2000));
+  EXPECT_EQ(loop.engine.view_pool(www).ttl_s, 60U) << "and calm still counts";
+}
+
 TEST(EngineTest, TheSameEventsGiveTheSameCellsBitForBit) {
   const auto run = [](std::uint64_t seed) {
     Loop loop;

@@ -72,6 +72,40 @@ TEST(PlanTest, TheSameConfigurationMovesNobody) {
   EXPECT_TRUE(overloads_of(plan).empty());
 }
 
+// An order stands until somebody is beaten by a margin: what a fresh ranking would do otherwise is no reason to move clients.
+TEST(PlanTest, OrdersThatStandByTheirMarginStandInThePlanToo) {
+  const auto config = small_config();
+  auto before = engine_of(config, {});
+  // The locale without a place is as far from each site: a little CPU decides, and by less than the margin never again.
+  const auto with_cpu = [&](std::uint32_t site, float cpu, Instant now) {
+    SiteReport report{.metrics = {}, .interval_ms = 200, .leaving = false, .endpoints = {}};
+    report.metrics.cpu_ratio = cpu;
+    before.heard(site, report, 1, static_cast<std::uint64_t>(now.ns), now);
+  };
+  const auto first_of = [](const Engine& engine) {
+    return engine.answered(www, everyone, 0).front();
+  };
+  const auto former = first_of(before);
+  for (int turn = 1; turn <= 20; ++turn) {
+    const auto now = start + milliseconds(20 + 200 * turn);
+    for (std::uint32_t site = 0; site < 3; ++site)
+      with_cpu(site, before.world().endpoints[former].site == site ? 0.2F : 0.1F, now);
+    static_cast<void>(before.step(now));
+  }
+  ASSERT_EQ(first_of(before), former) << "4 % worse is less than the margin";
+  auto next = config;
+  next.locales[0].id = "fr";
+  next.services[2].endpoints.erase(next.services[2].endpoints.begin() +
+                                   (before.world().endpoints[former].site == fra ? 2 : 0));
+  const auto world =
+      *make_world(std::make_shared<const config::Config>(next), {"default", "fr", "us"});
+  const auto after = planned(before, world, start + seconds(5));
+  EXPECT_EQ(after.world().endpoint(first_of(after)).id, before.world().endpoint(former).id);
+  EXPECT_EQ(planned(before, world_of(config), start + seconds(5)).answered(www, everyone, 0),
+            before.answered(www, everyone, 0));
+  EXPECT_EQ(plan_of(before, later(before, config)).moved_share, 0);
+}
+
 TEST(PlanTest, ClientsOfWhatGoesMoveAndTheirLoadWithThem) {
   auto config = small_config();
   for (auto& site : config.sites) site.capacity_rps = 1000;

@@ -299,6 +299,8 @@ class Engine {
     // By locale: the answering pool's members, in order. Empty where dealt by slot.
     std::vector<std::uint16_t> orders;
     std::size_t order_length = 0;
+    // The orders of a former world in the numbers of this one, until the pool is ranked for the first time.
+    std::vector<std::uint16_t> carried_orders;
   };
   // What ranking a pool works in, kept from one to the next.
   struct Workbench {
@@ -343,6 +345,11 @@ class Engine {
   void start_assigning(Instant now);
   void carry_over(const World& former, std::span<const PoolState> pools, const DemandBoard& demand,
                   std::span<const double> requests, Instant now);
+  // The same of pools: orders, and how restless they are. `pool_from`, `locale_from`: the former number of each, or
+  // DemandBoard::nothing.
+  void carry_over_pools(const World& former, std::span<const PoolState> pools,
+                        std::span<const std::uint32_t> pool_from,
+                        std::span<const std::uint32_t> locale_from);
   [[nodiscard]] bool limits_known() const;
   void hasten_assignment(Duration after_the_last);
   void refresh_requests(Instant now);
