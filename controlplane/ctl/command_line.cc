@@ -72,7 +72,8 @@ class CommandLine {
     try {
       app_.parse(count, arguments);
     } catch (const CLI::RequiredError& error) {
-      const auto unknown = unknown_command(count, arguments);
+      auto unknown = unknown_command(count, arguments);
+      if (unknown.empty()) unknown = missing_order();
       if (unknown.empty()) return app_.exit(error, terminal_.out, terminal_.error), exit_usage;
       terminal_.error << unknown << "\nRun with --help for more information.\n";
       return exit_usage;
@@ -130,6 +131,18 @@ class CommandLine {
              (near.empty() ? "" : " (did you mean '" + near + "'?)");
     }
     return {};
+  }
+
+  // What a line that ends too early could go on with; nothing where it lacks something else.
+  [[nodiscard]] std::string missing_order() {
+    auto* at = &app_;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    if (at->get_require_subcommand_min() == 0) return {};
+    std::string orders;
+    for (const auto* order : at->get_subcommands({}))
+      orders += (orders.empty() ? "" : ", ") + order->get_name();
+    return (at == &app_ ? "a command" : "an order of '" + at->get_name() + "'") +
+           " is missing: " + orders;
   }
 
   // Where a command that lists, too, got a word that is none of its orders ("endpoints away www/fra"): those that there are.

@@ -300,6 +300,10 @@ TEST(CtlUsageTest, NamesTheOrdersWhereAWordIsNone) {
   EXPECT_NE(away.error.find("'away' is no order of 'endpoints' (there are: up, down, drain, auto)"),
             std::string::npos)
       << away.error;
+  EXPECT_NE(run({"weights"}).error.find("an order of 'weights' is missing: get, set"),
+            std::string::npos);
+  EXPECT_NE(run({}).error.find("a command is missing: status, "), std::string::npos);
+  EXPECT_NE(run({"weights", "set", "www/fra"}).error.find("weight is required"), std::string::npos);
   const auto more = run({"endpoints", "up", "www/fra", "now"});
   EXPECT_EQ(more.status, exit_usage);
   EXPECT_EQ(more.error.find("is no order"), std::string::npos) << more.error;
