@@ -6,6 +6,20 @@
 // Inputs, time and judgement. Ranking is in engine_rank.cc, views are in engine_view.cc.
 
 namespace pharos::controlplane {
+namespace {
+
+// Endpoints of one site lie far apart in memory: those that come next are asked for while one is judged.
+constexpr std::size_t endpoints_ahead = 8;
+
+template <typename Object>
+void prefetch(const Object& object) noexcept {
+  constexpr std::size_t line_bytes = 64;
+  const auto* at = reinterpret_cast<const std::byte*>(&object);
+  for (std::size_t offset = 0; offset < sizeof object; offset += line_bytes)
+    __builtin_prefetch(at + offset);
+}
+
+}  // namespace
 
 Engine::Engine(std::shared_ptr<const World> world, Decisions decisions,
                const std::set<std::string>& down_sites, Instant now)
@@ -106,6 +120,7 @@ void Engine::refresh_override(std::uint32_t endpoint) {
   const auto& configured = world_->endpoint(endpoint);
   const auto override = decisions_.overrides.find(key);
   state.override = override == decisions_.overrides.end() ? configured.state : override->second;
+  state.capacity_rps = configured.capacity_rps;
   const auto weight = decisions_.weights.find(key);
   state.weight = weight == decisions_.weights.end() ? configured.weight : weight->second;
 }
@@ -177,37 +192,60 @@ void Engine::judge_site(std::uint32_t site, Instant now) {
   known_states_[site] = health_.site(site).state;
   if (state_changed && !health_.site(site).usable()) quorum_.silence(site, now, changed_verdicts_);
   const bool restless_changed = note_restlessness(site);
-  for (const auto e : world_->endpoints_of_site[site]) {
-    judge(e, now);
-    if (state_changed || restless_changed) mark_dirty(e);
+  const auto shared = site_factors_of(site, now);
+  const auto& all = world_->endpoints_of_site[site];
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto ahead = all[std::min(i + endpoints_ahead, all.size() - 1)];
+    prefetch(endpoints_[ahead]);
+    prefetch(world_->endpoints[ahead]);
+    judge(all[i], shared, now);
+    if (state_changed || restless_changed) mark_dirty(all[i]);
   }
   refresh_tightness(site);
 }
 
-Factors Engine::factors_of(std::uint32_t endpoint, bool well, Instant now) const {
-  const auto& fixed = world_->endpoints[endpoint];
-  const auto& health = health_.site(fixed.site);
+Engine::SiteFactors Engine::site_factors_of(std::uint32_t site, Instant now) const {
+  const auto& health = health_.site(site);
   const auto& metrics = health.metrics;
-  const Load load{.site_capacity_rps = world_->site(fixed.site).capacity_rps,
+  const Load load{.site_capacity_rps = world_->site(site).capacity_rps,
                   .site_rps = metrics.requests_rps,
-                  .endpoint_capacity_rps = world_->endpoint(endpoint).capacity_rps,
-                  .endpoint_rps = endpoints_[endpoint].health.requests_rps,
+                  .endpoint_capacity_rps = {},
+                  .endpoint_rps = {},
                   .link_bps = metrics.link_bps,
                   .receive_bps = metrics.receive_bps,
                   .transmit_bps = metrics.transmit_bps,
-                  .in_flight_max = world_->site(fixed.site).in_flight_max,
+                  .in_flight_max = world_->site(site).in_flight_max,
                   .in_flight = metrics.requests_in_flight};
+  return {.health = health_parts(metrics, health.rtt_base_us, health.latency_base_us).least(),
+          .risk = risk_factor(flaps_at(health, now), restless_step * restless_levels_[site]),
+          .confidence = confidence_of(health),
+          .headroom = headroom_factor(load),
+          .condition = condition_factor(true, health.degraded, metrics.error_ratio)};
+}
+
+Factors Engine::factors_of(std::uint32_t endpoint, bool well, const SiteFactors& site) const {
+  const auto& state = endpoints_[endpoint];
   Factors factors;
-  factors.health = health_parts(metrics, health.rtt_base_us, health.latency_base_us).least();
-  factors.headroom = headroom_factor(load);
-  factors.condition = condition_factor(well, health.degraded, metrics.error_ratio);
-  factors.version = fixed.version_preference;
-  factors.risk = risk_factor(flaps_at(health, now), restless_step * restless_levels_[fixed.site]);
-  factors.confidence = confidence_of(health);
+  factors.health = site.health;
+  factors.headroom = site.headroom;
+  if (state.capacity_rps) {
+    Load own;
+    own.endpoint_capacity_rps = state.capacity_rps;
+    own.endpoint_rps = state.health.requests_rps;
+    factors.headroom = std::min(factors.headroom, headroom_factor(own));
+  }
+  factors.condition = well ? site.condition : condition_factor(false, false, {});
+  factors.version = world_->endpoints[endpoint].version_preference;
+  factors.risk = site.risk;
+  factors.confidence = site.confidence;
   return factors;
 }
 
 void Engine::judge(std::uint32_t endpoint, Instant now) {
+  judge(endpoint, site_factors_of(world_->endpoints[endpoint].site, now), now);
+}
+
+void Engine::judge(std::uint32_t endpoint, const SiteFactors& site, Instant now) {
   auto& state = endpoints_[endpoint];
   ++work_.endpoints_judged;
   const bool well = is_well(endpoint);
@@ -227,7 +265,7 @@ void Engine::judge(std::uint32_t endpoint, Instant now) {
   }
   state.judged = true;
   state.standing = standing;
-  state.factors = factors_of(endpoint, well, now);
+  state.factors = factors_of(endpoint, well, site);
   state.base = locale_independent_score(state.factors, exponents_);
   state.base_as_if_healthy = score_as_if_healthy(state.factors, exponents_);
   const double moved = state.base - state.ranked_base;

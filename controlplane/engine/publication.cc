@@ -5,10 +5,16 @@
 namespace pharos::controlplane {
 namespace {
 
+// A changed endpoint is a row of some 7 KiB: 16 of them are written, proven twice and adopted in less than a millisecond.
+constexpr std::uint32_t merged_rows_max = 16;
+// So long after a publish nobody is likely to send the next change at once.
+constexpr Duration tidy_after = milliseconds(20);
+
 RankingBuilder make_builder(const Tables& tables) {
   RankingLimits limits;
   limits.delta_segments_max =
       std::min(tables.world->config->controlplane.delta_segments_max, ranking::segments_max - 1);
+  limits.merged_rows_max = merged_rows_max;
   return RankingBuilder(tables.world->pool_names(), tables.world->locales, tables.pools_id(),
                         tables.locales_id(), limits);
 }
@@ -82,9 +88,13 @@ bool Publication::settled() const noexcept {
   return connected_ && !in_flight_ && need_ == Need::delta && !builder_.dirty();
 }
 
+bool Publication::may_tidy(Instant now) const noexcept {
+  return now - sent_at_ >= tidy_after && builder_.untidy();
+}
+
 Result<SealedImage> Publication::build_ranking(Version version, Need& what, ranking::View& view) {
   if (what == Need::delta) {
-    auto delta = builder_.draft_delta(version);
+    auto delta = builder_.dirty() ? builder_.draft_delta(version) : builder_.draft_merged(version);
     if (delta) {
       auto sealed = SealedImage::seal(ImageKind::ranking_delta, *delta);
       auto proven = sealed ? view_.prove_delta(sealed->mapping.bytes())
@@ -116,7 +126,7 @@ Result<SealedImage> Publication::build_ranking(Version version, Need& what, rank
 
 Result<std::optional<Outgoing>> Publication::next(Instant now) {
   if (!connected_ || in_flight_ || blocked_) return std::nullopt;
-  if (need_ == Need::delta && !builder_.dirty()) return std::nullopt;
+  if (need_ == Need::delta && !builder_.dirty() && !may_tidy(now)) return std::nullopt;
   InFlight sent;
   sent.version = next_version();
   sent.what = need_;
@@ -138,6 +148,7 @@ Result<std::optional<Outgoing>> Publication::next(Instant now) {
   outgoing.kinds.push_back(sent.ranking.kind);
   outgoing.fds.push_back(sent.ranking.fd.get());
   last_ = sent.version;
+  sent_at_ = now;
   note(sent, now);
   in_flight_ = std::move(sent);
   return outgoing;

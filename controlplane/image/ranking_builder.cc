@@ -109,7 +109,10 @@ struct RankingBuilder::State {
   [[nodiscard]] std::vector<std::uint32_t> take_dirty_pools();
   [[nodiscard]] std::vector<ranking::RowEntry> write_all(RecordsWriter& records, Pending& next);
   [[nodiscard]] Ref write_changed_row(RecordsWriter& records, std::uint32_t pool, Pending& next);
+  [[nodiscard]] unsigned segments_most() const;
   [[nodiscard]] unsigned choose_segment(std::size_t row_count) const;
+  [[nodiscard]] unsigned merged_segment() const;
+  [[nodiscard]] Result<ImageDraft> draft_delta(Version version, bool merge);
   void add_pools_from(unsigned segment, std::vector<std::uint32_t>& pools) const;
   [[nodiscard]] std::uint64_t delta_bytes_below(unsigned segment) const;
   void commit_base(Pending& next);
@@ -241,13 +244,33 @@ Ref RankingBuilder::State::write_changed_row(RecordsWriter& records, std::uint32
 // Where a delta of so many rows should stand: it takes in the newest deltas as long as they hold no more rows than
 // it does by then. So each segment holds more rows than all above it together, there are about log2(pools) of them at
 // the most, and each row is written that often again, whatever the number of deltas (the logarithmic method of
-// Bentley and Saxe 1980).
+// Bentley and Saxe 1980). Large ones wait for a quiet moment (merged_segment), as long as there is a free place.
 unsigned RankingBuilder::State::choose_segment(std::size_t row_count) const {
-  const auto most = std::min(limits.delta_segments_max + 1, ranking::segments_max);
+  const auto most = segments_most();
+  const std::size_t rows_max = segments.size() >= most ? ~std::size_t{0} : limits.merged_rows_max;
   auto segment = static_cast<unsigned>(segments.size());
-  while (segment > 1 && (segment >= most || segments[segment - 1].row_count <= row_count)) {
+  std::size_t taken = 0;
+  while (segment > 1) {
+    const std::size_t rows = segments[segment - 1].row_count;
+    if (segment < most && (rows > row_count + taken || taken + rows > rows_max)) break;
     --segment;
-    row_count += segments[segment].row_count;
+    taken += rows;
+  }
+  return segment;
+}
+
+// The base among them.
+unsigned RankingBuilder::State::segments_most() const {
+  return std::min(limits.delta_segments_max + 1, ranking::segments_max);
+}
+
+// The lowest delta that holds no more rows than all above it together; behind the last one where each holds more.
+unsigned RankingBuilder::State::merged_segment() const {
+  auto segment = static_cast<unsigned>(segments.size());
+  std::size_t above = 0;
+  for (auto i = segment; i-- > 1;) {
+    if (i + 1 < segments.size() && segments[i].row_count <= above) segment = i;
+    above += segments[i].row_count;
   }
   return segment;
 }
@@ -372,42 +395,54 @@ Result<ImageDraft> RankingBuilder::draft_base(Version version) {
 }
 
 Result<ImageDraft> RankingBuilder::draft_delta(Version version) {
-  State& s = *state_;
-  if (auto status = s.may_build(version); !status) return std::unexpected(status.error());
-  if (s.segments.empty() || s.limits.delta_segments_max == 0) {
+  return state_->draft_delta(version, false);
+}
+
+bool RankingBuilder::untidy() const noexcept {
+  const State& s = *state_;
+  return s.segments.size() * 2 > s.segments_most() && s.merged_segment() < s.segments.size();
+}
+
+Result<ImageDraft> RankingBuilder::draft_merged(Version version) {
+  return state_->draft_delta(version, true);
+}
+
+Result<ImageDraft> RankingBuilder::State::draft_delta(Version version, bool merge) {
+  if (auto status = may_build(version); !status) return std::unexpected(status.error());
+  if (segments.empty() || limits.delta_segments_max == 0) {
     return fail(ErrorCode::exhausted,
-                s.segments.empty() ? "there is no base to follow" : "deltas are switched off",
+                segments.empty() ? "there is no base to follow" : "deltas are switched off",
                 "ranking delta", "build a base");
   }
   Pending next;
   next.version = version;
-  next.pools = s.take_dirty_pools();
-  next.segment = s.choose_segment(next.pools.size());
-  s.add_pools_from(next.segment, next.pools);
-  const auto share = static_cast<std::uint64_t>(s.limits.delta_share_max *
-                                                static_cast<double>(s.segments[0].image_bytes));
-  const std::uint64_t allowed = std::max(share, s.limits.delta_bytes_free);
-  const std::uint64_t left = allowed - std::min(allowed, s.delta_bytes_below(next.segment));
+  next.pools = take_dirty_pools();
+  next.segment = choose_segment(next.pools.size());
+  if (merge) next.segment = std::min(next.segment, merged_segment());
+  add_pools_from(next.segment, next.pools);
+  const auto share = static_cast<std::uint64_t>(limits.delta_share_max *
+                                                static_cast<double>(segments[0].image_bytes));
+  const std::uint64_t allowed = std::max(share, limits.delta_bytes_free);
+  const std::uint64_t left = allowed - std::min(allowed, delta_bytes_below(next.segment));
 
-  RecordsWriter records(s.store, next.segment, ++s.build, left);
-  records.reserve(next.pools.size() *
-                  (s.locale_count() * sizeof(Ref) + delta_answer_bytes_expected));
+  RecordsWriter records(store, next.segment, ++build, left);
+  records.reserve(next.pools.size() * (locale_count() * sizeof(Ref) + delta_answer_bytes_expected));
   next.rows.reserve(next.pools.size());
   for (const std::uint32_t pool : next.pools) {
-    next.rows.push_back({pool, s.write_changed_row(records, pool, next)});
+    next.rows.push_back({pool, write_changed_row(records, pool, next)});
     if (records.is_full()) break;
   }
   if (records.is_full()) {
-    s.drop(next);
+    drop(next);
     return fail(ErrorCode::exhausted,
                 "the deltas outgrow their share of " + std::to_string(allowed) + " bytes",
                 "ranking delta", "build a base");
   }
-  next.summary = {s.pool_count(),        s.locale_count(),
-                  next.segment,          0,
-                  s.segments[0].version, s.segments[next.segment - 1].version};
+  next.summary = {pool_count(),        locale_count(),
+                  next.segment,        0,
+                  segments[0].version, segments[next.segment - 1].version};
   next.records = std::move(records).take_bytes();
-  return s.keep(std::move(next));
+  return keep(std::move(next));
 }
 
 void RankingBuilder::State::commit_base(Pending& next) {

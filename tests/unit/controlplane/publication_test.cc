@@ -34,8 +34,8 @@ class FakeDataplane {
     publication.connected(hello);
   }
   // Takes what is to be published. False: nothing was.
-  bool take(table_channel::Outcome outcome = table_channel::Outcome::adopted) {
-    auto outgoing = publication.next(start);
+  bool take(table_channel::Outcome outcome = table_channel::Outcome::adopted, Instant now = start) {
+    auto outgoing = publication.next(now);
     if (!outgoing) {
       ADD_FAILURE() << outgoing.error().text();
       return false;
@@ -273,6 +273,43 @@ TEST(PublicationTest, HundredsOfRoundsMergeAndStayRight) {
   }
   EXPECT_EQ(bases, 1U);
   EXPECT_EQ(dataplane.sent.version.generation, 200U);
+}
+
+// Each change is a small delta; those before it are taken in where nothing has changed for a moment.
+TEST(PublicationTest, ManyDeltasAreMergedWhereNoChangeWaitsForIt) {
+  auto config = small_config();
+  config.services.clear();
+  constexpr std::uint32_t services = 210;
+  for (std::uint32_t s = 0; s < services; ++s)
+    config.services.push_back(
+        service_config(("s" + std::to_string(1000 + s)).c_str(), config::Policy::ranked, 3));
+  FakeDataplane dataplane(config);
+  Engine engine(dataplane.publication.tables().world, {}, {}, start);
+  ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
+  dataplane.connect();
+  ASSERT_TRUE(dataplane.take());
+  std::uint64_t one_row_bytes = 0;
+  for (std::uint32_t s = 0; s < services; ++s) {
+    const auto endpoint = *engine.world().find_endpoint("s" + std::to_string(1000 + s), "fra");
+    engine.set_override(endpoint, config::Override::drain, start);
+    ASSERT_TRUE(dataplane.publication.apply(round_of(engine, start)));
+    ASSERT_TRUE(dataplane.take());
+    const auto bytes = dataplane.publication.generations().front().bytes;
+    if (s == 0) one_row_bytes = bytes;
+    EXPECT_LE(bytes, 17 * one_row_bytes) << s;
+    EXPECT_FALSE(dataplane.take()) << "at once";
+  }
+  const auto before = dataplane.publication.segment_count();
+  ASSERT_GT(before, 12U);
+  EXPECT_TRUE(dataplane.publication.settled());
+  EXPECT_FALSE(dataplane.take(table_channel::Outcome::adopted, start + milliseconds(19)));
+  ASSERT_TRUE(dataplane.take(table_channel::Outcome::adopted, start + milliseconds(20)));
+  EXPECT_EQ(dataplane.sent.kinds, std::vector{ImageKind::ranking_delta});
+  EXPECT_LT(dataplane.publication.segment_count(), 6U);
+  EXPECT_EQ(dataplane.view.segment_count(), dataplane.publication.segment_count());
+  for (std::uint32_t pool = 0; pool < services; ++pool)
+    EXPECT_EQ(dataplane.answer(pool, eu).size(), 2U) << pool;
+  EXPECT_FALSE(dataplane.take(table_channel::Outcome::adopted, start + seconds(1)));
 }
 
 TEST_F(RankedPublicationTest, NewTablesWhileAPublishIsInFlightAreSentWhole) {

@@ -249,6 +249,49 @@ TEST(RankingBuilderTest, DeltasTakeInThoseBeforeThemAsTheyAddUp) {
   }
 }
 
+// A delta takes in few rows of others while there is a free place, and all that add up where there is none.
+TEST(RankingBuilderTest, ADeltaTakesInNoMoreRowsThanItMayAndTheRestIsMergedLater) {
+  constexpr std::uint32_t pools = 128, most = 10, rows_max = 4;
+  for (const bool tidies : {false, true}) {
+    auto b = builder(pools, 2,
+                     {.delta_segments_max = most,
+                      .delta_share_max = 1000,
+                      .delta_bytes_free = 1U << 30,
+                      .merged_rows_max = rows_max});
+    Reader reader;
+    reader.take_base(b.build_base({1, 1}));
+    b.commit();
+    EXPECT_FALSE(b.untidy());
+    std::uint64_t generation = 1;
+    unsigned merges = 0;
+    for (std::uint32_t pool = 0; pool < pools; ++pool) {
+      ASSERT_TRUE(b.set(pool, 1, one(pool)));
+      const bool full = b.segment_count() > most;
+      auto delta = b.build_delta({1, ++generation});
+      ASSERT_TRUE(delta) << delta.error().text();
+      if (!full) {
+        ASSERT_LE(delta->size(), 1024U) << "row " << pool;  // of five rows, some 100 bytes each
+      }
+      reader.take_delta(std::move(delta));
+      b.commit();
+      ASSERT_LE(b.segment_count(), most + 1);
+      ASSERT_EQ(reader.view->segment_count(), b.segment_count());
+      if (!tidies || !b.untidy()) continue;
+      ASSERT_GT(b.segment_count(), most / 2);
+      const auto merged = b.draft_merged({1, ++generation});
+      ASSERT_TRUE(merged) << merged.error().text();
+      reader.take_delta(merged->buffer());
+      b.commit();
+      EXPECT_FALSE(b.untidy());
+      EXPECT_FALSE(b.dirty());
+      ++merges;
+    }
+    EXPECT_EQ(merges > 0, tidies);
+    for (std::uint32_t pool = 0; pool < pools; ++pool)
+      expect_answer(reader.answer(pool, 1), one(pool), 0);
+  }
+}
+
 TEST(RankingBuilderTest, AChainOfSegmentsIsSoundByItselfAfterMerges) {
   Random random(3);
   auto b = builder(10, 3, {.delta_share_max = 1000, .delta_bytes_free = 1U << 30});

@@ -245,8 +245,9 @@ class Engine {
     EndpointHealth health;
     config::Override override = config::Override::automatic;
     double weight = 1;
-    Factors factors;  // all but proximity
-    double base = 0;  // score without proximity
+    std::optional<double> capacity_rps;  // as configured, where each beacon of its site looks
+    Factors factors;                     // all but proximity
+    double base = 0;                     // score without proximity
     double base_as_if_healthy = 0;
     double ranked_base = -1;  // base when it was ranked last
     bool judged = false;
@@ -260,6 +261,12 @@ class Engine {
     bool rising = false;         // takes its share step by step
     Instant rising_since;
     double admitted = 1;  // share of its clients that it takes so far
+  };
+  // What the endpoints of a site have in common of their factors.
+  struct SiteFactors {
+    double health = 1, risk = 1, confidence = 1;
+    double headroom = 1;   // of the site alone
+    double condition = 1;  // of those that are well
   };
   struct CellState {
     std::uint64_t digest = 0;  // of the members answered, by slot, and of their weights
@@ -324,7 +331,9 @@ class Engine {
   void mark_dirty(std::uint32_t endpoint);
   void mark_pool_dirty(std::uint32_t pool);
   void refresh_override(std::uint32_t endpoint);
-  [[nodiscard]] Factors factors_of(std::uint32_t endpoint, bool well, Instant now) const;
+  [[nodiscard]] SiteFactors site_factors_of(std::uint32_t site, Instant now) const;
+  [[nodiscard]] Factors factors_of(std::uint32_t endpoint, bool well,
+                                   const SiteFactors& site) const;
   void tick_volatility(Instant now);
   void judge_site(std::uint32_t site, Instant now);
   [[nodiscard]] bool is_well(std::uint32_t endpoint) const;
@@ -335,6 +344,7 @@ class Engine {
   void hear_probes(std::uint32_t site, const SiteReport& report, Instant received);
   void tick_probes(Instant now);
   void judge(std::uint32_t endpoint, Instant now);
+  void judge(std::uint32_t endpoint, const SiteFactors& site, Instant now);
   void refresh_membership(std::uint32_t pool);
   void refresh_slots(std::uint32_t pool);
   [[nodiscard]] double dealt_weight(std::uint32_t endpoint, config::Policy policy,

@@ -56,7 +56,8 @@ class Publication {
 
   void connected(const table_channel::Hello& hello);
   void disconnected();
-  // What to send now, if anything. Errors: an image did not build or prove; nothing is sent and the
+  // What to send now, if anything: changes; or, where there have been none for a moment, deltas merged into one, which
+  // changes would wait for. Errors: an image did not build or prove; nothing is sent and the
   // next change tries again.
   [[nodiscard]] Result<std::optional<Outgoing>> next(Instant now);
   void acknowledged(const table_channel::Acknowledge& acknowledge);
@@ -89,6 +90,7 @@ class Publication {
 
   [[nodiscard]] Version next_version() const noexcept;
   [[nodiscard]] Result<SealedImage> build_ranking(Version version, Need& what, ranking::View& view);
+  [[nodiscard]] bool may_tidy(Instant now) const noexcept;
   void settle(bool adopted);
   void note(const InFlight& sent, Instant now);
 
@@ -100,6 +102,7 @@ class Publication {
   bool connected_ = false;
   bool blocked_ = false;  // the last try failed: wait for a change
   Need need_ = Need::everything;
+  Instant sent_at_;            // the last publish
   std::uint64_t boot_id_ = 0;  // of the data plane that has what we sent
   std::optional<InFlight> in_flight_;
   std::vector<SealedImage> segments_;  // of the ranking in use: the view borrows them

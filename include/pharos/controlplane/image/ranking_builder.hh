@@ -43,6 +43,9 @@ struct RankingLimits {
       24;                        // deltas on one base, at most ranking::segments_max - 1; 0: none
   double delta_share_max = 0.5;  // bytes of all deltas on a base, by the base's bytes
   std::uint64_t delta_bytes_free = 1U << 20;  // ... which never forbids this much
+  // Rows of former deltas that one takes in at the most while there is room for more deltas: changes do not wait for
+  // them to be written again. What is left to merge is untidy().
+  std::uint32_t merged_rows_max = ~0U;
 };
 
 class RankingBuilder {
@@ -79,6 +82,11 @@ class RankingBuilder {
   // as above; exhausted also when there is no committed base, or the deltas outgrow their share: build a base.
   [[nodiscard]] Result<ImageBuffer> build_delta(Version version);
   [[nodiscard]] Result<ImageDraft> draft_delta(Version version);
+
+  // Whether more than half of the deltas that there may be are there, and some of them could be one: to be made where
+  // nobody waits, by a delta that takes in as many former ones as add up. Errors: as above.
+  [[nodiscard]] bool untidy() const noexcept;
+  [[nodiscard]] Result<ImageDraft> draft_merged(Version version);
 
   // The outcome of the last build; each build is followed by exactly one of the two (REQUIREd).
   void commit();
