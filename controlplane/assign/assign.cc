@@ -139,11 +139,11 @@ class Network {
       if (member.share_min > 0) {
         inlet = graph_.addNode();
         const double share = std::min(member.share_min, share_most);
-        add(node, inlet, unbounded, 0, static_cast<Amount>(share * static_cast<double>(units)));
+        add(node, inlet, unbounded, 0.0, static_cast<Amount>(share * static_cast<double>(units)));
       }
       if (member.held_rps) {
         const auto held = graph_.addNode();
-        add(inlet, held, static_cast<Amount>(*member.held_rps / unit_rps_), 0);
+        add(inlet, held, static_cast<Amount>(*member.held_rps / unit_rps_), 0.0);
         add(inlet, held, unbounded, held_penalty * penalty_);
         inlet = held;
       }

@@ -34,10 +34,6 @@ double total_of(std::span<const double> values) {
   return total;
 }
 
-std::size_t place_of(std::span<const std::uint32_t> sites, std::uint32_t site) {
-  return static_cast<std::size_t>(std::ranges::lower_bound(sites, site) - sites.begin());
-}
-
 Sites sites_of(const AssignPool& pool) {
   Sites sites;
   for (const auto& member : pool.members) sites.push_back(member.site);
@@ -133,6 +129,22 @@ std::vector<double> former_of(const AssignPool& pool, const Sites& sites, std::s
   return former;
 }
 
+// The same of demand that is at home at one site: shares are known by site only, so that what others took over counts as
+// taken from all homes alike. `homes` by site, as the shares in force knew them.
+std::vector<double> former_of_home(std::span<const double> led, std::span<const double> homes,
+                                   std::size_t home) {
+  if (led.empty() || homes[home] <= 0) return {};
+  double over = 0;
+  for (std::size_t s = 0; s < led.size(); ++s) over += std::max(led[s] - homes[s], 0.0);
+  const double stays = std::min(led[home] / homes[home], 1.0);
+  std::vector<double> former(led.size(), 0.0);
+  for (std::size_t s = 0; s < led.size(); ++s) {
+    if (over > 0) former[s] = (1 - stays) * std::max(led[s] - homes[s], 0.0) / over;
+  }
+  former[home] = stays;
+  return former;
+}
+
 // What it costs to move a locale's demand: the more, the more often it turned round lately.
 double habit_of(const AssignPool& pool, std::size_t locale, Instant now) {
   if (pool.former == nullptr) return habit_price;
@@ -220,6 +232,10 @@ class Builder {
     for (std::uint32_t l = 0; l < draft.by_locale.size(); ++l) {
       if (draft.by_locale[l] <= 0) continue;
       const auto& homes = shares.homes[l] = homes_of(*draft.largest, sites, l);
+      const auto led = former_of(*draft.largest, sites, l);
+      std::vector<double> former_homes;
+      for (const auto site : sites)
+        former_homes.push_back(led.empty() ? 0 : draft.largest->former->home_share(l, site));
       auto away = scores_of(*draft.largest, sites, proximity_of(l));
       for (auto& score : away) score *= assign_away_score;
       for (std::uint32_t home = 0; home < sites.size(); ++home) {
@@ -229,7 +245,8 @@ class Builder {
         task_.problem.demands.push_back({.group = group,
                                          .rps = draft.by_locale[l] * homes[home],
                                          .scores = std::move(scores),
-                                         .former = {}});
+                                         .former = former_of_home(led, former_homes, home),
+                                         .habit = habit_of(*draft.largest, l, task_.taken)});
         task_.parts.push_back({.group = group, .row = l, .home = home, .part = homes[home]});
       }
     }
@@ -237,6 +254,10 @@ class Builder {
 
   void add_dealt(std::uint32_t group, const Draft& draft, const Sites& sites,
                  const std::vector<double>& wanted) {
+    const auto led = former_of(*draft.largest, sites, 0);
+    std::vector<double> former_homes;
+    for (const auto site : sites)
+      former_homes.push_back(led.empty() ? 0 : draft.largest->former->wanted_share(site));
     for (std::uint32_t home = 0; home < sites.size(); ++home) {
       if (wanted[home] <= 0) continue;
       std::vector<double> scores(sites.size(), assign_away_score);
@@ -244,7 +265,8 @@ class Builder {
       task_.problem.demands.push_back({.group = group,
                                        .rps = draft.rps * wanted[home],
                                        .scores = std::move(scores),
-                                       .former = {}});
+                                       .former = former_of_home(led, former_homes, home),
+                                       .habit = habit_of(*draft.largest, 0, task_.taken)});
       task_.parts.push_back({.group = group, .row = 0, .home = home, .part = wanted[home]});
     }
   }
@@ -256,62 +278,8 @@ class Builder {
 
 }  // namespace
 
-double GroupShares::share(std::size_t locale, std::uint32_t site) const noexcept {
-  if (locale >= shares.size() || shares[locale].empty()) return 0;
-  const auto at = place_of(sites, site);
-  return at < sites.size() && sites[at] == site ? shares[locale][at] : 0;
-}
-
-double GroupShares::home_share(std::size_t locale, std::uint32_t site) const noexcept {
-  if (locale >= homes.size() || homes[locale].empty()) return 0;
-  const auto at = place_of(sites, site);
-  return at < sites.size() && sites[at] == site ? homes[locale][at] : 0;
-}
-
-double GroupShares::admitted_part(std::uint32_t site) const noexcept {
-  const auto at = place_of(sites, site);
-  return at < admitted.size() && sites[at] == site ? admitted[at] : 1;
-}
-
-double GroupShares::weight_factor(std::uint32_t site) const noexcept {
-  const auto at = place_of(sites, site);
-  if (at >= sites.size() || sites[at] != site || at >= wanted.size() || wanted[at] <= 0) return 1;
-  return shares.empty() || shares[0].empty() ? 1 : shares[0][at] / wanted[at];
-}
-
-GroupShares renumbered(const GroupShares& shares, std::span<const std::uint32_t> sites,
-                       std::span<const std::uint32_t> locales) {
-  constexpr auto nothing = DemandBoard::nothing;
-  std::vector<std::pair<std::uint32_t, std::size_t>> kept;  // new index, place in `shares`
-  for (std::size_t i = 0; i < shares.sites.size(); ++i) {
-    if (const auto site = sites[shares.sites[i]]; site != nothing) kept.emplace_back(site, i);
-  }
-  std::ranges::sort(kept);
-  const auto pick = [&](const std::vector<double>& row) {
-    std::vector<double> picked;
-    if (row.empty()) return picked;
-    for (const auto& [site, place] : kept) picked.push_back(row[place]);
-    return picked;
-  };
-  GroupShares made;
-  made.rps = shares.rps;
-  made.wanted = pick(shares.wanted);
-  made.admitted = pick(shares.admitted);
-  for (const auto& [site, place] : kept) made.sites.push_back(site);
-  if (!shares.wanted.empty()) {  // dealt: one row for all locales
-    for (const auto& row : shares.shares) made.shares.push_back(pick(row));
-    made.unrest = shares.unrest;
-    made.unrest.forget_sites();
-    return made;
-  }
-  made.unrest = shares.unrest.renumbered(locales, nothing);
-  for (const auto former : locales) {
-    const bool known = former != nothing && former < shares.shares.size();
-    made.shares.push_back(known ? pick(shares.shares[former]) : std::vector<double>{});
-    if (shares.homes.empty()) continue;
-    made.homes.push_back(known ? pick(shares.homes[former]) : std::vector<double>{});
-  }
-  return made;
+std::vector<double> wanted_of(const AssignPool& pool) {
+  return wanted_of(pool, sites_of(pool));
 }
 
 AssignTask make_assign_task(const AssignLimits& limits, std::vector<AssignSite> sites,
@@ -388,14 +356,6 @@ std::vector<std::shared_ptr<GroupShares>> shares_of(const AssignTask& task,
   return made;
 }
 
-void note_unrest(GroupShares& shares, const GroupShares* former, Instant now) {
-  if (former != nullptr) shares.unrest = former->unrest;
-  if (former != nullptr && former->sites != shares.sites) shares.unrest.forget_sites();
-  for (std::size_t l = 0; l < shares.shares.size(); ++l) {
-    if (!shares.shares[l].empty()) shares.unrest.note(l, shares.shares[l], now);
-  }
-}
-
 namespace {
 
 // Where the task's demand goes with the shares in force: take(group, place among its sites, rps).
@@ -450,21 +410,6 @@ bool fills_beyond(const AssignTask& task, std::span<const GroupShares* const> in
   for (std::size_t g = 0; g < at.size(); ++g) {
     for (std::size_t i = 0; i < at[g].size(); ++i) {
       if (beyond(at[g][i], task.problem.groups[g].members[i].capacity_rps)) return true;
-    }
-  }
-  return false;
-}
-
-bool differs(const GroupShares* former, const GroupShares& next, double step) {
-  if (former == nullptr || former->sites != next.sites || former->wanted != next.wanted ||
-      former->homes != next.homes || former->admitted != next.admitted)
-    return true;
-  for (std::size_t l = 0; l < next.shares.size(); ++l) {
-    const bool was = l < former->shares.size() && !former->shares[l].empty();
-    if (next.shares[l].empty()) continue;  // no demand now: what was goes on
-    if (!was) return true;
-    for (std::size_t s = 0; s < next.sites.size(); ++s) {
-      if (std::abs(next.shares[l][s] - former->shares[l][s]) > step) return true;
     }
   }
   return false;

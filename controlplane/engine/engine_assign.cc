@@ -341,10 +341,23 @@ std::size_t Engine::ways_at_most() const {
   return ways;
 }
 
-// What a lost site served would all go to the next nearest until the next assignment. Where that takes a moment only, it is
-// made within the round of the loss, so that no answer is ever given without one.
+// Whether a pool's weights are others since they were looked at last, and others than those that its shares bend: what was
+// made for some says nothing of others.
+bool Engine::note_weights(std::uint32_t pool) {
+  auto& state = pools_[pool];
+  if (state.assigned == nullptr || !state.assigned->bends_weights() || !dealt_by_slot(pool))
+    return false;
+  auto wanted = wanted_of(assign_pool_of(pool));
+  const bool moved = wanted != state.assigned->wanted && wanted != state.weights_noted;
+  state.weights_noted = std::move(wanted);
+  return moved;
+}
+
+// What a lost site served would all go to the next nearest until the next assignment, and who gets another weight would be
+// moved there and back. Where that takes a moment only, the assignment is made within the round, so that no answer is ever
+// given without one.
 void Engine::assign_at_once(Instant now, std::vector<std::uint32_t>& dirty, Round& round) {
-  if (!std::exchange(members_lost_, false) || now < assign_last_ + assign_at_once_interval ||
+  if (!std::exchange(shares_outdated_, false) || now < assign_last_ + assign_at_once_interval ||
       ways_at_most() > assign_ways_at_once) {
     return;
   }

@@ -50,12 +50,12 @@ void Engine::refresh_membership(std::uint32_t pool) {
     membership = membership_of(candidates, service.policy, service.panic_threshold, service.fail);
   }
   state.members_changed = membership.members != state.membership.members;
-  members_lost_ =
-      members_lost_ || (state.assigned != nullptr && state.members_changed &&
-                        !std::ranges::includes(membership.members, state.membership.members));
+  const bool lost = state.assigned != nullptr && state.members_changed &&
+                    !std::ranges::includes(membership.members, state.membership.members);
   if (membership.panic) panicking_pools_.insert(pool);
   if (!membership.panic && state.membership.panic) panicking_pools_.erase(pool);
   state.membership = std::move(membership);
+  shares_outdated_ = note_weights(pool) || lost || shares_outdated_;
   state.in_doubt = std::ranges::any_of(state.membership.members, [&](auto member) {
     return health_.site(fixed.sites[member]).state == SiteState::suspect;
   });

@@ -3,26 +3,12 @@
 #include <algorithm>
 #include <set>
 
+#include "dataplane.hh"
+
 namespace pharos::sim {
 
 using controlplane::Engine;
 using controlplane::Standing;
-
-controlplane::CellContent content_of(const controlplane::CellAnswers& answers) {
-  controlplane::CellContent content{.type = answers.type, .ttl_s = answers.ttl_s};
-  bool any = false;
-  for (const auto slot : answers.slots) {
-    auto& addresses = content.slots.emplace_back();
-    for (const auto member : answers.answers[slot].of(answers.members)) {
-      for (const auto& address : answers.addresses[member]) {
-        if (addresses.size() < answers.addresses_max) addresses.push_back(address);
-      }
-    }
-    any = any || !addresses.empty();
-  }
-  if (!any) content.slots.clear();
-  return content;
-}
 
 AnswerChecks::AnswerChecks(std::shared_ptr<const controlplane::World> world)
     : world_(std::move(world)) {
@@ -42,8 +28,10 @@ const AnswerChecks::Judged& AnswerChecks::judge(const Engine& engine, std::uint3
   judged->said = view.override;
   judged->weight = view.weight;
   judged->tier = world_->endpoint(endpoint).priority;
-  judged->planned = view.override != config::Override::down &&
-                    view.override != config::Override::drain && view.weight > 0;
+  const auto& site = world_->endpoints[endpoint].site;
+  judged->reserve =
+      view.override == config::Override::drain || view.held || engine.in_maintenance(site);
+  judged->planned = view.override != config::Override::down && !judged->reserve && view.weight > 0;
   judged->well = view.standing == Standing::healthy || view.standing == Standing::reserve;
   return *judged;
 }
@@ -70,8 +58,8 @@ std::string AnswerChecks::check_owner(const Engine& engine, Owner owner) {
   const auto planned_and_well = [](const Judged& m) { return m.planned && m.well; };
   if (judged.said == config::Override::down && std::ranges::any_of(members, planned))
     return name + " is answered although the operator took it down and there are others";
-  if (judged.said == config::Override::drain && std::ranges::any_of(members, planned_and_well))
-    return name + " is answered although it is draining and others are well";
+  if (judged.reserve && std::ranges::any_of(members, planned_and_well))
+    return name + " is answered although it is draining, at work or held, and others are well";
   if (!judged.planned || judged.well) return {};
   bool holds = !in_panic(members, service.panic_threshold, std::nullopt);
   if (service.policy == config::Policy::failover) {
@@ -108,7 +96,7 @@ std::string AnswerChecks::check(const Engine& engine, const controlplane::Round&
   judged_.assign(world_->endpoints.size(), std::nullopt);
   checked_.assign(world_->endpoints.size(), false);
   for (const auto& change : round.changes) {
-    auto wrong = check_cell(engine, change.pool, content_of(round.answers_of(change)));
+    auto wrong = check_cell(engine, change.pool, read_cell(round.answers_of(change)).content);
     if (!wrong.empty()) return wrong;
   }
   return {};

@@ -12,12 +12,9 @@
 
 namespace pharos::sim {
 
-// The addresses of a change by value, slot by slot; no slots where there is no answer.
-[[nodiscard]] controlplane::CellContent content_of(const controlplane::CellAnswers& answers);
-
 //  * Never empty, unless the policy says so (promise 4).
 //  * Who the operator took down is answered only when there is nobody else at all.
-//  * Who the operator drains is answered only when nobody is known to be well.
+//  * Who the operator drains, works at, or holds until its failback is answered only when nobody is known to be well.
 //  * A site that is down is answered only below the panic threshold, or when nobody is well.
 class AnswerChecks {
  public:
@@ -33,7 +30,9 @@ class AnswerChecks {
     config::Override said = config::Override::automatic;
     double weight = 1;
     bool well = false;     // would answer
-    bool planned = false;  // takes part by plan: neither drained, nor down by word, nor of weight 0
+    bool reserve = false;  // drained, at work, or held
+    bool planned =
+        false;  // takes part by plan: neither in reserve, nor down by word, nor of weight 0
     int tier = 0;
   };
   struct Owner {

@@ -10,103 +10,147 @@ namespace {
 constexpr Duration loads_good_for = milliseconds(50);
 constexpr Duration retry_after = seconds(1);  // no answer: ask again
 constexpr double stretch_max = 4;
-
-// Addresses of scenario.cc carry the number of their site.
-std::uint32_t site_of(const IpAddress& address) noexcept {
-  if (address.is_ipv4()) return address.ipv4() & 0xffff;
-  return static_cast<std::uint32_t>(address.bytes[14]) << 8 | address.bytes[15];
-}
+constexpr unsigned crowds = 4;  // of a locale: between two of them a quarter of a TTL passes
 
 }  // namespace
 
-Clients::Clients(const Scenario& scenario, Events& events, Random random, Witness& witness, Ask ask,
-                 Serves serves)
+Clients::Clients(const Scenario& scenario, Events& events, Random random, Responder& responder)
     : scenario_(scenario),
       events_(events),
       random_(random),
-      witness_(witness),
-      ask_(std::move(ask)),
-      serves_(std::move(serves)),
+      responder_(responder),
       surges_(scenario.demands.size(), 1.0),
       loads_(scenario.config.sites.size(), 0.0),
       computed_(events.now()) {
-  for (std::uint16_t l = 1; l < scenario.demands.size(); ++l) {
-    for (unsigned r = 0; r < scenario.resolvers; ++r) {
-      Resolver resolver;
-      resolver.locale = l;
-      resolver.hash = static_cast<std::uint32_t>(random_.next());
-      resolver.share = 1.0 / scenario.resolvers;
-      if (random_.chance(scenario.stretching)) resolver.stretch = random_.between(1.5, stretch_max);
-      resolver.first_only = random_.chance(0.6);
-      resolver.sites.resize(scenario.config.services.size());
-      resolvers_.push_back(std::move(resolver));
-    }
-  }
+  for (std::uint16_t l = 1; l < scenario.demands.size(); ++l) add_resolvers(l);
+}
+
+void Clients::add_resolvers(std::uint16_t locale) {
+  const auto add = [&](bool crowd, double share) {
+    auto& resolver = resolvers_.emplace_back();
+    resolver.locale = locale;
+    resolver.crowd = crowd;
+    resolver.hash = static_cast<std::uint32_t>(random_.next());
+    resolver.share = share;
+    if (random_.chance(scenario_.stretching)) resolver.stretch = random_.between(1.5, stretch_max);
+    resolver.first_only = crowd || random_.chance(0.6);
+    resolver.told.resize(scenario_.config.services.size());
+  };
+  const double large = scenario_.behind_large;
+  for (unsigned r = 0; large > 0 && r < scenario_.resolvers; ++r)
+    add(false, large / scenario_.resolvers);
+  for (unsigned c = 0; large < 1 && c < crowds; ++c) add(true, (1 - large) / crowds);
 }
 
 void Clients::begin() {
   for (std::size_t r = 0; r < resolvers_.size(); ++r) {
-    for (unsigned s = 0; s < resolvers_[r].sites.size(); ++s) {
+    for (unsigned s = 0; s < scenario_.config.services.size(); ++s) {
       events_.in(random_.between(milliseconds(100), seconds(3)), [this, r, s] { refresh(r, s); });
     }
   }
 }
 
+std::shared_ptr<const Cell> Clients::look_up(const Resolver& resolver, unsigned service) {
+  if (resolver.crowd) return responder_.ask_for_all(service, resolver.locale);
+  const auto reply = responder_.ask(service, resolver.locale, resolver.hash);
+  if (!reply) return nullptr;
+  auto cell = std::make_shared<Cell>();
+  cell->content.ttl_s = reply->ttl_s;
+  auto& told = cell->told.emplace_back();
+  told.share = 1;
+  for (const auto& address : reply->addresses) told.places.push_back(place_of(address));
+  return cell;
+}
+
 void Clients::refresh(std::size_t index, unsigned service) {
   auto& resolver = resolvers_[index];
-  const auto reply = ask_(service, resolver.locale, resolver.hash);
   Duration again = retry_after;
-  if (reply) {
-    auto& sites = resolver.sites[service];
-    sites.clear();
-    for (const auto& address : reply->addresses) sites.push_back(site_of(address));
-    const double kept_s = std::max<double>(reply->ttl_s, 0.1) * resolver.stretch;
+  if (auto cell = look_up(resolver, service)) {
+    const double behind = resolver.crowd ? scenario_.behind_one[resolver.locale] : 0;
+    const double count = behind > 0 ? std::max(std::round(demand_of(resolver) / behind), 1.0) : 1.0;
+    responder_.answered(service, resolver.locale, static_cast<std::uint32_t>(count));
+    const double kept_s = std::max<double>(cell->content.ttl_s, 0.1) * resolver.stretch;
     again = milliseconds(static_cast<std::int64_t>(kept_s * 1000)) +
             random_.between(Duration{}, milliseconds(200));
+    resolver.told[service] = std::move(cell);
   }
   events_.in(again, [this, index, service] { refresh(index, service); });
 }
 
 double Clients::demand_of(std::uint16_t locale) const {
   const auto& demand = scenario_.demands[locale];
-  const double days = static_cast<double>(events_.now().ns) / static_cast<double>(day.ns);
+  const double days = static_cast<double>(events_.now().ns) / static_cast<double>(scenario_.day.ns);
   const double curve = std::sin(2 * std::numbers::pi * (days + demand.phase));
   return demand.base_rps * (1 + demand.amplitude * curve) * surges_[locale];
 }
 
-// Clients go on to the next address where one does not answer.
-void Clients::spread(const Resolver& resolver, unsigned service, double rps) {
-  const auto& sites = resolver.sites[service];
-  if (resolver.first_only) {
-    const auto first = std::ranges::find_if(sites, serves_);
-    if (first != sites.end()) loads_[*first] += rps;
-    return;
-  }
-  const auto serving = static_cast<double>(std::ranges::count_if(sites, serves_));
-  for (const auto site : sites) {
-    if (serves_(site)) loads_[site] += rps / serving;
+// For each service.
+double Clients::demand_of(const Resolver& resolver) const {
+  return demand_of(resolver.locale) * resolver.share /
+         static_cast<double>(scenario_.config.services.size());
+}
+
+// Clients go on to the next address where one does not answer. take(place, rps).
+template <typename Take>
+void Clients::spread(const Resolver& resolver, unsigned service, double rps, Take take) const {
+  if (resolver.told[service] == nullptr) return;
+  const auto serves = [&](Place place) { return responder_.serves(site_of(place)); };
+  for (const auto& told : resolver.told[service]->told) {
+    if (resolver.first_only) {
+      const auto first = std::ranges::find_if(told.places, serves);
+      if (first != told.places.end()) take(*first, rps * told.share);
+      continue;
+    }
+    const auto serving = static_cast<double>(std::ranges::count_if(told.places, serves));
+    for (const auto place : told.places) {
+      if (serves(place)) take(place, rps * told.share / serving);
+    }
   }
 }
 
 void Clients::compute_loads() {
-  const double since_s = (events_.now() - computed_).seconds();
-  const auto& sites = scenario_.config.sites;
-  for (std::size_t s = 0; s < sites.size(); ++s) {
-    if (sites[s].capacity_rps && loads_[s] > *sites[s].capacity_rps)
-      witness_.figures.overloaded_s += since_s;
-  }
   computed_ = events_.now();
   std::ranges::fill(loads_, 0.0);
+  for (auto& [place, rps] : places_) rps = 0;
   for (const auto& resolver : resolvers_) {
-    const double rps =
-        demand_of(resolver.locale) * resolver.share / static_cast<double>(resolver.sites.size());
-    for (unsigned s = 0; s < resolver.sites.size(); ++s) spread(resolver, s, rps);
+    const double rps = demand_of(resolver);
+    for (unsigned s = 0; s < resolver.told.size(); ++s) {
+      spread(resolver, s, rps, [&](Place place, double part) {
+        loads_[site_of(place)] += part;
+        places_[place] += part;
+      });
+    }
   }
 }
 
-double Clients::load_of(std::uint32_t site) {
+void Clients::refresh_loads() {
   if (events_.now() - computed_ >= loads_good_for) compute_loads();
+}
+
+double Clients::load_of(std::uint32_t site) {
+  refresh_loads();
   return loads_[site];
+}
+
+double Clients::load_at(Place place) {
+  refresh_loads();
+  const auto at = places_.find(place);
+  return at == places_.end() ? 0 : at->second;
+}
+
+std::vector<Stream> Clients::streams() {
+  std::map<std::pair<unsigned, std::uint16_t>, Stream> by_kind;
+  for (const auto& resolver : resolvers_) {
+    const double rps = demand_of(resolver);
+    for (unsigned s = 0; s < resolver.told.size(); ++s) {
+      auto& stream = by_kind[{s, resolver.locale}];
+      stream.group = s;
+      spread(resolver, s, rps, [&](Place place, double part) { stream.add(site_of(place), part); });
+    }
+  }
+  std::vector<Stream> streams;
+  for (auto& [kind, stream] : by_kind) streams.push_back(std::move(stream));
+  return streams;
 }
 
 }  // namespace pharos::sim

@@ -1,5 +1,7 @@
 #include "control.hh"
 
+#include "pharos/controlplane/engine/shrink.hh"
+
 #include <algorithm>
 
 namespace pharos::sim {
@@ -37,6 +39,15 @@ Duration silence_of(const controlplane::World& world, std::uint32_t site, double
       intervals * static_cast<double>(world.site(site).beacon_interval.ns))};
 }
 
+std::shared_ptr<Expected> blank(const controlplane::Tables& tables) {
+  auto cells = std::make_shared<Expected>();
+  cells->world = tables.world;
+  cells->pools_id = tables.pools_id();
+  cells->locales_id = tables.locales_id();
+  cells->cells.resize(tables.world->pools.size() * tables.world->locales.size());
+  return cells;
+}
+
 [[nodiscard]] dataplane::SharedImage damaged(const Mapping& image, Random& random) {
   std::vector<std::byte, ImageAllocator<std::byte>> bytes(image.bytes().begin(),
                                                           image.bytes().end());
@@ -51,16 +62,17 @@ ControlPlane::ControlPlane(Parts parts, std::shared_ptr<const controlplane::Tabl
                            Instant now)
     : parts_(std::move(parts)),
       gate_(make_gate(*tables->world->config, site_set_, parts_.disk.kept())),
-      engine_(
-          tables->world,
-          {parts_.disk.kept().overrides, parts_.disk.kept().weights, parts_.disk.kept().exponents, {}},
-          parts_.disk.kept().down_sites, now),
+      engine_(tables->world,
+              {parts_.disk.kept().overrides,
+               parts_.disk.kept().weights,
+               parts_.disk.kept().exponents,
+               {}},
+              parts_.disk.kept().down_sites, now),
       publication_(tables, parts_.disk.kept().version, parts_.disk.kept().lost),
       checks_(tables->world),
       began_(now) {
-  cells_ = std::make_shared<Expected>();
-  cells_->world = tables->world;
-  cells_->cells.resize(tables->world->pools.size() * tables->world->locales.size());
+  cells_ = blank(*tables);
+  last_unrest_ = now;
   last_accepted_.assign(tables->world->config->sites.size(), Instant{});
   last_verdicts_.assign(last_accepted_.size(), BeaconVerdict::malformed);
   for (const auto& site : parts_.disk.kept().freshness) {
@@ -120,6 +132,7 @@ void ControlPlane::set_override(const std::string& service, const std::string& e
                                 config::Override value, Instant now, std::function<void()> kept) {
   const auto found = engine_.world().find_endpoint(service, endpoint);
   if (!found) return;
+  last_unrest_ = now;
   engine_.set_override(*found, value, now);
   parts_.disk.write(
       durable_at(now), [=](Remembered& disk) { disk.overrides[{service, endpoint}] = value; },
@@ -130,6 +143,7 @@ void ControlPlane::set_weight(const std::string& service, const std::string& end
                               std::optional<double> weight, Instant now) {
   const auto found = engine_.world().find_endpoint(service, endpoint);
   if (!found) return;
+  last_unrest_ = now;
   engine_.set_weight(*found, weight, now);
   parts_.disk.write(durable_at(now), [=](Remembered& disk) {
     if (weight) {
@@ -154,7 +168,9 @@ bool ControlPlane::reload(std::shared_ptr<const config::Config> config, Instant 
                                            broken_zone);
   if (!tables) return false;
   if (controlplane::differences(*former, **tables).empty()) return true;
-  if (!controlplane::check_shrink(*former, **tables, config->controlplane.shrink_limit))
+  const auto limit = config->controlplane.shrink_limit;
+  if (!controlplane::check_shrink(*former, **tables, limit) ||
+      !controlplane::check_endpoint_shrink(*former->world, *(*tables)->world, limit))
     return false;
   auto sites = BeaconSites::make(config->sites, site_set_ + 1);
   if (!sites) return false;
@@ -170,9 +186,10 @@ bool ControlPlane::reload(std::shared_ptr<const config::Config> config, Instant 
   publication_.replace_tables(*tables);
   gate_.replace(std::move(*sites), config->controlplane.beacon_window);
   checks_ = AnswerChecks((*tables)->world);
-  cells_ = std::make_shared<Expected>();
-  cells_->world = (*tables)->world;
-  cells_->cells.resize((*tables)->world->pools.size() * (*tables)->world->locales.size());
+  cells_ = blank(**tables);
+  last_unrest_ = now;
+  takers_.clear();
+  solving_former_world_ = solving_.has_value();
   return true;
 }
 
@@ -192,8 +209,27 @@ void ControlPlane::drain() {
     if (beacon.site_set != site_set_) continue;
     last_accepted_[beacon.site] = std::max(last_accepted_[beacon.site], beacon.received);
     if (beacon.report.leaving) left_.insert(beacon.site);
+    std::uint64_t up = 0;
+    for (const auto& endpoint : beacon.report.endpoints) up = up << 1 | (endpoint.up ? 1U : 0U);
+    // What is up again has to behave for a while, and counts as unrest then as well.
+    if (std::exchange(endpoints_up_[beacon.site], up) != up) last_unrest_ = beacon.received;
     engine_.heard(beacon.site, beacon.report, beacon.boot_epoch, beacon.sequence, beacon.received);
   }
+  // As EngineLoop::drain_demand.
+  const auto& tables = publication_.tables();
+  for (const auto& heard : std::exchange(demand_, {})) {
+    if (heard.pools_id == tables.pools_id() && heard.locales_id == tables.locales_id())
+      engine_.heard_demand(heard.pool, heard.locale, heard.count);
+  }
+}
+
+void ControlPlane::heard_demand(std::vector<DemandHeard> demand) {
+  demand_.insert(demand_.end(), demand.begin(), demand.end());
+}
+
+Instant ControlPlane::next_deadline() const {
+  const auto next = std::min(engine_.next_deadline(), engine_.assign_deadline());
+  return solving_ ? std::min(next, solving_->done) : next;
 }
 
 void ControlPlane::take_channel() {
@@ -202,6 +238,7 @@ void ControlPlane::take_channel() {
     inbox_.pop_front();
     if (const auto* hello = std::get_if<table_channel::Hello>(&message)) {
       publication_.connected(*hello);
+      engine_.restart_demand();
     } else if (const auto* answer = std::get_if<table_channel::Acknowledge>(&message)) {
       publication_.acknowledged(*answer);
     } else {
@@ -214,7 +251,8 @@ void ControlPlane::take_channel() {
 void ControlPlane::check_falls(const controlplane::Round& round, Instant now) {
   const auto& health = engine_.health();
   const auto& world = engine_.world();
-  std::vector<std::uint32_t> fallen;
+  auto& fallen = fallen_;
+  fallen.clear();
   for (const auto s : round.site_changes) {
     const auto& site = health.site(s);
     // One that said goodbye and came back before this turn is down without silence.
@@ -250,11 +288,12 @@ void ControlPlane::check_falls(const controlplane::Round& round, Instant now) {
 
 void ControlPlane::keep_cells(const controlplane::Round& round, Instant now) {
   const auto locale_count = engine_.world().locales.size();
+  if (!round.changes.empty()) ranked_at_ = now;
   for (const auto& change : round.changes) {
-    const auto content =
-        std::make_shared<const controlplane::CellContent>(content_of(round.answers_of(change)));
+    const auto cell = std::make_shared<const Cell>(read_cell(round.answers_of(change)));
+    note_loss(change.pool, round.locales_of(change).front(), *cell, round, now);
     for (const auto locale : round.locales_of(change)) {
-      cells_->cells[std::size_t{change.pool} * locale_count + locale] = content;
+      cells_->cells[std::size_t{change.pool} * locale_count + locale] = cell;
     }
   }
   if (auto wrong = checks_.check(engine_, round); !wrong.empty())
@@ -295,17 +334,25 @@ void ControlPlane::send(const controlplane::Outgoing& outgoing, Instant now) {
   parts_.send(std::move(message));
 }
 
-void ControlPlane::turn(Instant now, Step until) {
+void ControlPlane::turn(Now clock, Step until) {
+  const auto now = clock.monotonic;
   ++parts_.witness.figures.turns;
+  engine_.set_clock(clock);
   if (until == Step::drain) return;
   drain();
+  take_solution(now);
+  if (until == Step::assign) return;
+  assign_demand(now);
   if (until == Step::channel) return;
   take_channel();
   if (until == Step::rank) return;
   const auto round = engine_.step(now);
   check_falls(round, now);
   left_.clear();
+  note_unrest(round, now);
   keep_cells(round, now);
+  if (last_unrest_ < now) check_assignment(now);
+  take_assigned(round, now);
   if (until == Step::apply) return;
   if (auto applied = publication_.apply(round); !applied)
     parts_.witness.violated(now, "publication", applied.error().text());

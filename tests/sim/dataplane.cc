@@ -95,6 +95,34 @@ std::string check_cell(const dataplane::TableRoot& root, const controlplane::Wor
 
 }  // namespace
 
+// Addresses by slot; no slots where there is no answer.
+Cell read_cell(const controlplane::CellAnswers& answers) {
+  Cell cell;
+  cell.content = {.type = answers.type, .ttl_s = answers.ttl_s};
+  std::vector<std::vector<IpAddress>> told(answers.answers.size());
+  for (std::size_t a = 0; a < told.size(); ++a) {
+    auto& places = cell.told.emplace_back().places;
+    for (const auto member : answers.answers[a].of(answers.members)) {
+      for (const auto& address : answers.addresses[member]) {
+        if (told[a].size() == answers.addresses_max) break;
+        told[a].push_back(address);
+        places.push_back(place_of(address));
+      }
+    }
+  }
+  bool any = false;
+  for (const auto slot : answers.slots) {
+    cell.content.slots.push_back(told[slot]);
+    cell.told[slot].share += 1.0 / static_cast<double>(answers.slots.size());
+    any = any || !told[slot].empty();
+  }
+  if (!any) {
+    cell.content.slots.clear();
+    cell.told.clear();
+  }
+  return cell;
+}
+
 std::optional<Reply> reply_of(const dataplane::TableRoot& root, std::uint32_t pool,
                               std::uint16_t locale, std::uint32_t client_hash) {
   const auto* answer = root.ranking.answer(root.ranking.row(pool)[locale], client_hash);
@@ -114,7 +142,7 @@ std::string check_tables(const TableSet& tables) {
       if (node == nullptr || !names_pool(*node, p)) return name + " is not in the catalog";
     }
     for (std::uint16_t l = 0; l < world.locales.size(); ++l) {
-      const auto& wanted = *tables.expected->cells[std::size_t{p} * world.locales.size() + l];
+      const auto& wanted = tables.expected->at(p, l).content;
       if (auto wrong = check_cell(root, world, p, l, wanted); !wrong.empty()) return wrong;
     }
   }
@@ -143,6 +171,9 @@ table_channel::Acknowledge DataPlane::publish(const PublishMessage& message, Ins
   std::string reason;
   if (message.version <= before) {
     outcome = Outcome::stale;
+    // The comparison is made where the table is used, too.
+    if (dataplane::make_root(tables_.root.get(), message.version, images_of(message)))
+      witness.violated(now, "promise 1", "an older table would replace a newer one");
   } else {
     auto next = dataplane::make_root(tables_.root.get(), message.version, images_of(message));
     if (next) {

@@ -10,14 +10,31 @@
 #include <optional>
 #include <vector>
 
+#include "scenario.hh"
 #include "witness.hh"
 
 namespace pharos::sim {
 
+// What a cell answers, by value, and which share of its slots says what.
+struct Cell {
+  struct Told {
+    std::vector<Place> places;  // in the order of the answer
+    double share = 0;           // of the slots
+  };
+  controlplane::CellContent content;
+  std::vector<Told> told;
+};
+[[nodiscard]] Cell read_cell(const controlplane::CellAnswers& answers);
+
 // What the control plane had ranked when it built an image: what the image has to say.
 struct Expected {
   std::shared_ptr<const controlplane::World> world;
-  std::vector<std::shared_ptr<const controlplane::CellContent>> cells;  // [pool * locales + locale]
+  std::uint64_t pools_id = 0, locales_id = 0;      // of the tables that it came with
+  std::vector<std::shared_ptr<const Cell>> cells;  // [pool * locales + locale]
+
+  [[nodiscard]] const Cell& at(std::uint32_t pool, std::uint16_t locale) const {
+    return *cells[std::size_t{pool} * world->locales.size() + locale];
+  }
 };
 
 struct PublishMessage {

@@ -14,7 +14,7 @@ namespace pharos::sim {
 
 class Events {
  public:
-  explicit Events(Instant start) noexcept : now_(start) {}
+  explicit Events(Instant begin) noexcept : now_(begin) {}
 
   [[nodiscard]] Instant now() const noexcept { return now_; }
 

@@ -160,6 +160,9 @@ void Simulation::crash_control_for_a_while() {
 
 void Simulation::stall_control() {
   stalled_until_ = events_.now() + random_.between(milliseconds(50), seconds(6));
+  steady_since_ = stalled_until_;
+  provoked();
+  if (control_) control_->excuse(stalled_until_);
   next_turn_ = controlplane::never;
   wake_control(stalled_until_);
 }
@@ -167,7 +170,10 @@ void Simulation::stall_control() {
 void Simulation::step_control_clock() {
   const auto step = random_.chance(0.5) ? one_day : random_.between(seconds(1), seconds(100));
   control_wall_offset_ = random_.chance(0.5) ? step : Duration{-step.ns};
-  events_.in(short_while(random_), [this] { control_wall_offset_ = {}; });
+  events_.in(short_while(random_), [this] {
+    control_wall_offset_ = {};
+    steady_since_ = events_.now();
+  });
 }
 
 void Simulation::lose_disk() {
@@ -224,6 +230,7 @@ void Simulation::tune_exponents() {
   *chosen[random_.below(exponent_count)] = random_.between(0.0, 3.0);
   control_->set_exponents(random_.chance(0.3) ? std::nullopt : std::optional(exponents),
                           events_.now());
+  provoked();
   wake_control(events_.now());
 }
 
@@ -240,6 +247,7 @@ void Simulation::reload() {
   for (auto& endpoint : service.endpoints) endpoint.weight = random_.between(0.5, 3.0);
   if (service.endpoints.size() > 2 && random_.chance(0.4)) service.endpoints.pop_back();
   if (control_->reload(changed, events_.now())) config_ = changed;
+  steady_since_ = events_.now();
   wake_control(events_.now());
 }
 
@@ -264,7 +272,11 @@ void Simulation::reload_badly() {
 void Simulation::surge() {
   const auto locale = static_cast<std::uint16_t>(random_.below(clients_.locale_count()));
   clients_.surge(locale, random_.between(1.5, 5.0));
-  events_.in(short_while(random_) * 2, [this, locale] { clients_.surge(locale, 1.0); });
+  provoked();
+  events_.in(short_while(random_) * 2, [this, locale] {
+    clients_.surge(locale, 1.0);
+    provoked();
+  });
 }
 
 // Forges, replays, or holds a dead site's last word back to make it look alive later.

@@ -25,8 +25,10 @@ void Simulation::make_sites() {
     site.delay = random_.between(scenario_.network.delay_min, scenario_.network.delay_max);
     for (const auto& service : config_->services) {
       for (const auto& endpoint : service.endpoints) {
-        if (endpoint.site == config.id)
-          site.endpoints.push_back(endpoint_hash(service.id, endpoint.id));
+        if (endpoint.site == config.id) {
+          site.endpoints.emplace_back(endpoint_hash(service.id, endpoint.id),
+                                      place_of(endpoint.addresses.front()));
+        }
       }
     }
     sites_.push_back(std::move(site));
@@ -96,9 +98,15 @@ SiteReport Simulation::report_of(std::uint32_t index, bool leaving) {
   }
   report.metrics.cpu_ratio = static_cast<float>(cpu);
   report.metrics.requests_rps = static_cast<float>(rps);
-  for (const auto endpoint : site.endpoints) {
+  for (const auto& [hash, place] : site.endpoints) {
     if (report.endpoints.size() == beacon::endpoint_count_max) break;
-    report.endpoints.push_back({endpoint, site.lie != Lie::wild || random_.chance(0.5), {}});
+    auto& endpoint = report.endpoints.emplace_back();
+    endpoint.endpoint = hash;
+    endpoint.up = site.lie != Lie::wild || random_.chance(0.5);
+    if (site.lie == Lie::none) endpoint.requests_rps = static_cast<float>(clients_.load_at(place));
+    if (site.lie == Lie::idle) endpoint.requests_rps = 0.0F;
+    if (site.lie == Lie::wild)
+      endpoint.requests_rps = static_cast<float>(random_.between(0.0, 2 * capacity));
   }
   return report;
 }

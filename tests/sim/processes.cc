@@ -10,7 +10,6 @@ constexpr Duration channel_delay_max = milliseconds(2);
 constexpr Duration reconnect_after = milliseconds(50);
 constexpr Duration save_after_max = milliseconds(200);  // TableSaver: at most one write in 100 ms
 constexpr Duration keeper_turn = milliseconds(250);     // Daemon::keep
-constexpr double step_of_direction = 0.05;              // of all traffic: less is no movement
 constexpr unsigned turns_at_once_max = 64;
 
 }  // namespace
@@ -37,6 +36,7 @@ void Simulation::start_control() {
                           [this](PublishMessage message) { carry(std::move(message)); }},
       tables_, events_.now());
   ++witness_.figures.restarts;
+  provoked();
   check_operator_is_remembered();
   wake_control(events_.now());
   connect(++connect_attempt_);
@@ -56,7 +56,7 @@ void Simulation::crash_control() {
   if (!control_) return;
   // Dies in the middle of a turn as well as between two.
   if (random_.chance(0.7)) {
-    control_->turn(events_.now(), static_cast<ControlPlane::Step>(random_.below(
+    control_->turn(control_now(), static_cast<ControlPlane::Step>(random_.below(
                                       static_cast<std::uint64_t>(ControlPlane::Step::all))));
   }
   control_.reset();
@@ -85,13 +85,18 @@ void Simulation::turn_control() {
     witness_.violated(events_.now(), "engine", "it spins: its deadline never moves on");
     return;
   }
-  control_->turn(events_.now());
+  control_->heard_demand(std::exchange(demand_, {}));
+  control_->turn(control_now());
+  if (control_->last_unrest() == events_.now()) provoked();
+  for (const auto site : control_->fallen()) note_fall(site);
   const auto next = control_->next_deadline();
   if (next != controlplane::never) wake_control(std::max(next, events_.now()));
 }
 
 void Simulation::start_dataplane() {
   dataplane_.emplace(++boot_ids_, saved_);
+  demand_.clear();
+  provoked();
   if (auto wrong = check_tables(saved_); !wrong.empty())
     witness_.violated(events_.now(), "promise 4", "tables from disk: " + wrong);
 }
@@ -119,6 +124,7 @@ void Simulation::connect(std::uint64_t attempt) {
     events_.in(random_.between(Duration{}, channel_delay_max), [this, hello, at = connection_] {
       if (!control_ || at != connection_) return;
       control_->channel(hello);
+      steady_since_ = events_.now();
       wake_control(events_.now());
     });
   });
@@ -138,7 +144,11 @@ void Simulation::carry(PublishMessage message) {
   events_.in(random_.between(microseconds(50), channel_delay_max), [this, sent, at = connection_] {
     if (!dataplane_ || at != connection_) return;
     const auto answer = dataplane_->publish(*sent, events_.now(), witness_);
-    if (answer.outcome == table_channel::Outcome::adopted) adopted();
+    if (answer.outcome == table_channel::Outcome::adopted) {
+      adopted();
+    } else {
+      steady_since_ = events_.now();
+    }
     events_.in(random_.between(microseconds(50), channel_delay_max), [this, answer, at] {
       if (!control_ || at != connection_ || !connected_) return;
       control_->channel(answer);
@@ -161,36 +171,6 @@ void Simulation::adopted() {
     });
   }
   measure_directions();
-}
-
-// Reversals of direction: the traffic of a site grew, and now it falls, or the other way round.
-void Simulation::measure_directions() {
-  const auto& tables = dataplane_->tables();
-  const auto& world = *tables.expected->world;
-  std::vector<double> shares(sites_.size(), 0.0);
-  constexpr unsigned looks = 4;
-  const auto total = static_cast<double>(world.pools.size() * world.locales.size() * looks);
-  for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
-    for (std::uint16_t l = 0; l < world.locales.size(); ++l) {
-      const auto& slots = tables.expected->cells[std::size_t{p} * world.locales.size() + l]->slots;
-      for (unsigned look = 0; look < looks && !slots.empty(); ++look) {
-        const auto& first = slots[slots.size() * look / looks].front();
-        const auto site = first.is_ipv4()
-                              ? first.ipv4() & 0xffff
-                              : static_cast<unsigned>(first.bytes[14]) << 8 | first.bytes[15];
-        shares[site] += 1 / total;
-      }
-    }
-  }
-  for (std::size_t s = 0; s < shares.size(); ++s) {
-    auto& direction = directions_[s];
-    const double moved = shares[s] - direction.pivot;
-    const int sign = moved > 0 ? 1 : -1;
-    if (std::abs(moved) < step_of_direction) continue;
-    if (direction.sign != 0 && sign != direction.sign) ++direction.reversals;
-    direction.sign = sign;
-    direction.pivot = shares[s];
-  }
 }
 
 // An override that was acknowledged outlives every crash; one that was not may or may not.

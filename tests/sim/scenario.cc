@@ -5,8 +5,29 @@
 namespace pharos::sim {
 namespace {
 
-// One history in so many is of hundreds of sites; the others are small, so that ten thousand fit into a test.
+config::Policy plain_policy(config::Policy policy) {
+  switch (policy) {
+    case config::Policy::geo:
+      return config::Policy::ranked;
+    case config::Policy::sticky:
+    case config::Policy::multivalue:
+      return config::Policy::weighted;
+    default:
+      return policy;
+  }
+}
+
+// One history in so many is of another kind; the others are small, so that ten thousand fit into a test.
 constexpr std::uint64_t large_every = 256;
+constexpr std::uint64_t settling_every = 8;
+constexpr std::uint64_t hour_every = 64;
+
+config::KeyConfig make_key(Random& random) {
+  config::KeyConfig key;
+  key.id = 1;
+  for (auto& byte : key.secret) byte = static_cast<std::uint8_t>(random.next());
+  return key;
+}
 
 config::SiteConfig make_site(Random& random, unsigned index, unsigned regions, Duration interval) {
   config::SiteConfig site;
@@ -17,10 +38,7 @@ config::SiteConfig make_site(Random& random, unsigned index, unsigned regions, D
   site.beacon_interval = interval;
   if (random.chance(0.7)) site.capacity_rps = random.between(200.0, 2000.0);
   if (random.chance(0.03)) return site;  // never beacons, counts as up
-  config::KeyConfig key;
-  key.id = 1;
-  for (auto& byte : key.secret) byte = static_cast<std::uint8_t>(random.next());
-  site.keys = {key};
+  site.keys = {make_key(random)};
   return site;
 }
 
@@ -41,7 +59,7 @@ config::EndpointConfig make_endpoint(Random& random, unsigned service, unsigned 
   endpoint.priority = static_cast<int>(random.below(3));
   if (random.chance(0.1))
     endpoint.ttl_max = seconds(static_cast<std::int64_t>(random.from_to(1, 30)));
-  if (random.chance(0.3)) endpoint.capacity_rps = random.between(100.0, 1000.0);
+  if (random.chance(0.15)) endpoint.capacity_rps = random.between(100.0, 1000.0);
   return endpoint;
 }
 
@@ -49,9 +67,7 @@ config::ServiceConfig make_service(Random& random, unsigned index, unsigned site
   config::ServiceConfig service;
   service.id = service_id(index);
   service.names = {service.id + ".example.org."};
-  constexpr config::Policy policies[] = {config::Policy::ranked, config::Policy::weighted,
-                                         config::Policy::failover};
-  service.policy = policies[random.below(3)];
+  service.policy = some_policy(random);
   service.answers_max = random.chance(0.4) ? 1 : static_cast<unsigned>(random.from_to(2, 8));
   service.ttl_floor = seconds(static_cast<std::int64_t>(random.from_to(1, 5)));
   service.ttl_ceiling = seconds(static_cast<std::int64_t>(random.from_to(5, 30)));
@@ -59,6 +75,13 @@ config::ServiceConfig make_service(Random& random, unsigned index, unsigned site
   service.panic_threshold = thresholds[random.below(5)];
   if (random.chance(0.15)) service.fail = config::FailMode::closed;
   service.slots = 8U << random.below(3);
+  if (random.chance(0.2)) service.slow_start = random.between(seconds(2), seconds(20));
+  if (random.chance(0.2)) {
+    service.failback = random.chance(0.5) ? config::Failback::manual : config::Failback::hold;
+    service.failback_hold = random.between(seconds(2), seconds(10));
+  }
+  if (random.chance(0.2)) service.probe_share = random.between(0.0, 0.05);
+  service.importance = static_cast<int>(random.below(3));
   const bool ipv6 = random.chance(0.2);
   const unsigned wanted = static_cast<unsigned>(random.from_to(2, std::min(sites, 24U)));
   std::vector<unsigned> all(sites);
@@ -83,6 +106,8 @@ void add_services(Random& random, config::Config& config, unsigned count) {
 
 void add_locales(Random& random, Scenario& scenario, unsigned count) {
   scenario.demands.emplace_back();  // everyone else asks nothing
+  scenario.behind_one.push_back(1);
+  const bool alike = random.chance(0.5);
   for (unsigned i = 0; i < count; ++i) {
     config::LocaleConfig locale;
     locale.id = "locale" + std::to_string(i);
@@ -92,7 +117,29 @@ void add_locales(Random& random, Scenario& scenario, unsigned count) {
     scenario.config.locales.push_back(locale);
     scenario.demands.push_back(
         {random.between(50.0, 800.0), random.between(0.0, 0.9), random.unit()});
+    scenario.behind_one.push_back(alike ? 5 : random.between(1.0, 20.0));
   }
+}
+
+// Planned work at a site or two, while the history lasts.
+void add_maintenance(Random& random, config::Config& config) {
+  for (std::uint64_t i = random.from_to(1, 2); i > 0; --i) {
+    auto& work = config.maintenance.emplace_back();
+    work.id = "work" + std::to_string(i);
+    work.sites = {config.sites[random.below(config.sites.size())].id};
+    const auto from = random.between(seconds(2), seconds(40));
+    work.from = WallTime{start_wall.ns + from.ns};
+    work.to = WallTime{work.from.ns + random.between(seconds(2), seconds(30)).ns};
+  }
+}
+
+config::AssignConfig make_assign(Random& random) {
+  config::AssignConfig assign;
+  assign.enabled = !random.chance(0.05);
+  assign.interval = random.between(milliseconds(500), seconds(5));
+  assign.window = random.between(seconds(1), seconds(30));
+  if (random.chance(0.3)) assign.degrade = config::Degrade::importance;
+  return assign;
 }
 
 // Each kind of misfortune is there or not, rare or frequent: most histories have a few kinds at once.
@@ -130,6 +177,79 @@ Rates make_rates(Random& random) {
   return rates;
 }
 
+// Steered by health and scores alone; --tune assign 1 adds demand and capacity.
+void make_plain(Scenario& scenario) {
+  auto& config = scenario.config;
+  config.maintenance.clear();
+  config.controlplane.assign.enabled = false;
+  scenario.behind_large = 1;
+  for (auto& service : config.services) {
+    service.policy = plain_policy(service.policy);
+    service.slow_start = {};
+    service.failback = config::Failback::automatic;
+    service.probe_share = 0;
+  }
+}
+
+// Every site has a limit; all demand together is a part of what is left when a region is lost. Nothing but losses and
+// surges happens, and nobody lies.
+void make_settling(Random& random, Scenario& scenario) {
+  auto& config = scenario.config;
+  config.maintenance.clear();
+  config.controlplane.assign.enabled = true;
+  config.controlplane.assign.interval = random.between(milliseconds(500), seconds(3));
+  config.controlplane.assign.window = random.between(seconds(1), seconds(5));
+  double capacity = 0;
+  for (auto& site : config.sites) {
+    site.capacity_rps = random.between(300.0, 2000.0);
+    capacity += *site.capacity_rps;
+    // What stands behind a site that never beacons, nobody can know.
+    if (site.keys.empty()) site.keys = {make_key(random)};
+  }
+  for (auto& service : config.services) {
+    service.ttl_ceiling = std::min(service.ttl_ceiling, service.ttl_floor + seconds(8));
+    service.slow_start = std::min(service.slow_start, seconds(8));
+    for (auto& endpoint : service.endpoints) {
+      endpoint.capacity_rps.reset();
+      endpoint.ttl_max.reset();
+    }
+  }
+  double demand = 0;
+  for (const auto& locale : scenario.demands) demand += locale.base_rps;
+  const double use = random.between(0.2, 0.8);
+  for (auto& locale : scenario.demands) locale.base_rps *= use * capacity / demand;
+  std::ranges::fill(scenario.behind_one, 5.0);
+  scenario.day = seconds(86400);
+  scenario.behind_large = 0;
+  scenario.stretching = 0;
+  Rates rates;
+  rates.site_crash = some_rate(random, 0.5, seconds(10), seconds(30));
+  rates.site_leaves = some_rate(random, 0.3, seconds(10), seconds(30));
+  rates.region_fails = some_rate(random, 0.6, seconds(10), seconds(30));
+  rates.surge = some_rate(random, 0.5, seconds(10), seconds(30));
+  rates.operator_weight = some_rate(random, 0.2, seconds(10), seconds(20));
+  scenario.rates = rates;
+  scenario.calm = settling_time(scenario) * 2 + seconds(20);
+}
+
+// An hour in which sites flap, lie and are cut off, and nothing else: every reversal is a choice of ours.
+void make_hour(Random& random, Scenario& scenario) {
+  for (auto& site : scenario.config.sites) site.beacon_interval = seconds(1);
+  scenario.config.maintenance.clear();
+  scenario.config.controlplane.assign = {};
+  scenario.day = seconds(86400);
+  Rates rates;
+  rates.site_flaps = some_rate(random, 0.9, seconds(30), seconds(300));
+  rates.site_partition = some_rate(random, 0.5, seconds(60), seconds(600));
+  rates.site_lies = some_rate(random, 0.5, seconds(60), seconds(600));
+  rates.site_crash = some_rate(random, 0.3, seconds(60), seconds(600));
+  rates.surge = some_rate(random, 0.3, seconds(120), seconds(600));
+  scenario.rates = rates;
+  scenario.troubled = seconds(3600);
+  // What flapped has to stay good for up to five minutes.
+  scenario.calm = seconds(60);
+}
+
 Network make_network(Random& random) {
   Network network;
   if (random.chance(0.5)) network.loss = random.chance(0.2) ? random.between(0.01, 0.15) : 0.01;
@@ -146,6 +266,14 @@ Network make_network(Random& random) {
 
 }  // namespace
 
+config::Policy some_policy(Random& random) {
+  constexpr config::Policy policies[] = {config::Policy::ranked,   config::Policy::ranked,
+                                         config::Policy::weighted, config::Policy::weighted,
+                                         config::Policy::failover, config::Policy::geo,
+                                         config::Policy::sticky,   config::Policy::multivalue};
+  return policies[random.below(std::size(policies))];
+}
+
 std::string site_id(unsigned index) {
   return "site" + std::to_string(index);
 }
@@ -154,35 +282,67 @@ std::string service_id(unsigned index) {
   return "service" + std::to_string(index);
 }
 
-Scenario make_scenario(std::uint64_t seed) {
+std::string_view name_of(Kind kind) noexcept {
+  constexpr std::string_view names[] = {"usual", "large", "settling", "hour"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+Kind kind_of(std::uint64_t seed) noexcept {
+  if (seed % large_every == 0) return Kind::large;
+  if (seed % hour_every == 5) return Kind::hour;
+  return seed % settling_every == 3 ? Kind::settling : Kind::usual;
+}
+
+Place place_of(const IpAddress& address) noexcept {
+  if (address.is_ipv4()) return address.ipv4() & 0xffffff;
+  return static_cast<Place>(address.bytes[13]) << 16 | static_cast<Place>(address.bytes[14]) << 8 |
+         address.bytes[15];
+}
+
+Duration settling_time(const Scenario& scenario) {
+  const auto& control = scenario.config.controlplane;
+  Duration kept{};
+  for (const auto& service : scenario.config.services)
+    kept = std::max(kept, service.ttl_ceiling + service.slow_start);
+  return control.assign.window * 3 + control.assign.interval * 2 + kept * 2 + seconds(6);
+}
+
+Scenario make_scenario(std::uint64_t seed, Kind kind) {
   Random random(seed * 0x9e3779b97f4a7c15 + 1);
   Scenario scenario;
   scenario.seed = seed;
-  scenario.large = seed % large_every == 0;
+  scenario.kind = kind;
   auto& config = scenario.config;
   config.file = "sim.yaml";
+  const bool large = kind == Kind::large;
   constexpr std::int64_t intervals_ms[] = {200, 200, 500, 1000, 1000};
-  const auto interval = milliseconds(scenario.large ? 1000 : intervals_ms[random.below(5)]);
-  const auto sites = static_cast<unsigned>(scenario.large       ? random.from_to(100, 400)
+  const auto interval = milliseconds(large ? 1000 : intervals_ms[random.below(5)]);
+  const auto sites = static_cast<unsigned>(large                ? random.from_to(100, 400)
                                            : random.chance(0.1) ? random.from_to(12, 24)
                                                                 : random.from_to(2, 8));
   const auto regions = static_cast<unsigned>(random.from_to(1, 4));
   for (unsigned i = 0; i < sites; ++i) {
     config.sites.push_back(make_site(random, i, regions, interval));
   }
-  add_locales(random, scenario, static_cast<unsigned>(random.from_to(1, scenario.large ? 12 : 4)));
+  add_locales(random, scenario, static_cast<unsigned>(random.from_to(1, large ? 12 : 4)));
   config.zones.resize(1);
   config.zones[0].id = "example.org.";
   config.zones[0].hosts = {{"ns1", {IpAddress::from_ipv4(0xc0000235)}}};
-  add_services(random, config, static_cast<unsigned>(random.from_to(1, scenario.large ? 16 : 4)));
+  add_services(random, config, static_cast<unsigned>(random.from_to(1, large ? 16 : 4)));
+  if (random.chance(0.15)) add_maintenance(random, config);
+  config.controlplane.assign = make_assign(random);
   scenario.rates = make_rates(random);
   scenario.network = make_network(random);
   scenario.resolvers = static_cast<unsigned>(random.from_to(1, 3));
+  scenario.behind_large = random.chance(0.3) ? 1.0 : random.between(0.0, 0.5);
   scenario.send_copies = random.chance(0.3) ? 2 : 1;
   scenario.stretching = random.chance(0.3) ? random.between(0.1, 0.6) : 0;
   scenario.disk_delay_max = milliseconds(static_cast<std::int64_t>(random.chance(0.2) ? 1000 : 20));
   scenario.troubled = interval * 40 + seconds(static_cast<std::int64_t>(random.from_to(5, 20)));
   scenario.calm = interval * 12 + seconds(20);
+  if ((kind == Kind::usual || large) && random.chance(0.5)) make_plain(scenario);
+  if (kind == Kind::settling) make_settling(random, scenario);
+  if (kind == Kind::hour) make_hour(random, scenario);
   return scenario;
 }
 

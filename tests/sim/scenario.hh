@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "random.hh"
@@ -40,17 +41,30 @@ struct Demand {
   double amplitude = 0;  // of the day curve, [0, 1)
   double phase = 0;      // [0, 1) of a day
 };
-// A simulated day is short, so that a history of a minute sees the curve move.
-inline constexpr Duration day = seconds(120);
+
+// What a history is about.
+enum class Kind : std::uint8_t {
+  usual,  // some sites, a minute, every kind of misfortune
+  large,  // hundreds of sites
+  settling,  // losses and surges, then calm that lasts until every resolver knows: nobody may stay overloaded
+  hour,  // an hour of flapping and lies: how often traffic turns round
+};
+[[nodiscard]] std::string_view name_of(Kind kind) noexcept;
+// The kind that a seed has by itself.
+[[nodiscard]] Kind kind_of(std::uint64_t seed) noexcept;
 
 struct Scenario {
   std::uint64_t seed = 0;
-  bool large = false;
+  Kind kind = Kind::usual;
   config::Config config;
   Rates rates;
   Network network;
-  std::vector<Demand> demands;      // by locale; index 0 is "default"
-  unsigned resolvers = 2;           // of each locale
+  std::vector<Demand> demands;  // by locale; index 0 is "default"
+  // A simulated day is short, so that a history of a minute sees the curve move.
+  Duration day = seconds(120);
+  unsigned resolvers = 2;           // large ones, of each locale
+  double behind_large = 1;          // share of the demand that comes through these
+  std::vector<double> behind_one;   // by locale: requests per second behind a small resolver
   unsigned send_copies = 1;         // of each beacon
   double stretching = 0;            // share of resolvers that keep answers longer than they may
   Duration disk_delay_max;          // a write is durable within this
@@ -58,9 +72,24 @@ struct Scenario {
   Duration calm = seconds(30);      // ... and by the end of this all must be well
 };
 
-[[nodiscard]] Scenario make_scenario(std::uint64_t seed);
+[[nodiscard]] Scenario make_scenario(std::uint64_t seed, Kind kind);
 
+// How long it takes until everybody has followed a change, where nothing else happens: silence, assignment, demand that
+// is averaged, and answers that are kept.
+[[nodiscard]] Duration settling_time(const Scenario& scenario);
+
+[[nodiscard]] config::Policy some_policy(Random& random);
 [[nodiscard]] std::string site_id(unsigned index);
 [[nodiscard]] std::string service_id(unsigned index);
+
+// Addresses of scenario.cc carry whose they are: service << 16 | site.
+using Place = std::uint32_t;
+[[nodiscard]] Place place_of(const IpAddress& address) noexcept;
+[[nodiscard]] constexpr std::uint32_t site_of(Place place) noexcept {
+  return place & 0xffff;
+}
+[[nodiscard]] constexpr std::uint32_t service_of(Place place) noexcept {
+  return place >> 16;
+}
 
 }  // namespace pharos::sim

@@ -9,6 +9,14 @@ using controlplane::SiteState;
 
 // Sites that never come back, at most this share, so that the others are not held by the guard against mass silence.
 constexpr double gone_share_max = 0.3;
+// What was ranked is in use after this, where nothing goes wrong.
+constexpr Duration adopted_within = seconds(1);
+
+// A cell that changed and changed back before it was sent is not sent.
+bool answers_alike(const std::shared_ptr<const Cell>& a, const std::shared_ptr<const Cell>& b) {
+  if (a == nullptr || b == nullptr || a == b) return a == b;
+  return a->content.ttl_s == b->content.ttl_s && a->content.slots == b->content.slots;
+}
 
 }  // namespace
 
@@ -16,20 +24,7 @@ Simulation::Simulation(Scenario scenario)
     : scenario_(std::move(scenario)),
       random_(scenario_.seed ^ 0x5851f42d4c957f2d),
       events_(start),
-      clients_(
-          scenario_, events_, random_.fork(), witness_,
-          [this](unsigned service, std::uint16_t locale,
-                 std::uint32_t hash) -> std::optional<Reply> {
-            if (!dataplane_ || !dataplane_->tables().root) return std::nullopt;
-            const auto& world = *dataplane_->tables().expected->world;
-            for (std::uint32_t p = 0; p < world.pools.size(); ++p) {
-              if (world.pools[p].pool.service == service_id(service) &&
-                  world.pools[p].pool.type == dns::Type::a)
-                return reply_of(*dataplane_->tables().root, p, locale, hash);
-            }
-            return std::nullopt;
-          },
-          [this](std::uint32_t site) { return sites_[site].alive; }),
+      clients_(scenario_, events_, random_.fork(), *this),
       config_(std::make_shared<const config::Config>(scenario_.config)),
       directions_(scenario_.config.sites.size()) {
   stamped_on_arrival_ = random_.chance(0.5);
@@ -40,6 +35,7 @@ const Witness& Simulation::run() {
   start_dataplane();
   start_control();
   clients_.begin();
+  watch_loads();
   plan_misfortunes();
   const auto healed = start + scenario_.troubled;
   const auto end = healed + scenario_.calm;
@@ -52,23 +48,20 @@ const Witness& Simulation::run() {
   auto& figures = witness_.figures;
   figures.simulated_s = (events_.now() - start).seconds();
   figures.site_count = sites_.size();
-  for (const auto& direction : directions_) {
-    figures.reversals += direction.reversals;
-    figures.reversals_of_worst_site =
-        std::max(figures.reversals_of_worst_site, direction.reversals);
-  }
   return witness_;
 }
 
 // Misfortunes end. Some sites are gone for good.
 void Simulation::heal() {
   in_trouble_ = false;
+  provoked();
   deaf_ = false;
   extra_loss_ = 0;
   scenario_.network.loss = std::min(scenario_.network.loss, 0.01);
   scenario_.network.spike = 0;
   scenario_.network.jitter = milliseconds(1);
   control_wall_offset_ = {};
+  steady_since_ = events_.now();
   stalled_until_ = {};
   const auto gone = random_.below(
       static_cast<std::uint64_t>(gone_share_max * static_cast<double>(sites_.size())) + 1);
@@ -113,9 +106,12 @@ void Simulation::check_health_at_the_end() {
   }
   if (engine.health().suspects_itself()) return wrong("it still suspects itself");
   if (!control_->publication().is_connected()) return wrong("the planes are not connected");
-  const bool behind = dataplane_->in_use() != control_->publication().last();
-  if (behind && !control_->publication().settled() && control_->publication().in_use() == Version{})
-    return wrong("nothing was ever adopted");
+  if (!dataplane_->tables().root) return wrong("nothing was ever adopted");
+  // What was refused stays refused until something changes, and raises an alarm.
+  if (now - control_->ranked_at() > adopted_within && control_->publication().alarm().empty() &&
+      !std::ranges::equal(dataplane_->tables().expected->cells, control_->ranked().cells,
+                          answers_alike))
+    return wrong("the data plane has other tables than what was ranked last");
 }
 
 }  // namespace pharos::sim

@@ -1,6 +1,7 @@
 // One history: a world, its misfortunes, and what the control plane makes of them, from a seed.
 //
 //   Scenario (scenario.hh) -> sites --beacons--> network --> ControlPlane <--> DataPlane <-- Clients (loads of the sites)
+//                                                                  ^---- demand ----'
 //                                 misfortunes, operator, attacker ----^             ^---- Witness: promises, at every step
 //
 // Everything happens in the order of Events; nothing reads a clock or a random number of the machine. Misfortunes end after
@@ -22,7 +23,7 @@
 
 namespace pharos::sim {
 
-class Simulation {
+class Simulation : private Responder {
  public:
   explicit Simulation(Scenario scenario);
   // To the end, or to the first broken promise.
@@ -42,7 +43,8 @@ class Simulation {
     Duration wall_offset;
     Duration delay;
     Lie lie = Lie::none;
-    std::vector<std::uint64_t> endpoints;                  // hashes
+    // Hashes, and where their load is counted.
+    std::vector<std::pair<std::uint64_t, Place>> endpoints;
     std::deque<std::shared_ptr<const Datagram>> captured;  // by the attacker
   };
   // What the operator said of an endpoint.
@@ -54,8 +56,27 @@ class Simulation {
   struct Direction {
     double pivot = 0;
     int sign = 0;
-    std::uint64_t reversals = 0;
+    Instant turned;                 // when it was last measured to move
+    std::deque<Instant> reversals;  // of the last hour
+    std::deque<Instant> falls;      // the same
   };
+
+  // what clients see (loads.cc)
+  [[nodiscard]] std::optional<Reply> ask(unsigned service, std::uint16_t locale,
+                                         std::uint32_t client_hash) override;
+  [[nodiscard]] std::shared_ptr<const Cell> ask_for_all(unsigned service,
+                                                        std::uint16_t locale) override;
+  void answered(unsigned service, std::uint16_t locale, std::uint32_t count) override;
+  [[nodiscard]] bool serves(std::uint32_t site) const override { return sites_[site].alive; }
+  [[nodiscard]] std::optional<std::uint32_t> pool_of(unsigned service) const;
+  void check_planned(const Cell& cell);
+  void watch_loads();
+  [[nodiscard]] Loads loads_now();
+  void measure_directions();
+  void note_fall(std::uint32_t site);
+  void check_turns();
+  // Something happened from which traffic may have to turn round.
+  void provoked() noexcept { provoked_ = events_.now(); }
 
   // sites and network (network.cc)
   void make_sites();
@@ -77,7 +98,6 @@ class Simulation {
   void connect(std::uint64_t attempt);
   void carry(PublishMessage message);
   void adopted();
-  void measure_directions();
   void check_operator_is_remembered();
 
   // misfortunes (misfortunes.cc)
@@ -138,7 +158,10 @@ class Simulation {
   bool stamped_on_arrival_ = true;  // beacons come through the data plane's rings
   std::map<std::pair<std::string, std::string>, Said> said_;  // by service, endpoint
   std::vector<Direction> directions_;
-  std::vector<double> shares_;
+  std::vector<DemandHeard> demand_;  // in the rings of the data plane
+  Instant provoked_;
+  Instant steady_since_;  // both planes run, are connected, and tell the time
+  std::optional<Instant> unfair_since_;
   Instant publish_second_;
   unsigned publishes_in_second_ = 0;
   unsigned turns_at_once_ = 0;

@@ -13,10 +13,12 @@ namespace pharos::sim {
 
 struct Figures {
   std::uint64_t beacons_sent = 0, beacons_accepted = 0, turns = 0, publishes = 0, adoptions = 0,
-                restarts = 0, falls = 0, false_falls = 0, reversals = 0, site_count = 0;
-  std::uint64_t reversals_of_worst_site = 0;
+                restarts = 0, falls = 0, assignments = 0, reversals = 0, own_reversals = 0,
+                site_count = 0;
+  std::uint64_t reversals_in_worst_hour = 0;  // of one site
+  std::uint64_t falls_in_worst_hour = 0;
   double simulated_s = 0;
-  double overloaded_s = 0;  // of demand-seconds: sites above their capacity, by how long
+  double overloaded_s = 0;  // sites above their capacity, by how long
 };
 
 class Witness {

@@ -189,6 +189,28 @@ TEST(GroupingTest, WhatTurnedRoundIsDearerToMoveForAWhile) {
   EXPECT_NEAR(habits_after(near, now + turn_half_life * 20).first, habit_price, 1e-4);
 }
 
+// Weights ask for a third at each of three sites; the first has room for half of that, and the others are equally good.
+TEST(GroupingTest, WhatADealtPoolHandedOnStaysWhereItIs) {
+  const std::vector<AssignSite> sites = {{10.0}, {1000.0}, {1000.0}};
+  const std::vector<double> anywhere(3, 0.5);
+  for (const std::uint32_t taker : {1U, 2U}) {
+    auto pool = pool_of(0, {60});
+    pool.dealt = true;
+    pool.members.push_back({.site = 2});
+    const double third = 1.0 / 3;
+    GroupShares former{.sites = {0, 1, 2},
+                       .shares = {{0.15, third, third}},
+                       .wanted = std::vector(3, third),
+                       .rps = 60};
+    former.shares[0][taker] += third - 0.15;
+    pool.former = &former;
+    const std::vector<AssignPool> pools = {pool};
+    const auto shares = only(make_assign_task({}, sites, pools, anywhere, Instant{}));
+    EXPECT_NEAR(shares->share(0, 0), 0.15, 0.001);
+    EXPECT_NEAR(shares->share(0, taker), third + third - 0.15, 0.001);
+  }
+}
+
 TEST(GroupingTest, UnrestFollowsLocalesToOtherNumbersAndForgetsSitesThatAreOthers) {
   GroupShares near{.sites = {0, 1}, .shares = {{1, 0}}, .wanted = {}, .rps = 1};
   GroupShares far{.sites = {0, 1}, .shares = {{0, 1}}, .wanted = {}, .rps = 1};

@@ -78,6 +78,25 @@ TEST(SteeringTest, WhatWasTakenBeforeALossDoesNotReplaceWhatWasAssignedAtIt) {
   EXPECT_EQ(driver.engine.view_load(fra).assigned_rps, assigned_rps);
 }
 
+TEST(SteeringTest, AWeightThatMovesUnderALimitIsAssignedInTheRoundItself) {
+  auto config = limited_config(300, 1000, 1000);
+  config.services[api].answers_max = 1;
+  config.services[api].slots = 256;
+  Driver driver(config);
+  driver.queries = {{{api, eu}, 1000}};
+  driver.run_for(seconds(60));
+  EXPECT_NEAR(driver.loads(api)[fra], 270, 10);
+  const auto endpoint = *driver.engine.world().find_endpoint("api", "fra");
+  driver.engine.set_weight(endpoint, 3, driver.now);
+  driver.step();
+  EXPECT_NEAR(driver.loads(api)[fra], 270, 10)
+      << "not three times as much, until the next assignment";
+  driver.engine.set_weight(endpoint, 0.1, driver.now + milliseconds(50));
+  driver.now = driver.now + milliseconds(50);
+  driver.step();
+  EXPECT_NEAR(driver.loads(api)[fra], 1000 * 0.1 / 2.1, 10);
+}
+
 // Load comes back as CPU, and bends the score of who took it.
 TEST(SteeringTest, WhatFollowsItsOwnLoadComesToRest) {
   Driver driver(limited_config(1000, 1000, 1000));

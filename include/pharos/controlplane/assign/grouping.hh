@@ -7,6 +7,7 @@
 #include "pharos/controlplane/assign/assign.hh"
 #include "pharos/controlplane/assign/unrest.hh"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -18,6 +19,12 @@ namespace pharos::controlplane {
 inline constexpr std::size_t assign_ways_max = 1U << 16;
 // Score of a dealt pool's demand at a site that its weights did not send it to; at home it is 1.
 inline constexpr double assign_away_score = 0.5;
+
+// Where a site stands, or would, among sites in ascending order.
+[[nodiscard]] inline std::size_t place_of(std::span<const std::uint32_t> sites,
+                                          std::uint32_t site) {
+  return static_cast<std::size_t>(std::ranges::lower_bound(sites, site) - sites.begin());
+}
 
 // Who gets which share of the demand of a group, as it is in force.
 struct GroupShares {
@@ -42,7 +49,10 @@ struct GroupShares {
   [[nodiscard]] double home_share(std::size_t locale, std::uint32_t site) const noexcept;
   // What part of its share a site is held to; 1 where it is not.
   [[nodiscard]] double admitted_part(std::uint32_t site) const noexcept;
-  // Of a dealt pool: how much of its weight a site may use, 1 being all.
+  // Of a dealt pool: what weights ask for; whether limits make it something else.
+  [[nodiscard]] double wanted_share(std::uint32_t site) const noexcept;
+  [[nodiscard]] bool bends_weights() const noexcept;
+  // ... how much of its weight a site may use, 1 being all.
   [[nodiscard]] double weight_factor(std::uint32_t site) const noexcept;
 };
 
@@ -73,6 +83,9 @@ struct AssignPool {
   std::vector<std::vector<double>> homes = {};
   const GroupShares* former = nullptr;  // in force; null: none
 };
+
+// What the weights of a dealt pool ask for, by site, ascending; adds up to 1.
+[[nodiscard]] std::vector<double> wanted_of(const AssignPool& pool);
 
 struct AssignTask {
   struct Part {  // of a demand of the problem

@@ -50,7 +50,7 @@ inline constexpr std::size_t pool_alarms_max = 16;
 inline constexpr Duration lag_noise = milliseconds(5);
 // After a change of members the next assignment comes as soon as this after the last.
 inline constexpr Duration assign_urgent_interval = milliseconds(200);
-// After a loss of members, a problem of at most so many ways is solved in the round itself (a few milliseconds), no
+// After a loss of members, or of weights that limits bend, a problem of at most so many ways is solved in the round itself (a few milliseconds), no
 // more often than this.
 inline constexpr std::size_t assign_ways_at_once = 8192;
 inline constexpr Duration assign_at_once_interval = milliseconds(20);
@@ -284,6 +284,7 @@ class Engine {
     std::vector<double> dealt_weights;
     std::vector<std::uint16_t> base_owners;       // weighted: by slot, as configured
     std::shared_ptr<const GroupShares> assigned;  // null: never
+    std::vector<double> weights_noted;            // as of note_weights; by site
     // Ranked: orders by slot of the cells in which not all clients have the same leader.
     std::vector<std::vector<std::vector<std::uint16_t>>> spreads;
     std::vector<std::uint32_t> spread_of;  // by locale, index + 1; empty: all are undivided
@@ -365,6 +366,7 @@ class Engine {
   void refresh_requests(Instant now);
   [[nodiscard]] double requests_per_answer(std::uint32_t service) const;
   [[nodiscard]] double base_without_headroom(std::uint32_t pool, std::uint32_t endpoint) const;
+  [[nodiscard]] bool note_weights(std::uint32_t pool);
   void assign_at_once(Instant now, std::vector<std::uint32_t>& dirty, Round& round);
   [[nodiscard]] std::size_t ways_at_most() const;
   [[nodiscard]] std::vector<bool> groups_to_take(
@@ -464,7 +466,7 @@ class Engine {
   bool assigning_ = false;                               // there are limits to assign to
   std::uint64_t world_serial_ = 0;                       // of assignments
   std::uint64_t task_number_ = 0, assigned_number_ = 0;  // of tasks taken, of the newest in force
-  bool members_lost_ = false;                            // in this round, of an assigned pool
+  bool shares_outdated_ = false;  // in this round, so that what is ranked by them would be wrong
   Instant assign_last_, assign_due_;
   std::vector<double> requests_;  // per second, by service, as reported
   Instant requests_at_;
