@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 
 namespace pharos::sim {
 namespace {
@@ -58,7 +59,6 @@ class Look {
   }
   // Whether the group's own limit there leaves room; that of the site is looked at by itself.
   [[nodiscard]] bool takes_more(const Stream& stream, Index site) const {
-    if (loads_.closed.contains({stream.group, site})) return false;
     const auto limit = loads_.group_limits.find({stream.group, site});
     return limit == loads_.group_limits.end() ||
            of({stream.group, site}) + loads_.slack[site] + nothing_rps < group_room * limit->second;

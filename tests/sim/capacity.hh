@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,8 +30,6 @@ struct Loads {
   std::vector<std::optional<double>> limits;  // by site; empty: unlimited
   std::vector<double> fixed;                  // load that nothing moves, by site; may be empty
   std::map<std::pair<std::uint32_t, std::uint32_t>, double> group_limits;  // by (group, site)
-  std::set<std::pair<std::uint32_t, std::uint32_t>>
-      closed;                 // (group, site): takes no more than it has
   std::vector<double> slack;  // by site: what rounding may add
   std::vector<Stream> streams;
 

@@ -1,8 +1,6 @@
 // Assignments of a simulated control plane: when they are made, and whether what is ranked after them is fair.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <set>
 
 #include "control.hh"
@@ -17,29 +15,6 @@ constexpr Duration solving_max = milliseconds(60);
 // From a loss to the assignment that follows it: assign_urgent_interval, a problem that was being solved, its own.
 constexpr Duration assigned_after_loss_max = milliseconds(500);
 
-void trace_task(const controlplane::AssignTask& task, const controlplane::Assignment& solution, const controlplane::Engine& engine, const char* what, Instant now) {
-  fprintf(stderr, "%.3f %s task %lu overload %.3f\n  limits", now.ns/1e9, what, task.number, solution.overload);
-  for (const auto& site : task.problem.sites) fprintf(stderr, " %.0f", site.capacity_rps.value_or(0));
-  fprintf(stderr, "\n  assigned");
-  for (auto rps : solution.site_rps) fprintf(stderr, " %.0f", rps);
-  fprintf(stderr, "\n  reported");
-  for (unsigned s = 0; s < task.problem.sites.size(); ++s) fprintf(stderr, " %.0f/%s", engine.health().site(s).metrics.requests_rps.value_or(-1), std::string(name_of(engine.health().site(s).state)).c_str());
-  fprintf(stderr, "\n");
-  for (std::uint32_t e = 0; e < engine.world().endpoints.size(); ++e) {
-    const auto v = engine.view(e, 0, now);
-    fprintf(stderr, "  e%u site %u w %.2f adm %.2f condition %.2f risk %.3f confidence %.2f health %.2f\n", e, engine.world().endpoints[e].site, v.weight, v.admitted, v.factors.condition, v.factors.risk, v.factors.confidence, v.factors.health);
-  }
-  for (std::size_t d = 0; d < task.parts.size(); ++d) {
-    const auto& part = task.parts[d];
-    const auto& service = engine.world().service(engine.world().pools[task.pools[part.group].front()].service);
-    fprintf(stderr, "  %s %s pools %zu row %u home %u rps %.1f:", service.id.c_str(), std::string(config::name_of(service.policy)).c_str(), task.pools[part.group].size(), part.row, task.by_home[part.group] ? part.home : 99, task.problem.demands[d].rps);
-    for (std::size_t i = 0; i < task.groups[part.group].sites.size(); ++i) {
-      const auto& m = task.problem.groups[part.group].members[i];
-      fprintf(stderr, " %u:%.3f(score %.3f adm %.2f lim %.0f)", task.groups[part.group].sites[i], i < solution.shares[d].size() ? solution.shares[d][i] : -1, task.problem.demands[d].scores[i], m.admitted, m.capacity_rps.value_or(0));
-    }
-    fprintf(stderr, "\n");
-  }
-}
 }  // namespace
 
 // As the task that Assigner posts.
@@ -48,7 +23,6 @@ void ControlPlane::take_solution(Instant now) {
   if (!solving_ || now < solving_->done) return;
   const auto solution = controlplane::assign(solving_->task.problem);
   engine_.assigned(solving_->task, solution);
-  if (getenv("TRACE")) trace_task(solving_->task, solution, engine_, "later", now);
   if (solving_->taken >= owed_since_) owes_ = false;
   ++parts_.witness.figures.assignments;
   if (std::exchange(solving_former_world_, false)) {
@@ -79,7 +53,6 @@ void ControlPlane::take_assigned(const controlplane::Round& round, Instant now) 
   ++parts_.witness.figures.assignments;
   owes_ = false;
   note_takers(*round.assigned);
-  if (getenv("TRACE")) trace_task(*round.assigned, controlplane::assign(round.assigned->problem), engine_, "at once", now);
   applied_ = *round.assigned;
   applied_ground_ = ground(now);
   check_assignment(now);
@@ -193,9 +166,18 @@ void ControlPlane::note_loss(std::uint32_t pool, std::uint16_t locale, const Cel
       return std::ranges::find(told.places, site, site_of) != told.places.end();
     });
   };
+  // Whom the operator has up is not lost with his site.
+  const auto& fixed = engine_.world().pools[pool];
+  const auto is_held_up = [&](std::uint32_t site) {
+    return std::ranges::any_of(fixed.members, [&](auto e) {
+      return engine_.world().endpoints[e].site == site &&
+             engine_.view(e, 0, now).standing == controlplane::Standing::healthy;
+    });
+  };
   for (const auto s : round.site_changes) {
     if (engine_.health().site(s).state != SiteState::down || !names(*former, s) || names(next, s))
       continue;
+    if (is_held_up(s)) continue;
     owes_ = true;
     owed_since_ = now;
   }

@@ -1,8 +1,6 @@
 // What clients are told, what load that makes, and how often it turns round.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 
 #include "simulation.hh"
 
@@ -163,7 +161,6 @@ void Simulation::measure_directions() {
     const double moved = shares[s] - direction.pivot;
     const int sign = moved > 0 ? 1 : -1;
     if (std::abs(moved) < step_of_direction) continue;
-    if (getenv("TRACE")) fprintf(stderr, "%.3f site %zu moved %+.3f to %.3f provoked %.1f reversal %d\n", events_.now().ns/1e9, s, moved, shares[s], provoked_.ns/1e9, direction.sign != 0 && sign != direction.sign);
     if (direction.sign != 0 && sign != direction.sign) {
       ++witness_.figures.reversals;
       // What is ours to choose: nothing has happened since it moved the other way.

@@ -24,8 +24,8 @@ struct Options {
   std::uint64_t first = 1;
   std::uint64_t count = 1000;
   unsigned jobs = std::max(1U, std::thread::hardware_concurrency());
-  std::uint64_t twice_every = 16;
-  std::string kind;  // of every history; empty: by its seed
+  std::uint64_t twice_every = 17;  // odd, so that every kind is among them
+  std::string kind;                // of every history; empty: by its seed
   bool verbose = false;
   bool stop_at_first = false;  // broken seed
   std::map<std::string, double> tuned;

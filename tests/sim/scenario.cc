@@ -18,9 +18,9 @@ config::Policy plain_policy(config::Policy policy) {
 }
 
 // One history in so many is of another kind; the others are small, so that ten thousand fit into a test.
-constexpr std::uint64_t large_every = 256;
-constexpr std::uint64_t settling_every = 8;
-constexpr std::uint64_t hour_every = 64;
+constexpr std::uint64_t large_every = 512;
+constexpr std::uint64_t settling_every = 12;
+constexpr std::uint64_t hour_every = 128;
 
 config::KeyConfig make_key(Random& random) {
   config::KeyConfig key;

@@ -12,10 +12,11 @@ constexpr double gone_share_max = 0.3;
 // What was ranked is in use after this, where nothing goes wrong.
 constexpr Duration adopted_within = seconds(1);
 
-// A cell that changed and changed back before it was sent is not sent.
+// A cell that changed and changed back before it was sent is not sent. What is not answered has no TTL.
 bool answers_alike(const std::shared_ptr<const Cell>& a, const std::shared_ptr<const Cell>& b) {
   if (a == nullptr || b == nullptr || a == b) return a == b;
-  return a->content.ttl_s == b->content.ttl_s && a->content.slots == b->content.slots;
+  return a->content.slots == b->content.slots &&
+         (a->content.slots.empty() || a->content.ttl_s == b->content.ttl_s);
 }
 
 }  // namespace
