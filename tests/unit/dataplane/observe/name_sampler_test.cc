@@ -70,6 +70,19 @@ TEST_F(NameSamplerTest, WithoutARingItTakesNothing) {
   EXPECT_TRUE(take().empty());
 }
 
+TEST_F(NameSamplerTest, AFloodBehindTheStartIsNotSampledWhole) {
+  constexpr unsigned per_second = 100, bursts = 4000;
+  buffers_.reserve(32);
+  for (int i = 0; i < 32; ++i) ask(packets::query({.name = "www.example."}));
+  NameSampler sampler(3, per_second, &ring_);
+  for (unsigned i = 0; i < bursts; ++i) sampler.note(queries_, 1);
+  const auto samples = take();
+  EXPECT_LT(samples.size(), 10 * per_second);  // 1280 times as many are asked
+  double sum = 0;
+  for (const auto& sample : samples) sum += sample.head.weight;
+  EXPECT_NEAR(sum / (32.0 * bursts), 1.0, 0.5);
+}
+
 TEST_F(NameSamplerTest, KeepsToItsRateAndItsWeightsAddUpToTheQueries) {
   constexpr unsigned per_second = 500, bursts = 2000;
   buffers_.reserve(32);
