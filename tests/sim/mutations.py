@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks the control plane deliberately, in one way at a time, and shows which bound of the simulation finds it.
 
-usage: tests/sim/mutations.py [NAME ...] [--seeds N]      all by default; the table of README.md is what it prints
+usage: tests/sim/mutations.py [NAME ...] [--seeds N]      all by default; prints a table. Not all of these have been tried yet
 
 Each mutation is one replaced piece of text in a copy of the tree (build-mutations), which is built without LTO and played from
 seed 1 on until a bound breaks. A piece that is not there any more, a build that fails, a mutation that nothing finds, or one
