@@ -12,10 +12,18 @@ constexpr double gone_share_max = 0.3;
 // What was ranked is in use after this, where nothing goes wrong.
 constexpr Duration adopted_within = seconds(1);
 
+// The same answer in every slot is the same for every client, however many slots there are.
+bool slots_alike(const controlplane::CellContent& a, const controlplane::CellContent& b) {
+  if (a.slots == b.slots) return true;
+  if (a.slots.empty() || b.slots.empty()) return false;
+  const auto is_first = [&](const auto& slot) { return slot == a.slots.front(); };
+  return std::ranges::all_of(a.slots, is_first) && std::ranges::all_of(b.slots, is_first);
+}
+
 // A cell that changed and changed back before it was sent is not sent. What is not answered has no TTL.
 bool answers_alike(const std::shared_ptr<const Cell>& a, const std::shared_ptr<const Cell>& b) {
   if (a == nullptr || b == nullptr || a == b) return a == b;
-  return a->content.slots == b->content.slots &&
+  return slots_alike(a->content, b->content) &&
          (a->content.slots.empty() || a->content.ttl_s == b->content.ttl_s);
 }
 
