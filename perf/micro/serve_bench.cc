@@ -28,7 +28,6 @@ using packets::Octets;
 
 constexpr unsigned ring_frames = 1U << 16;  // prepared ones: more than any predictor remembers
 constexpr unsigned frame_stride = 128;      // room for a prepared frame
-constexpr unsigned buffer_bytes = 2048;     // a working buffer, as an mbuf has it
 constexpr unsigned room_bytes = 1514;
 constexpr int common_burst = 32;
 
@@ -50,7 +49,7 @@ struct Ring {
       : burst(in_burst),
         frames(std::size_t{ring_frames} * frame_stride),
         lengths(ring_frames),
-        buffers(std::size_t{burst} * buffer_bytes) {
+        buffers(std::size_t{burst} * bench::buffer_bytes) {
     std::mt19937 random(1);
     for (unsigned i = 0; i < ring_frames; ++i) {
       const Octets message =
@@ -64,7 +63,7 @@ struct Ring {
     }
   }
   [[nodiscard]] std::byte* buffer(unsigned i) {
-    return buffers.data() + std::size_t{i} * buffer_bytes + 128;
+    return buffers.data() + std::size_t{i} * bench::buffer_bytes + 128;
   }
   void receive(unsigned first) {
     for (unsigned i = 0; i < burst; ++i) {

@@ -61,7 +61,6 @@ constexpr unsigned burst = 32;
 constexpr unsigned bursts =
     16;  // of each kind: small enough for the first cache, so that cycles repeat, too
 constexpr unsigned frame_bytes_max = 160;
-constexpr unsigned buffer_bytes = 2048;
 constexpr unsigned names = 10'000;
 constexpr unsigned passes_under_callgrind = 2;
 constexpr unsigned passes_for_cycles = 400;
@@ -123,7 +122,7 @@ class Batch {
       : root_(root),
         interface_(bench::make_bench_interface()),
         serving_(serve_options(row.limited)),
-        buffers_(std::size_t{burst} * buffer_bytes + query_slack_bytes) {
+        buffers_(std::size_t{burst} * bench::buffer_bytes + query_slack_bytes) {
     serving_.set_time(1'700'000'000, {1'000'000'000});
     std::mt19937 random(1);
     for (unsigned i = 0; i < burst * bursts; ++i) {
@@ -141,7 +140,7 @@ class Batch {
     frames_->begin();
     for (unsigned i = 0; i < burst; ++i) {
       const auto& bytes = requests_[first + i];
-      auto* at = buffers_.data() + std::size_t{i} * buffer_bytes;
+      auto* at = buffers_.data() + std::size_t{i} * bench::buffer_bytes;
       std::memcpy(at, bytes.data(), bytes.size());
       frames_->add(at, static_cast<unsigned>(bytes.size()), 1514, 0);
     }

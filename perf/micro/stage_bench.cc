@@ -247,12 +247,12 @@ void question_and_answer(benchmark::State& state) {
   ServeState serving{ServeOptions{}};
   serving.set_time(1'700'000'000, {});
   CoreCounters counters;
-  std::vector<std::byte> buffers(burst * 2048U);
+  std::vector<std::byte> buffers(burst * bench::buffer_bytes);
   std::array<Query, burst> queries;
   const auto begun = __rdtsc();
   for (auto _ : state) {
     for (unsigned i = 0; i < burst; ++i) {
-      auto* at = buffers.data() + i * 2048U;
+      auto* at = buffers.data() + std::size_t{i} * bench::buffer_bytes;
       std::memcpy(at, ring.at(i), 64);
       queries[i].message = at;
       queries[i].length = static_cast<std::uint16_t>(ring.lengths[i]);
