@@ -26,7 +26,7 @@ BARS = (
     ("l1_pcap", "10,000 patterns: A", "10,000 names: A", True, 1 / 1.05, 1 / 1.02),
     ("l1_pcap", "10,000 patterns: random labels", "10,000 names: random labels", True, 1 / 1.5, 1 / 1.3),
     ("l1_pcap", *l1_pcap.CLOSE, True, 0.97, 0.99),
-    ("micro", "pipeline, 1,000,000 names, burst 32: A", "memory floor", False, 5, 3),
+    ("micro", "pipeline, 1,000,000 names, burst 64: A", "memory floor", False, 5, 3),  # what workers ask ports for
     ("micro", "pipeline, 1,000,000 names, burst 32: A", "pipeline, 1,000 names", False, 1.8, 1.25),
     ("l2", "AF_XDP: loss-free, kxdpgun", "5tswap", True, 0.95, 1.0),
     ("l2", "AF_XDP: loss-free, kxdpgun", "Knot XDP", True, 1.0, 1.2),
