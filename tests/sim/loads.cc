@@ -11,7 +11,7 @@ constexpr Duration look_interval = milliseconds(500);
 constexpr double step_of_direction = 0.05;  // of all traffic: less is no movement
 constexpr Duration one_hour = seconds(3600);
 // In an hour, of one site (README.md: what it taught).
-constexpr std::size_t falls_max = 40;
+constexpr std::size_t falls_max = 30;
 constexpr std::size_t reversals_max = 200;
 constexpr std::size_t demand_ring_max = 4096;
 // Tables in use are this much younger than the time at most, where all is well.

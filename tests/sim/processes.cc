@@ -145,6 +145,7 @@ void Simulation::carry(PublishMessage message) {
     if (!dataplane_ || at != connection_) return;
     const auto answer = dataplane_->publish(*sent, events_.now(), witness_);
     if (answer.outcome == table_channel::Outcome::adopted) {
+      send_again(sent);
       adopted();
     } else {
       steady_since_ = events_.now();
@@ -155,6 +156,16 @@ void Simulation::carry(PublishMessage message) {
       wake_control(events_.now());
     });
   });
+}
+
+// What a control plane might do that was thought dead, or one that sends twice: neither this table nor the one before it may
+// come into use (again).
+void Simulation::send_again(const std::shared_ptr<const PublishMessage>& sent) {
+  for (const auto& old : {sent, std::exchange(last_adopted_, sent)}) {
+    if (old && old->version <= dataplane_->in_use()) {
+      dataplane_->publish(*old, events_.now(), witness_);
+    }
+  }
 }
 
 void Simulation::adopted() {

@@ -97,6 +97,7 @@ class Simulation : private Responder {
   void crash_dataplane();
   void connect(std::uint64_t attempt);
   void carry(PublishMessage message);
+  void send_again(const std::shared_ptr<const PublishMessage>& sent);
   void adopted();
   void check_operator_is_remembered();
 
@@ -144,6 +145,7 @@ class Simulation : private Responder {
   std::optional<DataPlane> dataplane_;
   TableSet saved_;
   TableSet held_by_reader_;
+  std::shared_ptr<const PublishMessage> last_adopted_;
   std::uint64_t boot_ids_ = 0;
   std::uint64_t connection_ = 0;  // the newest; messages of older ones are lost
   bool connected_ = false;

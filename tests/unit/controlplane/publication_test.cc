@@ -255,6 +255,17 @@ TEST_F(RankedPublicationTest, OutOfStepIsAnsweredWithABase) {
   EXPECT_EQ(dataplane.answer(www, eu).size(), 2U);
 }
 
+TEST_F(RankedPublicationTest, AStaleVersionIsFollowedByEverythingBehindWhatIsInUse) {
+  ASSERT_TRUE(dataplane.take());
+  // Another control plane, thought dead, was heard in between.
+  dataplane.hello.in_use = {dataplane.hello.in_use.epoch + 1, 7};
+  drain_fra();
+  ASSERT_TRUE(dataplane.take(table_channel::Outcome::stale));
+  ASSERT_TRUE(dataplane.take()) << "without waiting for another change";
+  EXPECT_EQ(dataplane.sent.kinds.size(), 3U);
+  EXPECT_EQ(dataplane.answer(www, eu).size(), 2U);
+}
+
 TEST(PublicationTest, HundredsOfRoundsMergeAndStayRight) {
   FakeDataplane dataplane(small_config());
   Engine engine(dataplane.publication.tables().world, {}, {}, start);
