@@ -163,7 +163,7 @@ void Simulation::carry(PublishMessage message) {
 void Simulation::send_again(const std::shared_ptr<const PublishMessage>& sent) {
   for (const auto& old : {sent, std::exchange(last_adopted_, sent)}) {
     if (old && old->version <= dataplane_->in_use()) {
-      dataplane_->publish(*old, events_.now(), witness_);
+      static_cast<void>(dataplane_->publish(*old, events_.now(), witness_));
     }
   }
 }
