@@ -6,8 +6,8 @@ Knot by sockets and by XDP, BIND, gdnsd and PowerDNS, all with the same zone of 
 the generator has the other core. All are started once, each behind a veth pair of its own, and sleep while they are not
 asked. Short windows go around among them, in an order that rotates; a row is made of ratios within one round:
 
-  kxdpgun   the rate that loses 0.1 % in half of the windows, of queries that bypass the client's kernel: steps up and down
-            of 2 % behind a flood, one window a round
+  kxdpgun   the rate that loses 0.1 % in half of the windows, of queries that bypass the client's kernel: large steps up, then up and down
+            by 2 %, one window a round
   dnsperf   answers a second to 100 queries in flight, which is loss-free by itself
   CPU       what an answer costs at one fixed rate: the run time of the server's threads, of the kernel's for packets, and
             of the generator, less that of the generator with the same load on an interface where nobody listens; and of
@@ -56,7 +56,7 @@ CLOSE = ("AF_PACKET", "AF_XDP", "5tswap AF_PACKET", "5tswap AF_XDP")  # their ra
 class Rounds:
     """Of each measure, in one turn; the first turn has `begin` rounds of search more, which find the neighbourhood."""
 
-    begin: int = 3
+    begin: int = 5
     search: int = 3
     close: int = 4
     dnsperf: int = 2
@@ -65,7 +65,7 @@ class Rounds:
     half: int = 5
 
 
-QUICK_ROUNDS = Rounds(begin=3, search=2, close=0, dnsperf=1, cpu=2, equal=16, half=0)
+QUICK_ROUNDS = Rounds(begin=4, search=2, close=0, dnsperf=1, cpu=2, equal=12, half=0)
 
 
 class Lane:

@@ -101,36 +101,49 @@ def volley(lane, rates, fired=lambda gun, fire: fire()):
 class Search:
     """The highest rate that loses next to nothing, by steps up and down (Dixon and Mood, 1948): up after a window without loss,
     down after one with; what is stepped around in the end is the rate at which half of the windows lose some. A window that the
-    machine spoils is one step, not the end of the search."""
+    machine spoils is one step, not the end of the search.
 
-    STEPS = (0.08, 0.04)  # of the first ones, behind that of the flood
-    STEP = 0.02           # of all others; twice that after three in one direction, and so on
+    It begins at what came back of a flood, which is less than many can do (they spend themselves on what they lose), and goes on
+    in large steps until it has turned for the first time; only windows from there on are figures."""
+
+    STEP_BEGIN = 0.1
+    STEPS = (0.05, 0.03)  # behind the first and the second turn
+    STEP = 0.02           # behind all others; twice that after three in one direction, and so on
     AFTER_FLOOD = 0.93
     REACHED = 0.98        # of the rate: less sent is all that the generator can
 
     def __init__(self, flood):
-        self.rate, self.windows, self.direction, self.run = flood, [], 0, 0
+        self.rate, self.windows, self.direction, self.run, self.turns = flood, [], 0, 0, 0
+        self.begin = None  # of the figures: the window that turned, or in which the generator gave all that it can
         self.generator_limits = 0
 
     def learn(self, sent, received, loss):
         """What is told of a window at `rate`; sets the next one."""
-        first = not self.windows
         self.windows.append(min(self.rate, sent))
-        if first:
+        if len(self.windows) == 1:  # the flood
             self.rate = self.AFTER_FLOOD * received
             return
         free = received >= sent * (1 - loss)
         direction = 1 if free else -1
+        self.turns += self.direction == -direction
         self.run = self.run + 1 if direction == self.direction else 1
         self.direction = direction
-        number = len(self.windows) - 2
-        step = self.STEPS[number] if number < len(self.STEPS) else self.STEP * 2 ** ((self.run - 1) // 3)
         if free and sent < self.REACHED * self.rate:
             self.generator_limits += 1
             self.rate = sent
-        self.rate = max(self.rate * (1 + direction * min(step, 0.3)), 1000)
+        if self.begin is None and (self.turns or self.generator_limits):
+            self.begin = len(self.windows) - 1
+        self.rate = max(self.rate * (1 + direction * self.step()), 1000)
+
+    def step(self):
+        if not self.turns:
+            return self.STEP_BEGIN
+        if self.turns <= len(self.STEPS):
+            return self.STEPS[self.turns - 1]
+        return min(self.STEP * 2 ** ((self.run - 1) // 3), 0.3)
 
     @property
     def figures(self):
-        """Rates of the windows behind the first large steps, one a round."""
-        return self.windows[1 + len(self.STEPS):]
+        """One a round; None before the rate is known."""
+        begin = len(self.windows) if self.begin is None else self.begin
+        return [rate if number >= begin else None for number, rate in enumerate(self.windows)]
