@@ -208,22 +208,33 @@ def sets_of(options):
     return [tables for tables in sets if tables.title.startswith(options.only)]
 
 
+def contestants_of(sets):
+    """Name -> function that measures one window: the floor of each set, and ours for each kind of query."""
+    contestants = {}
+    for each in sets:
+        contestants[f"{each.tables.title}: 5tswap"] = each.floor
+        for kind in each.tables.kinds:
+            contestants[each.title(kind)] = lambda each=each, kind=kind: each.ours(kind)
+    return contestants
+
+
+def rows_of(sets, figures):
+    """Each kind of query beside the floor of its set."""
+    return [harness.Row(each.title(kind), "answers/s", figures[each.title(kind)], "5tswap",
+                        figures[f"{each.tables.title}: 5tswap"], details=each.details[kind.name])
+            for each in sets for kind in each.tables.kinds]
+
+
 def measure(options):
     harness.machine_of_run()
     with tempfile.TemporaryDirectory(prefix="pharos-l1-") as work:
         sets = [Set(options, tables, Path(work) / str(number)) for number, tables in enumerate(sets_of(options))]
-        contestants = {}
-        for each in sets:
-            contestants[f"{each.tables.title}: 5tswap"] = each.floor
-            for kind in each.tables.kinds:
-                contestants[each.title(kind)] = lambda each=each, kind=kind: each.ours(kind)
+        contestants = contestants_of(sets)
         figures = harness.take_turns(contestants, options.turns)
         close = {name: contestants[name] for name in CLOSE if name in contestants}
         for name, more in harness.take_turns(close, CLOSE_TURNS if close else 0).items():
             figures[name] += more
-    rows = [harness.Row(each.title(kind), "answers/s", figures[each.title(kind)], "5tswap",
-                        figures[f"{each.tables.title}: 5tswap"], details=each.details[kind.name])
-            for each in sets for kind in each.tables.kinds]
+    rows = rows_of(sets, figures)
     rows += [harness.Row(name, "answers/s", figures[name], other, figures[other]) for name, other in BESIDE
              if name in figures and other in figures]
     return rows

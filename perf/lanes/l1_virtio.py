@@ -161,18 +161,10 @@ def tables_of(options):
 
 def measure(options, work):
     sets = [VirtioSet(options, tables, work / str(number)) for number, tables in enumerate(tables_of(options))]
-    contestants = {}
-    for each in sets:
-        contestants[f"{each.tables.title}: 5tswap"] = each.floor
-        for kind in each.tables.kinds:
-            contestants[each.title(kind)] = lambda each=each, kind=kind: each.ours(kind)
-    figures = harness.take_turns(contestants, options.turns)
-    rates = [harness.Row(each.title(kind), "answers/s", figures[each.title(kind)], "5tswap",
-                         figures[f"{each.tables.title}: 5tswap"], details=each.details[kind.name])
-             for each in sets for kind in each.tables.kinds]
+    figures = harness.take_turns(l1_pcap.contestants_of(sets), options.turns)
     cycles = [harness.Row(f"busy cycles by answer, {each.title(kind)}", "cycles", each.cycles[kind.name],
                           "5tswap, by packet", each.floor_cycles) for each in sets for kind in each.tables.kinds]
-    return rates + cycles
+    return l1_pcap.rows_of(sets, figures) + cycles
 
 
 def main():
