@@ -24,27 +24,12 @@ from pathlib import Path
 import harness
 import l1_pcap
 import programs
+from huge_pages import HugePages
 
 DESCRIPTORS = 1024
-PAGES = 1024  # of 2 MiB
+PAGES = 1024  # for both processes
 FRAMES, MANY_FRAMES = 1 << 14, l1_pcap.Replay.PER_QUEUE  # one queue: more than these the replay cannot hold
 VIRTIO_EAL = "--single-file-segments"
-
-
-class HugePages:
-    """Enough huge pages for two processes, while the lane runs."""
-
-    path = Path("/proc/sys/vm/nr_hugepages")
-
-    def __enter__(self):
-        self.before = int(self.path.read_text())
-        if self.before < PAGES:
-            self.path.write_text(str(PAGES))
-        if int(self.path.read_text()) < PAGES:
-            sys.exit(f"the host gives {self.path.read_text().strip()} huge pages of {PAGES}")
-
-    def __exit__(self, *_):
-        self.path.write_text(str(self.before))
 
 
 class Generator:
@@ -176,7 +161,7 @@ def main():
     options.build, options.huge = options.build.resolve(), True
     l1_pcap.require("dpdk-testpmd")
     harness.machine_of_run()
-    with HugePages(), tempfile.TemporaryDirectory(prefix="pharos-virtio-") as work:
+    with HugePages(PAGES), tempfile.TemporaryDirectory(prefix="pharos-virtio-") as work:
         rows = measure(options, Path(work))
     harness.finish("l1_virtio", rows, options)
 

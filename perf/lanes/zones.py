@@ -6,8 +6,8 @@ nothing but the zone files, and is asked for the last name of the last zone unti
 gets a new serial, the server is told to load that zone, and is asked until the new serial answers. Pharos is started
 a third time, the data plane alone, from the tables on its disk. All run on loopback, on all cores, one after another.
 
-Memory is the proportional set size (PSS) of all processes of a server (of Pharos, the data plane), less that of the
-same server with one zone of three names.
+Memory is the proportional set size (PSS) and the reserved huge pages of all processes of a server (of Pharos, the data
+plane), less that of the same server with one zone of three names.
 
   perf/lanes/zones.py --build build --names 1000000 --zones 10000
 """
@@ -81,7 +81,7 @@ def pss_bytes(*pids):
     total = 0
     for pid in {p for parent in pids for p in with_children(parent)}:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(("Pss:", "Shared_Hugetlb:", "Private_Hugetlb:")):  # reserved pages are in no share
                 total += int(line.split()[1]) * 1024
     return total
 

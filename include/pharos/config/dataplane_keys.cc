@@ -262,7 +262,9 @@ const Table* table_of<DataplaneConfig>() {
               choice<HugePages>({{"automatic", HugePages::automatic},
                                  {"required", HugePages::required},
                                  {"never", HugePages::never}}),
-              "`automatic`: where the host has them", "never"),
+              "for DPDK; `automatic`: where the host has them. Tables take what is left of them, "
+              "whatever this says",
+              "never"),
           key("memory", &C::memory_bytes, size(16U << 20, std::uint64_t{1} << 40),
               "for DPDK: packet buffers and ports", "512MiB"),
           worker_cores_key(),

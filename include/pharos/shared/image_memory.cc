@@ -25,6 +25,7 @@ constexpr std::uint64_t huge_page_bytes = std::uint64_t{2} << 20;
 // Below this, rounding up to huge pages would waste more than they save in TLB misses.
 constexpr std::uint64_t huge_image_bytes_min = 4 * huge_page_bytes;
 constexpr int madvise_collapse = 25;  // MADV_COLLAPSE, Linux 6.1; glibc 2.36 has no name for it
+constexpr int map_huge_2mb = 21 << MAP_HUGE_SHIFT;  // whatever size the host has by default
 constexpr int image_seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 // Maps the file so that its huge pages can be mapped as such: begins at a multiple of their size, which mmap() alone
@@ -137,6 +138,25 @@ Status read_exactly(int fd, Bytes into) {
   return {};
 }
 
+// Memory of our own: of the reserved huge pages where as many are left, else of what the system gives, which it may put
+// on huge pages by itself. Populating finds out about a cgroup's limit while there still is another way.
+Result<Mapping> private_memory(std::uint64_t bytes) {
+  constexpr int protection = PROT_READ | PROT_WRITE;
+  constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+  if (bytes >= huge_image_bytes_min) {
+    const auto region_bytes = round_up(bytes, huge_page_bytes);
+    void* at = ::mmap(nullptr, region_bytes, protection, flags | MAP_HUGETLB | map_huge_2mb, -1, 0);
+    if (at != MAP_FAILED) {
+      Mapping reserved(at, region_bytes, bytes);
+      if (::madvise(at, region_bytes, MADV_POPULATE_WRITE) == 0) return reserved;
+    }
+  }
+  void* at = ::mmap(nullptr, bytes, protection, flags, -1, 0);
+  if (at == MAP_FAILED) return fail_errno("mmap");
+  if (bytes >= huge_image_bytes_min) ::madvise(at, bytes, MADV_HUGEPAGE);
+  return Mapping(at, bytes);
+}
+
 Result<Mapping> copy_of_file(int fd) {
   struct stat about{};
   if (::fstat(fd, &about) != 0) return fail_errno("fstat");
@@ -145,15 +165,12 @@ Result<Mapping> copy_of_file(int fd) {
   if (auto good = image_bytes_in(fd, file_bytes, 1); !good)
     return std::unexpected(std::move(good).error());
 
-  void* at =
-      ::mmap(nullptr, file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) return fail_errno("mmap");
-  Mapping copy(at, file_bytes);
-  if (file_bytes >= huge_image_bytes_min) ::madvise(at, file_bytes, MADV_HUGEPAGE);
-  if (auto read = read_exactly(fd, {copy.data(), file_bytes}); !read) {
+  auto copy = private_memory(file_bytes);
+  if (!copy) return copy;
+  if (auto read = read_exactly(fd, {copy->data(), file_bytes}); !read) {
     return std::unexpected(std::move(read).error());
   }
-  ::mprotect(at, file_bytes, PROT_READ);  // finds stray writes; nothing depends on it
+  ::mprotect(copy->data(), file_bytes, PROT_READ);  // finds stray writes; nothing depends on it
   return copy;
 }
 

@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <gtest/gtest.h>
+#include <spdlog/fmt/fmt.h>
 
 #include <array>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -257,6 +259,19 @@ TEST(ImageTest, MapsNothingThatIsLongerOrShorterThanItClaims) {
   EXPECT_FALSE(empty && map_sealed(empty->get()));
 }
 
+// What a page of the mapping that begins at `at` takes, by /proc/self/smaps; 0: there is none.
+std::uint64_t page_kib_at(const void* at) {
+  std::ifstream maps("/proc/self/smaps");
+  const auto start = fmt::format("{:x}-", reinterpret_cast<std::uintptr_t>(at));
+  bool here = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uint64_t kib = 0;
+    here = here || line.starts_with(start);
+    if (here && std::sscanf(line.c_str(), "KernelPageSize: %lu kB", &kib) == 1) return kib;
+  }
+  return 0;
+}
+
 class ImageFileTest : public testing::Test {
  protected:
   ImageFileTest() {
@@ -281,6 +296,30 @@ TEST_F(ImageFileTest, IsReadIntoMemoryThatCanBeProven) {
   const auto copy = read_image_file(path());
   ASSERT_TRUE(copy) << copy.error().text();
   EXPECT_TRUE(check_sections(copy->bytes(), ImageKind::catalog, rules));
+}
+
+// The pool may be filled or emptied by others meanwhile: what counts is what the copy lies on.
+TEST_F(ImageFileTest, LiesOnReservedHugePagesWhereAnyAreLeft) {
+  constexpr std::uint64_t huge_page_bytes = 2U << 20;
+  const std::vector<std::byte> large(12'345'678, std::byte{7});
+  const SectionContent sections[] = {{1, 1, large}};
+  const auto image = assemble_image(ImageKind::catalog, {1, 1}, 0, sections);
+  write(image);
+  void* probe = ::mmap(nullptr, 8 * huge_page_bytes, PROT_READ,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+  const bool some_left = probe != MAP_FAILED;
+  if (some_left) ::munmap(probe, 8 * huge_page_bytes);
+
+  const auto before = address_space_bytes();
+  {
+    const auto copy = read_image_file(path());
+    ASSERT_TRUE(copy) << copy.error().text();
+    EXPECT_TRUE(std::ranges::equal(copy->bytes(), image));
+    if (some_left) {
+      EXPECT_EQ(page_kib_at(copy->data()), huge_page_bytes >> 10);
+    }
+  }
+  EXPECT_LT(address_space_bytes(), before + large.size()) << "the region is given back whole";
 }
 
 TEST_F(ImageFileTest, IsRefusedWhereItsSizeIsWrong) {
