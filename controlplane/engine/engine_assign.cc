@@ -223,8 +223,8 @@ AssignPool Engine::assign_pool_of(std::uint32_t pool) const {
          .weight = weight_of(e),
          .base = base_without_headroom(pool, e),
          .capacity_rps = world_->endpoint(e).capacity_rps,
-         // Weights hold it back, and slots where there are groups.
-         .admitted = made.dealt || is_nested(pool) ? 1 : endpoints_[e].admitted});
+         // Weights hold it back.
+         .admitted = made.dealt ? 1 : endpoints_[e].admitted});
     // Of groups: what each leads there unless limits bend it.
     if (state.homes.empty()) continue;
     made.homes.resize(world_->locales.size());

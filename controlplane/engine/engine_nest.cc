@@ -2,6 +2,7 @@
 #include "pharos/controlplane/rank/spread.hh"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 // Pools with groups: policies within policies (rank/nest.hh), and what limits and returns make of them.
@@ -10,6 +11,9 @@ namespace pharos::controlplane {
 namespace {
 
 using Slots = std::vector<std::vector<std::uint16_t>>;
+
+// Assignments are made in integers: less than this is no difference.
+constexpr double share_noise = 1e-4;
 
 // As many slots, each as it was: a client's slot is its hash modulo their number, both being powers of two.
 Slots repeated(const Slots& slots, std::size_t count) {
@@ -48,7 +52,7 @@ bool Engine::panics(std::uint32_t pool, std::uint16_t member) const {
                          : state.membership.panic;
 }
 
-// By member, as groups deal them. Who comes back is held back slot by slot instead (hold_back).
+// By member, as groups deal them. Who comes back is held back by the assignment, or slot by slot (hold_back), instead.
 std::vector<double> Engine::nest_weights(std::uint32_t pool) const {
   const auto& members = world_->pools[pool].members;
   std::vector<double> weights;
@@ -60,8 +64,8 @@ std::vector<double> Engine::nest_weights(std::uint32_t pool) const {
   return weights;
 }
 
-// What an assignment moved from site to site since it knew where clients are at home, split among a site's members as they
-// lead now; nothing where that is nothing.
+// What an assignment gave each site, split among its members as they lead now; nothing where that is how they lead. Policies that
+// would lead otherwise by now wait for the next assignment, which knows of it: what it gave keeps limits, what they ask for may not.
 std::vector<double> Engine::nested_shares(std::uint32_t source, std::uint16_t locale,
                                           std::span<const double> leads) const {
   const auto& state = pools_[source];
@@ -72,21 +76,27 @@ std::vector<double> Engine::nested_shares(std::uint32_t source, std::uint16_t lo
     at_site[fixed.sites[member]].first += leads[member];
     at_site[fixed.sites[member]].second += 1;
   }
-  std::vector<double> shares(fixed.members.size(), 0.0);
+  double given = 0;
   bool moved = false;
+  for (const auto& [site, led] : at_site) {
+    const double share = state.assigned->share(locale, site);
+    given += share;
+    moved = moved || std::abs(share - led.first) > share_noise;
+  }
+  if (!moved) return {};
+  // What sites had that are gone goes where policies send it.
+  const double rest = std::max(1 - given, 0.0);
+  std::vector<double> shares(fixed.members.size(), 0.0);
   for (const auto member : state.membership.members) {
     const auto site = fixed.sites[member];
     const auto [led, count] = at_site.at(site);
-    const double change =
-        state.assigned->share(locale, site) - state.assigned->home_share(locale, site);
     const double part = led > 0 ? leads[member] / led : 1 / count;
-    shares[member] = std::max(leads[member] + change * part, 0.0);
-    moved = moved || change != 0;
+    shares[member] = state.assigned->share(locale, site) * part + rest * leads[member];
   }
-  return moved ? shares : std::vector<double>{};
+  return shares;
 }
 
-// Limits first, then what probes need, then who may not take all of his clients yet.
+// Limits first, then what probes need, then who may not take all of his clients yet, where the assignment did not see to it.
 Slots Engine::bent(std::uint32_t source, std::uint16_t locale, std::span<const std::uint64_t> keys,
                    const Slots& slots) const {
   const auto& fixed = world_->pools[source];
@@ -95,10 +105,16 @@ Slots Engine::bent(std::uint32_t source, std::uint16_t locale, std::span<const s
   const auto leads = shares_led(slots, fixed.members.size());
   auto shares = nested_shares(source, locale, leads);
   const auto& assigned = pools_[source].assigned;
-  const bool probed = assigned != nullptr && assigned->knows(locale);
-  const auto least = probed ? std::vector<double>() : least_shares(source, count);
+  const bool known = assigned != nullptr && assigned->knows(locale);
+  const auto least = known ? std::vector<double>() : least_shares(source, count);
   std::vector<double> admitted(fixed.members.size(), 1.0);
-  for (const auto member : members) admitted[member] = endpoints_[fixed.members[member]].admitted;
+  for (const auto member : members) {
+    admitted[member] = endpoints_[fixed.members[member]].admitted;
+    // The assignment has held it back already, and asked for room for the rest.
+    if (known)
+      admitted[member] =
+          std::min(admitted[member] / assigned->admitted_part(fixed.sites[member]), 1.0);
+  }
   const bool held = std::ranges::any_of(admitted, [](double part) { return part < 1; });
   const bool lifted = lifts(shares.empty() ? std::span(leads) : std::span(shares), least);
   if (members.empty() || (shares.empty() && !lifted && !held)) return slots;
@@ -137,6 +153,7 @@ void Engine::nest_cells(std::uint32_t pool) {
   state.spread_of.assign(state.cells.size(), 0);
   state.nest_ranks.resize(state.cells.size());
   if (source == pool) state.homes.resize(state.cells.size());
+  bool homes_moved = false;
   bench_.scores.assign(fixed.members.size(), 0.0);
   for (std::uint16_t l = 0; l < static_cast<std::uint16_t>(state.cells.size()); ++l) {
     const auto proximity = std::span(proximity_).subspan(l * site_count, site_count);
@@ -153,13 +170,19 @@ void Engine::nest_cells(std::uint32_t pool) {
                                             keys, weights, slots))
                .first;
     }
-    if (source == pool) state.homes[l] = shares_led(at->second, fixed.members.size());
+    if (source == pool) {
+      auto homes = shares_led(at->second, fixed.members.size());
+      homes_moved = homes_moved || homes != state.homes[l];
+      state.homes[l] = std::move(homes);
+    }
     auto orders = bent(source, l, keys, at->second);
     const auto [place, fresh] =
         known.emplace(std::move(orders), static_cast<std::uint32_t>(state.spreads.size() + 1));
     if (fresh) state.spreads.push_back(place->first);
     state.spread_of[l] = place->second;
   }
+  // Policies send clients elsewhere: what is assigned is out of date.
+  if (homes_moved && state.assigned != nullptr) hasten_assignment(assign_urgent_interval);
 }
 
 std::vector<GroupView> Engine::view_groups(std::uint32_t pool) const {

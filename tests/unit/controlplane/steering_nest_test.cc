@@ -137,6 +137,45 @@ TEST(SteeringNestTest, WhoComesBackInAGroupTakesItsClientsStepByStep) {
   EXPECT_EQ(last, 0.75);
 }
 
+TEST(SteeringNestTest, WhoComesBackInAGroupLeavesNobodyMoreThanHisLimit) {
+  auto config = limited_config(1000, 250, 250);
+  auto& service = config.services[2];
+  service.groups = {group_of("all", config::Policy::ranked, 0)};
+  for (auto& endpoint : service.endpoints) endpoint.group = "all";
+  service.slow_start = seconds(80);
+  config.controlplane.score.risk = 0;
+  Driver driver(config);
+  driver.queries[{www, eu}] = 400;
+  driver.run_for(seconds(60));
+  ASSERT_GT(driver.leads(www, eu)[fra], 0.9);
+  driver.fall_and_return(fra, seconds(6));
+  EXPECT_NEAR(driver.leads(www, eu)[fra], 1.0 / 8, 0.02);
+  EXPECT_LE(driver.loads(www)[nyc], 250);
+  EXPECT_LE(driver.loads(www)[sin], 250);
+  driver.run_for(seconds(90));
+  EXPECT_GT(driver.leads(www, eu)[fra], 0.9);
+}
+
+TEST(SteeringNestTest, PoliciesThatChangeTheirMindPassNoLimit) {
+  auto config = limited_config(1000, 250, 250);
+  auto& service = config.services[2];
+  service.groups = {group_of("all", config::Policy::ranked, 0)};
+  for (auto& endpoint : service.endpoints) endpoint.group = "all";
+  Driver driver(config);
+  driver.report[fra].metrics.cpu_ratio = 0.6F;
+  driver.queries[{www, eu}] = 400;
+  driver.run_for(seconds(60));
+  ASSERT_GT(driver.leads(www, eu)[fra], 0.9);
+  driver.engine.set_exponents(config::ScoreConfig{.proximity = 0}, driver.now);  // nobody is near
+  driver.step();
+  EXPECT_LE(driver.loads(www)[nyc], 250) << "before anybody has assigned anything";
+  EXPECT_LE(driver.loads(www)[sin], 250);
+  driver.run_for(milliseconds(500));
+  EXPECT_LT(driver.loads(www)[fra], 200) << "the next assignment does not wait for its turn";
+  EXPECT_LE(driver.loads(www)[nyc], 250);
+  EXPECT_LE(driver.loads(www)[sin], 250);
+}
+
 TEST(SteeringNestTest, EachHealthySiteOfAGroupGetsItsShareForProbes) {
   auto config = nested_config();
   config.services[2].groups[0].policy = config::Policy::ranked;
