@@ -20,6 +20,7 @@ Clients::Clients(const Scenario& scenario, Events& events, Random random, Respon
       random_(random),
       responder_(responder),
       surges_(scenario.demands.size(), 1.0),
+      growths_(scenario.demands.size(), 1.0),
       loads_(scenario.config.sites.size(), 0.0),
       computed_(events.now()) {
   for (std::uint16_t l = 1; l < scenario.demands.size(); ++l) add_resolvers(l);
@@ -66,7 +67,8 @@ void Clients::refresh(std::size_t index, unsigned service) {
   auto& resolver = resolvers_[index];
   Duration again = retry_after;
   if (auto cell = look_up(resolver, service)) {
-    const double behind = resolver.crowd ? scenario_.behind_one[resolver.locale] : 0;
+    const double behind =
+        resolver.crowd ? scenario_.behind_one[resolver.locale] * growths_[resolver.locale] : 0;
     const double count = behind > 0 ? std::max(std::round(demand_of(resolver) / behind), 1.0) : 1.0;
     responder_.answered(service, resolver.locale, static_cast<std::uint32_t>(count));
     const double kept_s = std::max<double>(cell->content.ttl_s, 0.1) * resolver.stretch;
@@ -81,7 +83,19 @@ double Clients::demand_of(std::uint16_t locale) const {
   const auto& demand = scenario_.demands[locale];
   const double days = static_cast<double>(events_.now().ns) / static_cast<double>(scenario_.day.ns);
   const double curve = std::sin(2 * std::numbers::pi * (days + demand.phase));
-  return demand.base_rps * (1 + demand.amplitude * curve) * surges_[locale];
+  return demand.base_rps * (1 + demand.amplitude * curve) * surges_[locale] * growths_[locale];
+}
+
+std::vector<double> Clients::counted_parts() const {
+  double demand = 0, counted = 0;
+  for (std::uint16_t l = 0; l < growths_.size(); ++l) {
+    demand += demand_of(l);
+    counted += demand_of(l) / growths_[l];
+  }
+  std::vector<double> parts;
+  for (const double growth : growths_)
+    parts.push_back(counted > 0 ? demand / counted / growth : 1.0);
+  return parts;
 }
 
 // For each service.
@@ -140,8 +154,9 @@ double Clients::load_at(Place place) {
 
 std::vector<Stream> Clients::streams() {
   std::map<std::pair<unsigned, std::uint16_t>, Stream> by_kind;
+  const auto parts = counted_parts();
   for (const auto& resolver : resolvers_) {
-    const double rps = demand_of(resolver);
+    const double rps = demand_of(resolver) * parts[resolver.locale];
     for (unsigned s = 0; s < resolver.told.size(); ++s) {
       auto& stream = by_kind[{s, resolver.locale}];
       stream.group = s;

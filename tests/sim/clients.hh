@@ -43,10 +43,13 @@ class Clients {
   // Requests per second that a site gets now, and an endpoint by its place.
   [[nodiscard]] double load_of(std::uint32_t site);
   [[nodiscard]] double load_at(Place place);
-  // Where demand goes now, service by service and locale by locale; where it may go is for the caller to say.
+  // Where demand goes now, service by service and locale by locale, as far as anybody can know it: all of a service is
+  // measured at its endpoints, and counts of lookups divide it among locales. Where it may go is for the caller to say.
   [[nodiscard]] std::vector<Stream> streams();
   // Demand of a locale is `factor` times what it would be.
   void surge(std::uint16_t locale, double factor) { surges_[locale] = factor; }
+  // ... and behind each lookup of a locale are `factor` times as many requests.
+  void grow(std::uint16_t locale, double factor) { growths_[locale] = factor; }
   [[nodiscard]] std::size_t locale_count() const noexcept { return surges_.size(); }
 
  private:
@@ -67,6 +70,8 @@ class Clients {
   template <typename Take>
   void spread(const Resolver& resolver, unsigned service, double rps, Take take) const;
   [[nodiscard]] double demand_of(std::uint16_t locale) const;
+  // What the counts of a locale's lookups say of its demand, as a share of what it is.
+  [[nodiscard]] std::vector<double> counted_parts() const;
   [[nodiscard]] double demand_of(const Resolver& resolver) const;
   void compute_loads();
   void refresh_loads();
@@ -77,6 +82,7 @@ class Clients {
   Responder& responder_;
   std::vector<Resolver> resolvers_;
   std::vector<double> surges_;      // by locale
+  std::vector<double> growths_;     // the same
   std::vector<double> loads_;       // by site
   std::map<Place, double> places_;  // by endpoint
   Instant computed_;

@@ -1,5 +1,7 @@
 #include "control.hh"
 
+#include "pharos/controlplane/engine/engine_copy.hh"
+#include "pharos/controlplane/engine/plan.hh"
 #include "pharos/controlplane/engine/shrink.hh"
 
 #include <algorithm>
@@ -66,7 +68,7 @@ ControlPlane::ControlPlane(Parts parts, std::shared_ptr<const controlplane::Tabl
               {parts_.disk.kept().overrides,
                parts_.disk.kept().weights,
                parts_.disk.kept().exponents,
-               {}},
+               parts_.disk.kept().maintenance},
               parts_.disk.kept().down_sites, now),
       publication_(tables, parts_.disk.kept().version, parts_.disk.kept().lost),
       checks_(tables->world),
@@ -124,7 +126,8 @@ void ControlPlane::check_refusal(const Datagram& datagram, BeaconVerdict verdict
   if (datagram.origin != Datagram::Origin::site || here == accepted_epoch_.end() ||
       here->second != datagram.boot_epoch || verdict != BeaconVerdict::outside_window)
     return;
-  if (now.monotonic - datagram.sent < timely_max)
+  const auto& window = engine_.world().config->controlplane.beacon_window;
+  if (now.monotonic - datagram.sent < std::min(timely_max, window / 2))
     parts_.witness.violated(now.monotonic, "clocks", "a timely beacon of " + id + " was refused");
 }
 
@@ -157,6 +160,48 @@ void ControlPlane::set_weight(const std::string& service, const std::string& end
 void ControlPlane::set_exponents(std::optional<config::ScoreConfig> exponents, Instant now) {
   engine_.set_exponents(exponents, now);
   parts_.disk.write(durable_at(now), [=](Remembered& disk) { disk.exponents = exponents; });
+}
+
+// As Store::save_maintenance: what is over by the wall clock is forgotten.
+void ControlPlane::set_maintenance(const config::MaintenanceConfig& work, Now now,
+                                   std::function<void()> kept) {
+  last_unrest_ = now.monotonic;
+  engine_.set_maintenance(work);
+  parts_.disk.write(
+      durable_at(now.monotonic),
+      [=](Remembered& disk) {
+        std::erase_if(disk.maintenance, [&](const auto& other) {
+          return other.id == work.id || other.to <= now.wall;
+        });
+        if (!work.sites.empty()) disk.maintenance.push_back(work);
+      },
+      std::move(kept));
+}
+
+// As plan_text() of the commands; that it leaves no trace is checked.
+std::vector<std::string> ControlPlane::overloads_of_plan(
+    std::shared_ptr<const config::Config> config, Instant now) {
+  const auto former = publication_.shared_tables();
+  const auto version = publication_.last();
+  std::string broken_zone;
+  const auto tables = controlplane::build_tables(
+      std::move(config), {}, {version.epoch, version.generation + 1},
+      {.former = former.get(), .except = {}, .none = false}, broken_zone);
+  if (!tables) return {tables.error().text()};
+  const auto work = engine_.work().pools_ranked;
+  const auto due = std::pair(engine_.next_deadline(), engine_.assign_deadline());
+  Engine::Copy copy;
+  static_cast<void>(copy.go_on(engine_, [] { return false; }));
+  const auto before = copy.take();
+  const auto after = controlplane::planned(before, (*tables)->world, now);
+  if (work != engine_.work().pools_ranked ||
+      due != std::pair(engine_.next_deadline(), engine_.assign_deadline()))
+    parts_.witness.violated(now, "plans", "a plan changed what is in force");
+  const auto plan = controlplane::plan_of(before, after);
+  if (plan.moved_share < -1e-9 || plan.moved_share > 1 + 1e-9)
+    parts_.witness.violated(now, "plans",
+                            "a plan moves " + std::to_string(plan.moved_share) + " of the clients");
+  return controlplane::overloads_of(plan);
 }
 
 bool ControlPlane::reload(std::shared_ptr<const config::Config> config, Instant now) {

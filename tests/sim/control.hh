@@ -88,6 +88,11 @@ class ControlPlane {
   void set_weight(const std::string& service, const std::string& endpoint,
                   std::optional<double> weight, Instant now);
   void set_exponents(std::optional<config::ScoreConfig> exponents, Instant now);
+  // Work that is planned in place of what was under its id; without sites it is taken back.
+  void set_maintenance(const config::MaintenanceConfig& work, Now now, std::function<void()> kept);
+  // As `pharosctl plan`: where a configuration would put more on a site than it bears, in words.
+  [[nodiscard]] std::vector<std::string> overloads_of_plan(
+      std::shared_ptr<const config::Config> config, Instant now);
   // As Daemon::reload_locked. False: refused, and nothing changed.
   bool reload(std::shared_ptr<const config::Config> config, Instant now);
   // The keeper's turn: freshness goes to the disk.

@@ -90,8 +90,10 @@ Loads ControlPlane::loads_of(const controlplane::AssignTask& task) const {
   }
   for (std::size_t d = 0; d < task.parts.size(); ++d) {
     const auto& part = task.parts[d];
-    const auto& service = world.service(world.pools[task.pools[part.group].front()].service);
-    const bool dealt = task.by_home[part.group];
+    const auto& pool = world.pools[task.pools[part.group].front()];
+    const auto& service = world.service(pool.service);
+    // Pools with groups keep the shares that their policies ask for as well, but their slots are bent as those of ranked ones.
+    const bool dealt = task.by_home[part.group] && pool.nest.empty();
     auto& stream = loads.streams.emplace_back();
     stream.group = part.group;
     for (const auto site : task.groups[part.group].sites) stream.rps[site] = 0;
@@ -103,8 +105,8 @@ Loads ControlPlane::loads_of(const controlplane::AssignTask& task) const {
     for (const auto& told : cell.told) stream.add(site_of(told.places.front()), rps * told.share);
     // What rounding to slots may add; sticky clients stay where they are.
     const double slots = dealt ? service.slots : std::max(service.slots, 256U);
-    const double rounded = service.policy == config::Policy::sticky ? 1 : 1.5 / slots;
-    stream.rounding = rps * rounded;
+    const bool sticky = pool.nest.empty() && service.policy == config::Policy::sticky;
+    stream.rounding = rps * (sticky ? 1 : 1.5 / slots);
     stream.importance = problem.groups[part.group].importance;
     for (const auto& [site, unused] : stream.rps) loads.slack[site] += stream.rounding;
   }

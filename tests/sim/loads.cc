@@ -17,6 +17,8 @@ constexpr std::size_t demand_ring_max = 4096;
 // Tables in use are this much younger than the time at most, where all is well.
 constexpr Duration published_within = milliseconds(500);
 constexpr Duration steady_enough = seconds(2);
+// So near its edges work may or may not have begun.
+constexpr Duration edge_slack = milliseconds(200);
 // Loads that are measured at the sites are judged less finely than those that were meant.
 constexpr Loads::Limits measured{.over = 1.1, .room = 0.8};
 
@@ -61,30 +63,73 @@ void Simulation::answered(unsigned service, std::uint16_t locale, std::uint32_t 
   demand_.push_back({expected.pools_id, expected.locales_id, *pool, locale, count});
 }
 
+std::vector<Simulation::Work> Simulation::works() const {
+  std::vector<Work> works;
+  for (const auto& work : config_->maintenance) works.push_back({work.sites, work.from, work.to});
+  for (const auto& [id, said] : planned_) {
+    const auto* work = said.newest();
+    if (work != nullptr && !work->sites.empty()) works.push_back(*work);
+  }
+  return works;
+}
+
+namespace {
+
+bool is_at(const auto& work, const std::string& site) {
+  return std::ranges::find(work.sites, site) != work.sites.end();
+}
+
+}  // namespace
+
 // No answer outlives the beginning of planned work at a site that it names.
 void Simulation::check_planned(const Cell& cell) {
   if (!control_ || !connected_ || !control_->publication().alarm().empty() ||
       control_wall_offset_ != Duration{} || events_.now() < steady_since_ + steady_enough)
     return;
-  const WallTime wall{start_wall.ns + (events_.now() - start).ns};
-  const auto at_work = [&](const std::string& site) {
-    return std::ranges::any_of(config_->maintenance, [&](const auto& work) {
-      return work.sites.front() == site && work.from <= wall && wall < work.to;
-    });
-  };
-  for (const auto& work : config_->maintenance) {
-    if (at_work(work.sites.front())) continue;
-    const Duration left = work.from - wall;
-    if (left < Duration{} || seconds(cell.content.ttl_s) <= left + published_within) continue;
-    for (const auto& told : cell.told) {
-      for (const auto place : told.places) {
-        if (site_id(site_of(place)) != work.sites.front()) continue;
+  const auto all = works();
+  if (all.empty()) return;
+  const auto wall = true_wall();
+  for (const auto& told : cell.told) {
+    for (const auto place : told.places) {
+      const auto site = site_id(site_of(place));
+      const auto at_work = [&](const Work& work) {
+        return is_at(work, site) && work.from <= wall && wall < work.to;
+      };
+      if (std::ranges::any_of(all, at_work)) continue;
+      for (const auto& work : all) {
+        const Duration left = work.from - wall;
+        if (!is_at(work, site) || left < Duration{} ||
+            seconds(cell.content.ttl_s) <= left + published_within)
+          continue;
         witness_.violated(events_.now(), "planned work",
                           "an answer of " + std::to_string(cell.content.ttl_s) + " s names " +
-                              work.sites.front() + ", where work begins in " +
-                              std::to_string(left.seconds()) + " s");
+                              site + ", where work begins in " + std::to_string(left.seconds()) +
+                              " s");
         return;
       }
+    }
+  }
+}
+
+// Sites drain for planned work while it lasts, and no longer: as it is planned now.
+void Simulation::check_work_is_heeded() {
+  if (control_wall_offset_ != Duration{} || events_.now() < steady_since_ + steady_enough) return;
+  const auto all = works();
+  const auto wall = true_wall();
+  const auto near = [&](WallTime edge) {
+    return wall - edge < edge_slack && edge - wall < edge_slack;
+  };
+  if (std::ranges::any_of(all, [&](const auto& w) { return near(w.from) || near(w.to); })) return;
+  for (std::uint32_t s = 0; s < sites_.size(); ++s) {
+    const bool wanted = std::ranges::any_of(all, [&](const auto& work) {
+      return is_at(work, config_->sites[s].id) && work.from <= wall && wall < work.to;
+    });
+    if (control_->engine().in_maintenance(s) != wanted) {
+      witness_.violated(events_.now(), "planned work",
+                        config_->sites[s].id +
+                            (wanted ? " is at work, and does not drain"
+                                    : " drains for work that is not planned"));
+      return;
     }
   }
 }
@@ -106,7 +151,11 @@ Loads Simulation::loads_now() {
     double all = 0;
     for (const auto& [site, rps] : stream.rps) all += rps;
     // Dealt clients come in slots, and sticky ones stay where they are.
-    const double rounded = service.policy == config::Policy::sticky ? 1 : 1.5 / service.slots;
+    const bool sticky = service.policy == config::Policy::sticky ||
+                        std::ranges::any_of(service.groups, [](const auto& group) {
+                          return group.policy == config::Policy::sticky;
+                        });
+    const double rounded = sticky ? 1 : 1.5 / service.slots;
     stream.rounding = all * rounded;
     stream.importance = service.importance;
     for (const auto& [site, rps] : stream.rps) loads.slack[site] += stream.rounding;
@@ -138,7 +187,7 @@ void Simulation::watch_loads() {
   }
   if (!unfair_since_) unfair_since_ = events_.now();
   const auto since = std::max(*unfair_since_, provoked_);
-  if (events_.now() - since > settling_time(scenario_)) {
+  if (events_.now() - since > settling_time(*config_)) {
     witness_.violated(
         events_.now(), "capacity",
         wrong + ", and has for " + std::to_string((events_.now() - since).seconds()) + " s");

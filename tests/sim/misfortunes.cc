@@ -7,13 +7,14 @@ namespace pharos::sim {
 namespace {
 
 constexpr Duration one_day = seconds(86400);
-constexpr unsigned exponent_count = 3;
+// What is held back beyond the window is late by this much more.
+constexpr Duration late_beyond_window = seconds(3);
+
+}  // namespace
 
 Duration short_while(Random& random) {
   return random.between(milliseconds(500), seconds(8));
 }
-
-}  // namespace
 
 void Simulation::every(Duration mean, void (Simulation::*misfortune)()) {
   if (mean.ns == 0) return;
@@ -46,19 +47,19 @@ void Simulation::plan_misfortunes() {
   every(r.operator_exponents, &Simulation::tune_exponents);
   every(r.reload, &Simulation::reload);
   every(r.bad_reload, &Simulation::reload_badly);
+  every(r.operator_plans, &Simulation::plan_work);
+  every(r.operator_drains, &Simulation::drain_site);
+  every(r.operator_numbers, &Simulation::change_numbers);
+  every(r.operator_draft, &Simulation::begin_draft);
+  every(r.operator_rollback, &Simulation::roll_back);
+  every(r.backup, &Simulation::use_backup);
   every(r.surge, &Simulation::surge);
+  every(r.growth, &Simulation::grow);
   every(r.attack, &Simulation::attack);
 }
 
 std::uint32_t Simulation::any_site() {
   return static_cast<std::uint32_t>(random_.below(sites_.size()));
-}
-
-const config::EndpointConfig* Simulation::any_endpoint(std::string& service) {
-  const auto& services = config_->services;
-  const auto& chosen = services[random_.below(services.size())];
-  service = chosen.id;
-  return &chosen.endpoints[random_.below(chosen.endpoints.size())];
 }
 
 void Simulation::crash_site() {
@@ -184,6 +185,44 @@ void Simulation::lose_disk() {
   });
 }
 
+// A backup is made, and later put back; or a control plane that was set aside starts from it, takes over for a while, and the
+// one that knows nothing of that comes back.
+void Simulation::use_backup() {
+  if (rival_) return;
+  disk_.settle(events_.now());
+  if (!backup_) {
+    backup_ = Kept{disk_, said_, planned_, config_};
+    backup_->disk.crash(events_.now());
+    return;
+  }
+  crash_control();
+  if (random_.chance(0.5)) {
+    put_back(*backup_, config_);
+    events_.in(random_.between(milliseconds(50), seconds(2)), [this] {
+      if (!control_) start_control();
+    });
+    return;
+  }
+  rival_ = true;
+  const Kept mine{disk_, said_, planned_, config_};
+  put_back(*backup_, backup_->config);
+  start_control();
+  events_.in(random_.between(milliseconds(200), seconds(4)), [this, mine] {
+    crash_control();
+    put_back(mine, mine.config);
+    rival_ = false;
+    start_control();
+  });
+}
+
+void Simulation::put_back(const Kept& kept, std::shared_ptr<const config::Config> config) {
+  disk_ = kept.disk;
+  said_ = kept.said;
+  planned_ = kept.planned;
+  config_ = std::move(config);
+  draft_.reset();
+}
+
 void Simulation::crash_dataplane_for_a_while() {
   crash_dataplane();
   events_.in(random_.between(milliseconds(50), seconds(4)), [this] {
@@ -195,86 +234,30 @@ void Simulation::corrupt_publish() {
   if (control_) control_->corrupt_next_publish();
 }
 
-void Simulation::override_endpoint() {
-  if (!control_ || events_.now() < stalled_until_) return;
-  std::string service;
-  const auto* endpoint = any_endpoint(service);
-  constexpr config::Override values[] = {config::Override::automatic, config::Override::up,
-                                         config::Override::down, config::Override::drain};
-  const auto value = values[random_.below(4)];
-  const std::pair key(service, endpoint->id);
-  said_[key].since.push_back(value);
-  control_->set_override(service, endpoint->id, value, events_.now(), [this, key, value] {
-    auto& said = said_[key];
-    const auto at = std::ranges::find(said.since, value);
-    if (at != said.since.end()) said.since.erase(said.since.begin(), at + 1);
-    said.acknowledged = value;
-  });
-  wake_control(events_.now());
-}
-
-void Simulation::weigh_endpoint() {
-  if (!control_ || events_.now() < stalled_until_) return;
-  std::string service;
-  const auto* endpoint = any_endpoint(service);
-  const auto weight = random_.chance(0.3) ? std::nullopt : std::optional(random_.between(0.0, 5.0));
-  control_->set_weight(service, endpoint->id, weight, events_.now());
-  wake_control(events_.now());
-}
-
-void Simulation::tune_exponents() {
-  if (!control_ || events_.now() < stalled_until_) return;
-  config::ScoreConfig exponents;
-  double* const chosen[exponent_count] = {&exponents.proximity, &exponents.headroom,
-                                          &exponents.risk};
-  *chosen[random_.below(exponent_count)] = random_.between(0.0, 3.0);
-  control_->set_exponents(random_.chance(0.3) ? std::nullopt : std::optional(exponents),
-                          events_.now());
-  provoked();
-  wake_control(events_.now());
-}
-
-// Weights, TTLs and policies change; names and sites stay.
-void Simulation::reload() {
-  if (!control_ || events_.now() < stalled_until_) return;
-  auto changed = std::make_shared<config::Config>(*config_);
-  auto& service = changed->services[random_.below(changed->services.size())];
-  constexpr config::Policy policies[] = {config::Policy::ranked, config::Policy::weighted,
-                                         config::Policy::failover};
-  service.policy = policies[random_.below(3)];
-  service.ttl_ceiling =
-      service.ttl_floor + seconds(static_cast<std::int64_t>(random_.from_to(1, 30)));
-  for (auto& endpoint : service.endpoints) endpoint.weight = random_.between(0.5, 3.0);
-  if (service.endpoints.size() > 2 && random_.chance(0.4)) service.endpoints.pop_back();
-  if (control_->reload(changed, events_.now())) config_ = changed;
-  steady_since_ = events_.now();
-  wake_control(events_.now());
-}
-
-// All services gone, or a zone that is not there: refused, and nothing changes (promise 5).
-void Simulation::reload_badly() {
-  if (!control_ || events_.now() < stalled_until_) return;
-  auto broken = std::make_shared<config::Config>(*config_);
-  if (random_.chance(0.5)) {
-    broken->services.clear();
-    broken->zones[0].hosts.clear();
-    broken->zones[0].id = "example.net.";
-  } else {
-    broken->zones[0].file = "/nonexistent/zone";
-  }
-  const auto before = control_->publication().shared_tables();
-  if (control_->reload(broken, events_.now()) ||
-      control_->publication().shared_tables() != before) {
-    witness_.violated(events_.now(), "promise 5", "a reload that empties or breaks was taken");
-  }
-}
-
 void Simulation::surge() {
   const auto locale = static_cast<std::uint16_t>(random_.below(clients_.locale_count()));
   clients_.surge(locale, random_.between(1.5, 5.0));
   provoked();
   events_.in(short_while(random_) * 2, [this, locale] {
     clients_.surge(locale, 1.0);
+    provoked();
+  });
+}
+
+// Clients behind resolvers become more, and nobody looks anything up for it: of one locale, or of all.
+void Simulation::grow() {
+  const double factor = random_.between(1.5, 4.0);
+  const auto count = clients_.locale_count();
+  const bool all = random_.chance(0.5);
+  const auto only = random_.below(count);
+  for (std::uint16_t l = 0; l < count; ++l) {
+    if (all || l == only) clients_.grow(l, factor);
+  }
+  provoked();
+  events_.in(short_while(random_) * 2, [this] {
+    // Some stay.
+    if (random_.chance(0.3)) return;
+    for (std::uint16_t l = 0; l < clients_.locale_count(); ++l) clients_.grow(l, 1.0);
     provoked();
   });
 }
@@ -295,11 +278,17 @@ void Simulation::attack() {
       datagram->origin = Datagram::Origin::replayed;
       break;
     default: {
-      // A beacon that nobody else ever saw.
+      // A beacon that nobody else ever saw. Who can hold it back can silence the site as well, until the beacon is late.
       if (!sites_[s].alive) return;
       *datagram = *make_beacon(s, false);
       datagram->origin = Datagram::Origin::held_back;
       after = random_.between(milliseconds(100), seconds(60));
+      if (random_.chance(0.5)) {
+        const auto& window = config_->controlplane.beacon_window;
+        after = random_.between(window / 2, window + late_beyond_window);
+        sites_[s].cut = true;
+        events_.in(after + milliseconds(1), [this, s] { sites_[s].cut = false; });
+      }
       break;
     }
   }

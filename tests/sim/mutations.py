@@ -9,7 +9,8 @@ that nothing finds, or one that another bound finds than the one that is meant, 
 """
 import argparse, concurrent.futures, filecmp, os, re, shutil, subprocess, sys
 
-# name: (file, text, replacement, kind of histories, the bound that has to find it, what it does)
+# name: (file, text, replacement, kind of histories, the bound that has to find it, what it does); texts and replacements may be
+# lists of equal length
 MUTATIONS = {
     "older-tables": ("dataplane/table/root.cc", "  if (version <= in_use) {", "  if (version < Version{}) {", "",
                      "promise 1", "tables are taken without looking at their version"),
@@ -53,8 +54,10 @@ MUTATIONS = {
                      "  add(service);\n  add(endpoint);\n  static thread_local unsigned calls = 0;\n"
                      "  return mix(digest + ++calls / 64);", "", "promise 12", "tables depend on what was made before"),
     "forgetful": ("controlplane/engine/publication.cc",
-                  "      last_ = std::max(last_, acknowledge.in_use);\n      need_ = Need::everything;", "      blocked_ = true;", "",
-                  "liveness", "after an answer of `stale` nothing is sent until something changes"),
+                  ["  if (hello.in_use > last_ ||\n",
+                   "      last_ = std::max(last_, acknowledge.in_use);\n      need_ = Need::everything;"],
+                  ["  if (hello.in_use < Version{} ||\n", "      blocked_ = true;"], "",
+                  "liveness", "a newer past is heeded neither at the greeting nor when it is answered with `stale`"),
     "no-rise": ("controlplane/health/health_board.cc", "    site.fell_silent = never;\n    enter(site, SiteState::up, now);",
                 "    site.fell_silent = never;", "", "liveness", "who is down stays down"),
     "no-limits": ("controlplane/assign/assign.cc",
@@ -107,15 +110,20 @@ def play(program, kind, seeds):
 
 def build(name, tree, out):
     """Builds the mutated program and leaves the tree as it was: the program's path, or what is wrong."""
-    file, text, replacement = MUTATIONS[name][:3]
+    file, texts, replacements = MUTATIONS[name][:3]
+    if isinstance(texts, str):
+        texts, replacements = [texts], [replacements]
     path = f"{tree}/{file}"
     with open(path, encoding="utf-8") as source:
         whole = source.read()
-    if whole.count(text) != 1:
-        return None, f"{name}: {file} has the text {whole.count(text)} times, not once: {text.strip()}"
+    mutated = whole
+    for text, replacement in zip(texts, replacements, strict=True):
+        if whole.count(text) != 1:
+            return None, f"{name}: {file} has the text {whole.count(text)} times, not once: {text.strip()}"
+        mutated = mutated.replace(text, replacement)
     try:
         with open(path, "w", encoding="utf-8") as source:
-            source.write(whole.replace(text, replacement))
+            source.write(mutated)
         built = run(["ninja", "-C", out, "tests/sim/pharos-sim"])
     finally:
         with open(path, "w", encoding="utf-8") as source:

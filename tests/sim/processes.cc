@@ -87,6 +87,7 @@ void Simulation::turn_control() {
   }
   control_->heard_demand(std::exchange(demand_, {}));
   control_->turn(control_now());
+  check_work_is_heeded();
   if (control_->last_unrest() == events_.now()) provoked();
   for (const auto site : control_->fallen()) note_fall(site);
   const auto next = control_->next_deadline();
@@ -198,13 +199,40 @@ void Simulation::check_operator_is_remembered() {
       said = {};
       continue;
     }
-    if (at->second != said.acknowledged &&
-        std::ranges::find(said.since, at->second) == said.since.end()) {
+    if (!said.may_be(at->second)) {
       witness_.violated(events_.now(), "operator",
                         "another word than the operator's last on " + key.first + "/" + key.second +
                             " came back");
     }
     said = {at->second, {}};
+  }
+  check_plans_are_remembered();
+}
+
+// The same of planned work; what is over may be forgotten.
+void Simulation::check_plans_are_remembered() {
+  const auto& kept = control_->engine().decisions().maintenance;
+  const auto wall = true_wall();
+  for (auto& [id, said] : planned_) {
+    const auto at = std::ranges::find(kept, id, &config::MaintenanceConfig::id);
+    Work now;
+    if (at != kept.end()) now = {at->sites, at->from, at->to};
+    const auto is_over = [&](const Work& work) { return work.to <= wall; };
+    const bool over = (said.acknowledged && is_over(*said.acknowledged)) ||
+                      std::ranges::any_of(said.since, is_over);
+    if (at == kept.end() && (!said.acknowledged || over || disk_.kept().lost)) {
+      said = {};
+      continue;
+    }
+    const bool taken_back = now.sites.empty() && std::ranges::any_of(said.since, [](const auto& w) {
+                              return w.sites.empty();
+                            });
+    const bool stays_taken_back =
+        now.sites.empty() && said.acknowledged && said.acknowledged->sites.empty();
+    if (!taken_back && !stays_taken_back && !said.may_be(now))
+      witness_.violated(events_.now(), "operator",
+                        "work '" + id + "' came back otherwise than it was planned");
+    said = {now, {}};
   }
 }
 

@@ -177,6 +177,18 @@ Rates make_rates(Random& random) {
   return rates;
 }
 
+// What operators do beside words on single endpoints: planned work, drains of sites, other numbers, drafts, the way back.
+void add_operators(Random& random, Rates& rates) {
+  const auto draw = [&](double probability, std::int64_t low_s, std::int64_t high_s) {
+    return some_rate(random, probability, seconds(low_s), seconds(high_s));
+  };
+  rates.operator_plans = draw(0.2, 4, 20);
+  rates.operator_drains = draw(0.2, 5, 20);
+  rates.operator_numbers = draw(0.2, 5, 25);
+  rates.operator_draft = draw(0.1, 8, 25);
+  rates.operator_rollback = draw(0.1, 8, 30);
+}
+
 // Steered by health and scores alone; --tune assign 1 adds demand and capacity.
 void make_plain(Scenario& scenario) {
   auto& config = scenario.config;
@@ -185,6 +197,7 @@ void make_plain(Scenario& scenario) {
   scenario.behind_large = 1;
   for (auto& service : config.services) {
     service.policy = plain_policy(service.policy);
+    for (auto& group : service.groups) group.policy = plain_policy(group.policy);
     service.slow_start = {};
     service.failback = config::Failback::automatic;
     service.probe_share = 0;
@@ -229,7 +242,7 @@ void make_settling(Random& random, Scenario& scenario) {
   rates.surge = some_rate(random, 0.5, seconds(10), seconds(30));
   rates.operator_weight = some_rate(random, 0.2, seconds(10), seconds(20));
   scenario.rates = rates;
-  scenario.calm = settling_time(scenario) * 2 + seconds(20);
+  scenario.calm = settling_time(config) * 2 + seconds(20);
 }
 
 // An hour in which sites flap, lie and are cut off, and nothing else: every reversal is a choice of ours.
@@ -299,10 +312,10 @@ Place place_of(const IpAddress& address) noexcept {
          address.bytes[15];
 }
 
-Duration settling_time(const Scenario& scenario) {
-  const auto& control = scenario.config.controlplane;
+Duration settling_time(const config::Config& config) {
+  const auto& control = config.controlplane;
   Duration kept{};
-  for (const auto& service : scenario.config.services)
+  for (const auto& service : config.services)
     kept = std::max(kept, service.ttl_ceiling + service.slow_start);
   return control.assign.window * 3 + control.assign.interval * 2 + kept * 2 + seconds(6);
 }
@@ -340,9 +353,17 @@ Scenario make_scenario(std::uint64_t seed, Kind kind) {
   scenario.disk_delay_max = milliseconds(static_cast<std::int64_t>(random.chance(0.2) ? 1000 : 20));
   scenario.troubled = interval * 40 + seconds(static_cast<std::int64_t>(random.from_to(5, 20)));
   scenario.calm = interval * 12 + seconds(20);
+  // What came later draws from numbers of its own.
+  Random later(seed * 0xd1342543de82ef95 + 3);
+  add_groups(later, config, 0.3);
   if ((kind == Kind::usual || large) && random.chance(0.5)) make_plain(scenario);
   if (kind == Kind::settling) make_settling(random, scenario);
   if (kind == Kind::hour) make_hour(random, scenario);
+  if (kind == Kind::hour) return scenario;
+  if (later.chance(0.5)) config.controlplane.beacon_window = later.between(seconds(4), seconds(12));
+  add_operators(later, scenario.rates);
+  scenario.rates.growth = some_rate(later, 0.25, seconds(8), seconds(30));
+  if (kind != Kind::settling) scenario.rates.backup = some_rate(later, 0.15, seconds(4), seconds(20));
   return scenario;
 }
 

@@ -24,7 +24,9 @@ struct Rates {
   Duration control_crash, control_stall, control_clock_step, control_disk_lost;
   Duration dataplane_crash, corrupt_publish;
   Duration operator_override, operator_weight, operator_exponents, reload, bad_reload;
-  Duration surge, attack;
+  Duration operator_plans, operator_drains, operator_numbers, operator_draft, operator_rollback;
+  Duration backup;  // is made, and later put back, or a rival control plane starts from it
+  Duration surge, growth, attack;
 };
 
 struct Network {
@@ -76,9 +78,11 @@ struct Scenario {
 
 // How long it takes until everybody has followed a change, where nothing else happens: silence, assignment, demand that
 // is averaged, and answers that are kept.
-[[nodiscard]] Duration settling_time(const Scenario& scenario);
+[[nodiscard]] Duration settling_time(const config::Config& config);
 
 [[nodiscard]] config::Policy some_policy(Random& random);
+// Policies within the policies of some services (scenario_groups.cc): endpoints in groups, and groups in groups.
+void add_groups(Random& random, config::Config& config, double share);
 [[nodiscard]] std::string site_id(unsigned index);
 [[nodiscard]] std::string service_id(unsigned index);
 

@@ -8,6 +8,7 @@
 // Scenario::troubled; at the end of Scenario::calm all must be well again.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <map>
@@ -22,6 +23,9 @@
 #include "scenario.hh"
 
 namespace pharos::sim {
+
+// Some seconds, at most.
+[[nodiscard]] Duration short_while(Random& random);
 
 class Simulation : private Responder {
  public:
@@ -47,10 +51,46 @@ class Simulation : private Responder {
     std::vector<std::pair<std::uint64_t, Place>> endpoints;
     std::deque<std::shared_ptr<const Datagram>> captured;  // by the attacker
   };
-  // What the operator said of an endpoint.
+  // What the operator said of something.
+  template <typename Word>
   struct Said {
-    std::optional<config::Override> acknowledged;  // on disk: has to last
-    std::vector<config::Override> since;           // may last
+    std::optional<Word> acknowledged;  // on disk: has to last
+    std::vector<Word> since;           // may last
+
+    void say(Word word) { since.push_back(std::move(word)); }
+    void acknowledge(const Word& word) {
+      const auto at = std::ranges::find(since, word);
+      if (at != since.end()) since.erase(since.begin(), at + 1);
+      acknowledged = word;
+    }
+    // What is in force, where nobody was restarted since.
+    [[nodiscard]] const Word* newest() const {
+      if (!since.empty()) return &since.back();
+      return acknowledged ? &*acknowledged : nullptr;
+    }
+    [[nodiscard]] bool may_be(const Word& word) const {
+      return acknowledged == word || std::ranges::find(since, word) != since.end();
+    }
+  };
+  using SaidOfEndpoints = std::map<std::pair<std::string, std::string>, Said<config::Override>>;
+  // Planned work; no sites: it was taken back.
+  struct Work {
+    std::vector<std::string> sites;
+    WallTime from, to;
+    friend bool operator==(const Work&, const Work&) = default;
+  };
+  using PlannedWork = std::map<std::string, Said<Work>>;  // by id
+  // What a backup holds.
+  struct Kept {
+    Disk disk;
+    SaidOfEndpoints said;
+    PlannedWork planned;
+    std::shared_ptr<const config::Config> config;
+  };
+  // A configuration on its way, and the one that it began with.
+  struct Draft {
+    std::shared_ptr<const config::Config> base, next;
+    std::uint64_t life = 0;  // of the process that has it
   };
   // Which way the traffic of a site moves.
   struct Direction {
@@ -70,6 +110,9 @@ class Simulation : private Responder {
   [[nodiscard]] bool serves(std::uint32_t site) const override { return sites_[site].alive; }
   [[nodiscard]] std::optional<std::uint32_t> pool_of(unsigned service) const;
   void check_planned(const Cell& cell);
+  // Planned work that is in force, configured or said.
+  [[nodiscard]] std::vector<Work> works() const;
+  void check_work_is_heeded();
   void watch_loads();
   [[nodiscard]] Loads loads_now();
   void measure_directions();
@@ -100,6 +143,24 @@ class Simulation : private Responder {
   void send_again(const std::shared_ptr<const PublishMessage>& sent);
   void adopted();
   void check_operator_is_remembered();
+  void check_plans_are_remembered();
+
+  // operators (operators.cc)
+  [[nodiscard]] bool listens() const;  // the control plane, to them
+  void say(const std::string& service, const std::string& endpoint, config::Override value);
+  void say_of_site(std::uint32_t site, config::Override value);
+  void override_endpoint();
+  void drain_site();
+  void plan_work();
+  void weigh_endpoint();
+  void tune_exponents();
+  bool take(std::shared_ptr<const config::Config> changed);
+  void reload();
+  void reload_badly();
+  void change_numbers();
+  void begin_draft();
+  void commit_draft();
+  void roll_back();
 
   // misfortunes (misfortunes.cc)
   void plan_misfortunes();
@@ -119,18 +180,19 @@ class Simulation : private Responder {
   void lose_disk();
   void crash_dataplane_for_a_while();
   void corrupt_publish();
-  void override_endpoint();
-  void weigh_endpoint();
-  void tune_exponents();
-  void reload();
-  void reload_badly();
+  void use_backup();
+  void put_back(const Kept& kept, std::shared_ptr<const config::Config> config);
   void surge();
+  void grow();
   void attack();
   void heal();
   void check_health_at_the_end();
   [[nodiscard]] std::uint32_t any_site();
   [[nodiscard]] const config::EndpointConfig* any_endpoint(std::string& service);
   [[nodiscard]] Now control_now() const;
+  [[nodiscard]] WallTime true_wall() const {
+    return {start_wall.ns + (events_.now() - start).ns};
+  }
 
   Scenario scenario_;
   Random random_;
@@ -158,7 +220,12 @@ class Simulation : private Responder {
   bool in_trouble_ = true;
   double extra_loss_ = 0;
   bool stamped_on_arrival_ = true;  // beacons come through the data plane's rings
-  std::map<std::pair<std::string, std::string>, Said> said_;  // by service, endpoint
+  SaidOfEndpoints said_;  // by service, endpoint
+  PlannedWork planned_;
+  std::vector<std::shared_ptr<const config::Config>> past_;  // configurations to go back to
+  std::optional<Draft> draft_;
+  std::optional<Kept> backup_;
+  bool rival_ = false;  // the control plane is one that started from the backup
   std::vector<Direction> directions_;
   std::vector<DemandHeard> demand_;  // in the rings of the data plane
   Instant provoked_;
