@@ -98,6 +98,7 @@ void Simulation::start_dataplane() {
   dataplane_.emplace(++boot_ids_, saved_);
   demand_.clear();
   provoked();
+  steady_since_ = events_.now();
   if (auto wrong = check_tables(saved_); !wrong.empty())
     witness_.violated(events_.now(), "promise 4", "tables from disk: " + wrong);
 }

@@ -355,7 +355,7 @@ Scenario make_scenario(std::uint64_t seed, Kind kind) {
   scenario.calm = interval * 12 + seconds(20);
   // What came later draws from numbers of its own.
   Random later(seed * 0xd1342543de82ef95 + 3);
-  add_groups(later, config, 0.3);
+  if (kind != Kind::hour) add_groups(later, config, 0.3);
   if ((kind == Kind::usual || large) && random.chance(0.5)) make_plain(scenario);
   if (kind == Kind::settling) make_settling(random, scenario);
   if (kind == Kind::hour) make_hour(random, scenario);

@@ -12,12 +12,13 @@ constexpr double gone_share_max = 0.3;
 // What was ranked is in use after this, where nothing goes wrong.
 constexpr Duration adopted_within = seconds(1);
 
-// The same answer in every slot is the same for every client, however many slots there are.
+// A client's slot is its hash modulo their number, which is a power of two: slots that are repeated answer alike.
 bool slots_alike(const controlplane::CellContent& a, const controlplane::CellContent& b) {
-  if (a.slots == b.slots) return true;
-  if (a.slots.empty() || b.slots.empty()) return false;
-  const auto is_first = [&](const auto& slot) { return slot == a.slots.front(); };
-  return std::ranges::all_of(a.slots, is_first) && std::ranges::all_of(b.slots, is_first);
+  if (a.slots.empty() || b.slots.empty()) return a.slots.empty() == b.slots.empty();
+  for (std::size_t i = 0; i < std::max(a.slots.size(), b.slots.size()); ++i) {
+    if (a.slots[i % a.slots.size()] != b.slots[i % b.slots.size()]) return false;
+  }
+  return true;
 }
 
 // A cell that changed and changed back before it was sent is not sent. What is not answered has no TTL.
