@@ -244,5 +244,45 @@ TEST(SteeringNestTest, AReloadKeepsTheSharesOfGroups) {
   EXPECT_EQ(driver.leads(www, eu), before);
 }
 
+// By score sin would lead now, and nyc in the west, but each by less than the margin of an order.
+TEST(SteeringNestTest, AReloadKeepsTheOrdersOfGroupsAndInThem) {
+  auto config = small_config();
+  config.controlplane.score.proximity = 0;
+  auto& service = config.services[2];
+  service.groups = {group_of("west", config::Policy::ranked, 0),
+                    group_of("east", config::Policy::ranked, 0)};
+  service.endpoints[0].group = service.endpoints[1].group = "west";
+  service.endpoints[2].group = "east";
+  Driver driver(config);
+  const auto ids = [&](std::uint32_t pool, std::uint16_t locale) {
+    std::vector<std::string> result;
+    for (const auto e : driver.engine.answered(pool, locale, 0))
+      result.push_back(driver.engine.world().endpoint(e).id);
+    return result;
+  };
+  driver.run_for(seconds(5));
+  const std::vector<std::string> before = {"fra", "nyc", "sin"};
+  ASSERT_EQ(ids(www, eu), before);
+  driver.report[fra].metrics.cpu_ratio = 0.25F;
+  driver.run_for(seconds(5));
+  ASSERT_EQ(ids(www, eu), before);
+  // Another service, locale, group and endpoint in front: every number moves.
+  auto added = service.endpoints[2];
+  added.id = "ams";
+  added.group = "aside";
+  added.weight = 0;
+  service.endpoints.insert(service.endpoints.begin(), added);
+  std::swap(service.groups[0], service.groups[1]);
+  service.groups.insert(service.groups.begin(), group_of("aside", config::Policy::ranked, 0));
+  config.services.insert(config.services.begin(), service_config("aaa", config::Policy::ranked, 7));
+  driver.engine.replace_world(
+      *make_world(std::make_shared<const config::Config>(config), {"default", "asia", "eu", "us"}),
+      driver.now);
+  static_cast<void>(driver.engine.step(driver.now));
+  auto after = ids(www + 1, eu + 1);
+  std::erase(after, "ams");
+  EXPECT_EQ(after, before);
+}
+
 }  // namespace
 }  // namespace pharos::controlplane
