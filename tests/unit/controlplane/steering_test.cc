@@ -202,6 +202,29 @@ TEST(SteeringTest, SwitchedOffItFollowsTheScoresAlone) {
   EXPECT_FALSE(driver.engine.view_load(fra).assigned_rps);
 }
 
+// Two are taken down and the reserve fails: all that is left is to answer with all of them. But slots are dealt by weight: what an
+// endpoint of weight 0 is given in a plan, others get.
+TEST(SteeringTest, EndpointsOfWeightZeroGetNoSharesInPanic) {
+  auto config = limited_config(20, 20, 1000);
+  config.services[0].endpoints[2].weight = 0;
+  Driver driver(config);
+  driver.queries = {{{api, eu}, 60}};
+  driver.report[sin].endpoints = {
+      {.endpoint = endpoint_hash("api", "sin"), .up = false, .requests_rps = {}}};
+  driver.run_for(seconds(5));
+  for (const char* id : {"fra", "nyc"}) {
+    driver.engine.set_override(*driver.engine.world().find_endpoint("api", id),
+                               config::Override::down, driver.now);
+  }
+  driver.run_for(seconds(60));
+  ASSERT_TRUE(driver.engine.view_pool(api).panic);
+  ASSERT_GT(driver.engine.assign_overload(), 0) << "it was assigned, and 40 is all there is";
+  EXPECT_EQ(driver.engine.view_load(sin).assigned_rps.value_or(0), 0);
+  const auto leads = driver.leads(api, eu);
+  EXPECT_NEAR(leads[fra], 0.5, 0.02);
+  EXPECT_NEAR(leads[nyc], 0.5, 0.02);
+}
+
 TEST(SteeringTest, AnAssignmentOfAFormerWorldIsForgotten) {
   Driver driver(limited_config(1000, 1000, 1000));
   driver.queries = {{{www, eu}, 3000}};
