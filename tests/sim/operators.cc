@@ -166,6 +166,7 @@ void Simulation::plan_work() {
   std::ranges::sort(work.sites);
   const Work said{work.sites, work.from, work.to};
   planned_[work.id].say(said);
+  planned_by_clock_ = std::max(planned_by_clock_, now.wall);
   control_->set_maintenance(work, now,
                             [this, id = work.id, said] { planned_[id].acknowledge(said); });
   steady_since_ = events_.now();

@@ -213,7 +213,7 @@ void Simulation::check_operator_is_remembered() {
 // The same of planned work; what is over may be forgotten.
 void Simulation::check_plans_are_remembered() {
   const auto& kept = control_->engine().decisions().maintenance;
-  const auto wall = true_wall();
+  const auto wall = std::max(true_wall(), planned_by_clock_);
   for (auto& [id, said] : planned_) {
     const auto at = std::ranges::find(kept, id, &config::MaintenanceConfig::id);
     Work now;

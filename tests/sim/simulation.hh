@@ -222,6 +222,7 @@ class Simulation : private Responder {
   bool stamped_on_arrival_ = true;  // beacons come through the data plane's rings
   SaidOfEndpoints said_;  // by service, endpoint
   PlannedWork planned_;
+  WallTime planned_by_clock_;  // the latest by which work was stored: what was over by then is forgotten
   std::vector<std::shared_ptr<const config::Config>> past_;  // configurations to go back to
   std::optional<Draft> draft_;
   std::optional<Kept> backup_;
