@@ -32,18 +32,6 @@ control::Access access_of(const ApiRoute& route, const HttpRequest& request,
   return commands.access_of(command).value_or(control::Access::read);
 }
 
-// Arguments as they stand in the audit log: a configuration, which may hold secrets, is its size there.
-std::string told_of(json arguments) {
-  constexpr std::size_t text_bytes_max = 128;
-  constexpr std::size_t all_bytes_max = 1000;
-  for (auto& value : arguments) {
-    if (!value.is_string()) continue;
-    const auto bytes = value.get_ref<const std::string&>().size();
-    if (bytes > text_bytes_max) value = "(" + std::to_string(bytes) + " bytes)";
-  }
-  return arguments.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, all_bytes_max);
-}
-
 bool may(const Caller& caller, control::Access access) {
   return access == control::Access::read || caller.role == config::ApiRole::write;
 }
@@ -156,11 +144,10 @@ void ApiServer::handle(const HttpRequest& request, HttpResponse& response) {
 
 void ApiServer::run(const Caller& caller, const ApiCall& call, const HttpRequest& request,
                     HttpResponse& response) {
-  const auto access = sources_.commands->access_of(call.command).value_or(control::Access::read);
   const auto result = sources_.commands->run(
       caller.role == config::ApiRole::write ? control::Access::write : control::Access::read,
       call.command, call.arguments);
-  if (access == control::Access::write) {
+  if (sources_.commands->changes(call.command)) {
     sources_.audit({wall_now(), caller.name, request.peer, call.command, told_of(call.arguments),
                     result ? "done" : result.error().text()});
   }

@@ -31,10 +31,17 @@ constexpr std::string_view factors_shape =
 constexpr std::string_view reload_shape =
     "{changed:[s] needs_restart?:[s] version?:{epoch:n generation:n}}";
 constexpr std::string_view maintenance_shape = "[{id:s sites:[s] from:s to:s by:s active:b}]";
+constexpr std::string_view plan_shape =
+    "{sites:[{site:s share:n planned_share:n overloaded:b}] moved_share:n services:[o] "
+    "ttl_exposure_s:n exposed_pool:s load_source:s overloads:[s] changed:[s]}";
+constexpr std::string_view draft_diff_shape =
+    "{lines:[s] stale:b sites:[{site:s share:n planned_share:n overloaded:b}] moved_share:n "
+    "services:[o] ttl_exposure_s:n exposed_pool:s load_source:s overloads:[s] changed:[s]}";
 constexpr std::string_view zones_shape =
     "[{id:s file:s serial:n names:n records:n loaded_age_s:n state:s message?:s}]";
 constexpr std::string_view explain_shape =
     "{name:s type:s client:s locale:s scope:n service:s pool:s policy:s ttl_s:n slot?:n panic:b "
+    "lost?:{from:s until:s} "
     "version:{epoch:n generation:n} answers:[{address:s endpoint:s ttl_s:n rank:n}] "
     "groups?:[{group:s in:s policy:s weight:n priority:n healthy:n total:n takes_part:b panic:b}] "
     "factors:[{endpoint:s site:s group:s score:n proximity:n health:n headroom:n condition:n "
@@ -303,8 +310,41 @@ std::vector<ApiRoute> make_routes() {
        {in_body("text", "the configuration", true),
         in_body("force", "tell it even where it is refused", false, 'b')},
        {},
-       "{sites:[{site:s share:n planned_share:n overloaded:b}] moved_share:n services:[o] "
-       "ttl_exposure_s:n exposed_pool:s load_source:s overloads:[s] changed:[s]}"},
+       plan_shape},
+      {"POST",
+       "/v1/drafts",
+       "draft-begin",
+       Access::write,
+       "Takes a configuration as the draft, once it is proven sound; there is one at a time",
+       {in_body("text", "the configuration", true),
+        in_body("force", "in place of the draft that there is", false, 'b')},
+       {},
+       "{lines:[s]}"},
+      {"GET",
+       "/v1/drafts/current/diff",
+       "draft-diff",
+       Access::write,
+       "What the draft would change, line by line and as a plan",
+       {},
+       {},
+       draft_diff_shape},
+      {"POST",
+       "/v1/drafts/current/commit",
+       "draft-commit",
+       Access::write,
+       "Puts the draft in place of the file, and reloads; whatever fails leaves the file as it was",
+       {in_body("force", "even where it overloads, many names vanish, or the file is another now",
+                false, 'b')},
+       {},
+       "{changed:[s] version:{epoch:n generation:n}}"},
+      {"DELETE",
+       "/v1/drafts/current",
+       "draft-abort",
+       Access::write,
+       "Forgets the draft",
+       {},
+       {},
+       "{lines:[s]}"},
       {"POST",
        "/v1/backup",
        "backup",
@@ -333,10 +373,10 @@ std::vector<ApiRoute> make_routes() {
        "/v1/audit",
        "audit",
        Access::write,
-       "Who changed what over the API, and who was denied",
+       "Who changed what, by whichever door, and who was denied",
        {in_query("limit", "so many", false, 'n')},
        {},
-       "[{at:s caller:s peer:s command:s arguments:s outcome:s}]"},
+       "[{at:s door:s caller:s peer:s command:s arguments:s outcome:s}]"},
       {"GET",
        "/v1/commands",
        "commands",

@@ -385,22 +385,24 @@ void add_config_commands(control::Server& server, Daemon& daemon) {
                 if (!text) return std::unexpected(text.error());
                 return plan_text(daemon, *text, flag_argument(arguments, "force"));
               },
-              Pace::lengthy});
+              Pace::lengthy, false});
   // Those that change files, or the draft, come one after the other.
   const auto draft = std::make_shared<GuardedDraft>();
-  const auto in_turn = [&](const char* name, const char* summary, auto handler) {
+  const auto in_turn = [&](const char* name, const char* summary, auto handler,
+                           bool changes = true) {
     server.add({name, Access::write, summary,
                 [draft, handler](const Json& arguments) -> Result<Json> {
                   const std::lock_guard one_at_a_time(draft->mutex);
                   return handler(draft->draft, arguments);
                 },
-                Pace::lengthy});
+                Pace::lengthy, changes});
   };
   in_turn(
       "draft-begin", "takes a configuration as a draft",
       [&daemon](Draft& own, const Json& arguments) { return begin_draft(daemon, own, arguments); });
-  in_turn("draft-diff", "what the draft would change",
-          [&daemon](Draft& own, const Json&) { return show_draft(daemon, own); });
+  in_turn(
+      "draft-diff", "what the draft would change",
+      [&daemon](Draft& own, const Json&) { return show_draft(daemon, own); }, false);
   in_turn("draft-commit", "puts the draft in place of the file, and reloads",
           [&daemon](Draft& own, const Json& arguments) {
             return commit_draft(daemon, own, arguments);

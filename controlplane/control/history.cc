@@ -44,8 +44,8 @@ Result<std::optional<WallTime>> time_argument(const Json& arguments, const char*
 
 // What follows reads JSON of the history file with at(): damage is an error of the command, and nothing worse.
 Json answers_of_row(const PastDecision& past) {
-  const auto content = Json::parse(past.content, nullptr, false);
-  const auto members = Json::parse(past.members, nullptr, false);
+  const auto& content = past.content;
+  const auto& members = past.members;
   Json names = Json::array();
   if (!content.is_object()) return names;
   const auto& answers = content.at(content.contains("answers") ? "answers" : "records");
@@ -105,7 +105,7 @@ Result<Json> history(Daemon& daemon, const Json& arguments) {
   const auto now = wall_now();
   Json result = Json::array();
   for (const auto& past : *rows) {
-    const auto content = Json::parse(past.content, nullptr, false);
+    const auto& content = past.content;
     result.push_back({{"at", time_text(past.at)},
                       {"age_s", (now - past.at).seconds()},
                       {"pool", past.pool},
@@ -148,6 +148,7 @@ Result<Json> audit(Daemon& daemon, const Json& arguments) {
   Json result = Json::array();
   for (const auto& entry : *rows) {
     result.push_back({{"at", time_text(entry.at)},
+                      {"door", entry.door},
                       {"caller", entry.caller},
                       {"peer", entry.peer},
                       {"command", entry.command},
@@ -164,13 +165,13 @@ Json first_address(const Json& member) {
 
 // The members' facts of then, with what distance made of them for this locale.
 Json factors_of(const PastDecision& past) {
-  auto members = Json::parse(past.members, nullptr, false);
-  const auto scores = Json::parse(past.scores, nullptr, false);
+  const auto& members = past.members;
+  const auto& scores = past.scores;
   Json factors = Json::array();
   if (!members.is_array() || !scores.is_array()) return factors;
-  const auto leads = leads_of(Json::parse(past.content, nullptr, false), members);
+  const auto leads = leads_of(past.content, members);
   for (std::size_t m = 0; m < members.size() && m < scores.size(); ++m) {
-    auto& row = members[m];
+    auto row = members[m];
     row["address"] = first_address(row);
     row["rtt_ms"] = scores[m].at(0);
     row["proximity"] = scores[m].at(1);
@@ -178,14 +179,14 @@ Json factors_of(const PastDecision& past) {
     const auto led = leads.find(row.at("endpoint").get<std::string>());
     row["share"] = led == leads.end() ? 0.0 : led->second;
     row.erase("addresses");
-    factors.push_back(row);
+    factors.push_back(std::move(row));
   }
   return factors;
 }
 
 Json answers_at(const PastDecision& past, std::uint32_t hash, Json& slot) {
-  const auto content = Json::parse(past.content, nullptr, false);
-  const auto members = Json::parse(past.members, nullptr, false);
+  const auto& content = past.content;
+  const auto& members = past.members;
   Json result = Json::array();
   if (!content.is_object() || content.at("slots").empty()) return result;
   const auto& slots = content.at("slots");
@@ -237,6 +238,8 @@ Result<Json> explain_at(Daemon& daemon, const Question& question, const std::str
                 "at");
   }
   const auto& decision = **past;
+  const auto gap = (*kept)->gap_between(decision.at, *at);
+  if (!gap) return std::unexpected(gap.error());
   const auto hash = ranking::client_hash(question.client, tables->catalog.summary().client_key);
   Json slot;
   auto answers = answers_at(decision, hash, slot);
@@ -261,6 +264,9 @@ Result<Json> explain_at(Daemon& daemon, const Question& question, const std::str
                  {"answers", std::move(answers)},
                  {"factors", factors_of(decision)}};
   if (!slot.is_null()) result["slot"] = slot;
+  if (*gap) {
+    result["lost"] = {{"from", time_text((*gap)->from)}, {"until", time_text((*gap)->until)}};
+  }
   return result;
 }
 
@@ -307,9 +313,9 @@ void add_history_commands(control::Server& server, Daemon& daemon) {
   server.add({"configurations", Access::read, "configurations that were in force, newest first",
               [&daemon](const Json& arguments) { return configurations(daemon, arguments); },
               control::Pace::lengthy});
-  server.add({"audit", Access::write, "who changed what over the API, and who was denied",
+  server.add({"audit", Access::write, "who changed what, by whichever door, and who was denied",
               [&daemon](const Json& arguments) { return audit(daemon, arguments); },
-              control::Pace::lengthy});
+              control::Pace::lengthy, false});
 }
 
 }  // namespace pharos::controlplane

@@ -48,7 +48,7 @@ void HistoryLine::add_looks(CLI::App& app, CLI::App* config) {
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
   auto* audit =
-      hooks_.add(&app, "audit", "who changed what over the API, and who was denied",
+      hooks_.add(&app, "audit", "who changed what, by whichever door, and who was denied",
                  [this] { return hooks_.ask(Access::write, "audit", {{"limit", limit_}}); });
   audit->add_option("--limit", limit_, "so many")
       ->check(CLI::Range(1, 10'000))

@@ -37,19 +37,19 @@ std::string configurations_table(const json& rows, bool colours) {
 }
 
 std::string audit_table(const json& rows, bool colours) {
-  TextTable table({"AT", "CALLER", "FROM", "COMMAND", "ARGUMENTS", "OUTCOME"});
+  TextTable table({"AT", "DOOR", "CALLER", "FROM", "COMMAND", "ARGUMENTS", "OUTCOME"});
   if (!rows.is_array()) return {};
   for (const auto& row : rows) {
     const auto outcome = word(at(row, "outcome"));
     table.add({word(at(row, "at")),
+               word(at(row, "door")),
                word(at(row, "caller")),
                word(at(row, "peer")),
                word(at(row, "command")),
                word(at(row, "arguments")),
                {outcome, outcome == "done" ? Colour::none : Colour::warning}});
   }
-  return table.empty() ? "nothing was changed over the API, and nobody was denied\n"
-                       : table.text(colours);
+  return table.empty() ? "nothing was changed, and nobody was denied\n" : table.text(colours);
 }
 
 std::string lines_text(const json& lines, bool colours) {

@@ -63,6 +63,10 @@ std::string explain_view(const json& told, bool colours) {
   facts.add("tables", version_text(at(told, "version")));
   facts.add("decided", word(told, "decided_at"));
   facts.add("because", word(told, "cause"));
+  if (const auto& lost = at(told, "lost"); lost.is_object()) {
+    facts.add("but", "what was decided from " + word(lost, "from") + " until " +
+                         word(lost, "until") + " was not kept: the answer may have been another");
+  }
   facts.add("slot", word(told, "slot"));
   facts.add("TTL", ttl_text(told, "ttl_s"));
   if (const auto& rate = at(told, "answers_per_s"); rate.is_number() && rate.get<double>() > 0)

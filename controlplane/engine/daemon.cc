@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <sodium.h>
+#include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
@@ -44,6 +45,25 @@ std::string joined(const std::vector<std::string>& parts) {
   std::string text;
   for (const auto& part : parts) text += (text.empty() ? "" : ", ") + part;
   return text;
+}
+
+// Who was denied stays nameless, as strangers do: of those the log keeps the newest.
+AuditEntry entry_of(const control::Peer& peer, const std::string& command,
+                    const nlohmann::json& arguments, const Status& outcome) {
+  auto caller = fmt::format("uid {}", peer.uid);
+  auto process = fmt::format("pid {}", peer.pid);
+  if (!outcome && outcome.error().code == ErrorCode::denied) {
+    return {wall_now(),
+            {},
+            caller + ", " + process,
+            command.empty() ? "write socket" : command,
+            "{}",
+            "denied: " + outcome.error().what,
+            "socket"};
+  }
+  return {wall_now(), std::move(caller),  std::move(process),
+          command,    told_of(arguments), outcome ? "done" : outcome.error().text(),
+          "socket"};
 }
 
 // A query that a name policy wants logged.
@@ -204,8 +224,18 @@ Status Daemon::start_loop(std::shared_ptr<const Tables> tables) {
   return loop_->start();
 }
 
+void Daemon::audit(const AuditEntry& entry) {
+  if (history_) history_->audit(entry);
+  spdlog::info("{}: {} at {}: {} {}: {}", entry.door,
+               entry.caller.empty() ? "a stranger" : entry.caller, entry.peer,
+               harmless(entry.command), entry.arguments, harmless(entry.outcome));
+}
+
 Status Daemon::start_control() {
   add_commands(*server_, *this);
+  server_->set_witness(
+      [this](const control::Peer& peer, const std::string& command, const nlohmann::json& arguments,
+             const Status& outcome) { audit(entry_of(peer, command, arguments, outcome)); });
   if (auto started = start_api(); !started) return started;
   control_thread_ = std::thread([this] { serve_control(); });
   keeper_thread_ = std::thread([this] { keep(); });
@@ -219,14 +249,7 @@ Status Daemon::start_api() {
   if (config.listen.empty()) return {};
   ApiServer::Sources sources{.commands = &*server_,
                              .metrics = [this] { return Metrics(*this).text(); },
-                             .audit =
-                                 [this](const AuditEntry& entry) {
-                                   if (history_) history_->audit(entry);
-                                   spdlog::info("api: {} at {}: {} {}: {}",
-                                                entry.caller.empty() ? "a stranger" : entry.caller,
-                                                entry.peer, harmless(entry.command),
-                                                entry.arguments, harmless(entry.outcome));
-                                 }};
+                             .audit = [this](const AuditEntry& entry) { audit(entry); }};
   auto api = ApiServer::open(config, std::move(sources));
   if (!api) return std::unexpected(std::move(api).error());
   api_ = std::move(*api);
@@ -259,18 +282,25 @@ Daemon::~Daemon() {
   }
 }
 
+// By SIGHUP. Success and failure are logged by reload(), and shown by status.
+void Daemon::reload_for(unsigned uid, int pid) {
+  const auto report = reload({});
+  audit({wall_now(), fmt::format("uid {}", uid), fmt::format("pid {}", pid), "reload", "{}",
+         report ? "done" : report.error().text(), "signal"});
+}
+
 void Daemon::run() {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   for (;;) {
-    int signal = 0;
-    if (::sigwait(&signals, &signal) != 0) continue;
-    if (signal != SIGHUP) break;
+    siginfo_t signal{};
+    const int number = ::sigwaitinfo(&signals, &signal);
+    if (number < 0) continue;
+    if (number != SIGHUP) break;
     ::sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
                  static_cast<long long>(monotonic_now().ns / 1000));
-    // Success and failure are logged by reload(), and shown by status.
-    static_cast<void>(reload({}));
+    reload_for(signal.si_uid, signal.si_pid);
     ::sd_notify(0, "READY=1");
   }
   ::sd_notify(0, "STOPPING=1");

@@ -9,8 +9,6 @@
 namespace pharos::controlplane {
 namespace {
 
-constexpr std::size_t names_shown_max = 8;  // of vantage points, in a reason
-
 // old index -> new index
 template <typename Key, typename Now>
 std::vector<std::optional<std::uint32_t>> moves_of(const std::map<Key, std::uint32_t>& former,
@@ -82,27 +80,20 @@ void Engine::tick_probes(Instant now) {
 }
 
 // "2 of 3 probes find it down (nyc, sin)"; nothing where all is well or nobody looks.
-std::string Engine::reason_of_probes(std::uint32_t endpoint) const {
+ProbesJudgement Engine::probes_judgement(std::uint32_t endpoint) const {
   const auto* verdict = quorum_.find(endpoint);
   if (verdict == nullptr || !verdict->up) return {};
-  const auto bad = verdict->bad();
-  if (*verdict->up && bad == 0) return {};
-  const auto counting = verdict->counting();
-  if (bad == 0) {
-    return counting == 0 ? "its probes found it down, and are silent"
-                         : "its probes find it well again, and wait";
-  }
-  std::string names;
-  std::size_t shown = 0;
+  ProbesJudgement seen;
+  seen.judged = true;
+  seen.up = *verdict->up;
   for (const auto& vote : verdict->votes) {
-    if (!vote.counts || vote.up) continue;
-    if (shown++ == names_shown_max) {
-      names += ", ...";
-      break;
-    }
-    names += (names.empty() ? "" : ", ") + world_->site(vote.from).id;
+    if (!vote.counts) continue;
+    ++seen.counting;
+    if (vote.up) continue;
+    ++seen.bad;
+    if (seen.named < ProbesJudgement::named_max) seen.bad_sites[seen.named++] = vote.from;
   }
-  return fmt::format("{} of {} probes find it down ({})", bad, counting, names);
+  return seen;
 }
 
 }  // namespace pharos::controlplane

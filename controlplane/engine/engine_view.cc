@@ -1,9 +1,9 @@
-#include "pharos/config/wall_time.hh"
 #include "pharos/controlplane/engine/engine.hh"
 
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <limits>
 
 // What people see of the engine: the same state that the answers come from.
 
@@ -24,97 +24,67 @@ std::vector<std::uint32_t> Engine::answered(std::uint32_t pool, std::uint16_t lo
 EndpointView Engine::view(std::uint32_t endpoint, std::uint16_t locale, Instant now) const {
   const auto& state = endpoints_[endpoint];
   const auto& fixed = world_->endpoints[endpoint];
-  const auto& site = health_.site(fixed.site);
+  const auto seen = judgement(endpoint, now);
+  const auto site = site_judgement(fixed.site, now);
   EndpointView view;
   view.factors = state.factors;
   view.factors.proximity = proximity_factor(world_->rtt(locale, fixed.site));
   view.score = score_of(view.factors, exponents_);
   view.standing = state.standing;
   view.override = state.override;
-  view.override_by_operator = decisions_.overrides.contains(key_of(endpoint));
+  view.override_by_operator = seen.override_by_operator;
   view.weight = state.weight;
   view.weight_by_operator = decisions_.weights.contains(key_of(endpoint));
   view.since = state.since;
   view.admitted = state.admitted;
   view.held = state.held;
-  view.reason = reason_of(endpoint, now);
-  const bool well = is_well(endpoint);
-  if (state.override == config::Override::down || !well) {
-    view.state = "down";
-  } else if (state.override == config::Override::drain || in_maintenance(fixed.site)) {
-    view.state = "draining";
-  } else if (site.degraded) {
-    view.state = "degraded";
-  } else {
-    view.state = site.state == SiteState::unknown ? "unknown" : "up";
-  }
+  view.state = state_of(seen, site);
+  view.reason = reason_of(seen, site, *world_);
   return view;
 }
 
-std::string Engine::reason_of(std::uint32_t endpoint, Instant now) const {
+EndpointJudgement Engine::judgement(std::uint32_t endpoint, Instant now) const {
   const auto& state = endpoints_[endpoint];
-  const auto& fixed = world_->endpoints[endpoint];
-  const auto& site = health_.site(fixed.site);
-  const auto& id = world_->site(fixed.site).id;
-  const char* by =
-      decisions_.overrides.contains(key_of(endpoint)) ? "the operator" : "configuration";
-  if (state.override == config::Override::down) return fmt::format("taken down by {}", by);
-  if (state.override == config::Override::up) return fmt::format("held up by {}", by);
-  std::string reason;
-  const auto add = [&](std::string_view text) {
-    reason.append(reason.empty() ? "" : "; ").append(text);
-  };
-  if (state.override == config::Override::drain) add(fmt::format("draining by {}", by));
-  if (state.weight <= 0) add("weight 0: a last resort");
+  EndpointJudgement seen;
+  seen.endpoint = endpoint;
+  seen.override = state.override;
+  seen.override_by_operator = state.override != config::Override::automatic &&
+                              decisions_.overrides.contains(key_of(endpoint));
+  seen.well = is_well(endpoint);
+  seen.agent_up = state.health.up;
+  seen.held = state.held;
+  seen.rising = state.rising;
   if (state.held) {
-    add(state.held_until == never
-            ? std::string("well again, and held until the operator sets it to auto")
-            : fmt::format("well again, and held for {:.0f} s more",
-                          std::max((state.held_until - now).seconds(), 0.0)));
+    seen.held_for_s = state.held_until == never ? std::numeric_limits<double>::infinity()
+                                                : std::max((state.held_until - now).seconds(), 0.0);
   }
-  if (state.rising)
-    add(fmt::format("coming back: takes {:.0f} % of its clients so far", state.admitted * 100));
-  if (const auto& work = planned_[fixed.site]; work.active) {
-    add(fmt::format("planned work '{}' goes on until {}", work.id,
-                    config::wall_time_text(work.to)));
-  } else if (!work.id.empty()) {
-    add(fmt::format("planned work '{}' begins {}", work.id, config::wall_time_text(work.from)));
-  }
-  if (tightness_[fixed.site] > 0) {
-    add(fmt::format("site {} is above its {} watermark", id,
-                    tightness_[fixed.site] > 1 ? "high" : "low"));
-  }
-  if (site.state == SiteState::down) {
-    if (site.leaving)
-      add(fmt::format("site {} said that it leaves", id));
-    else if (site.rise_count > 0) {
-      add(fmt::format("site {} is back and has to stay good: {} beacons so far", id,
-                      site.rise_count));
-    } else if (!site.rhythm.heard())
-      add(fmt::format("site {} was never heard", id));
-    else {
-      add(fmt::format("site {} is silent for {:.1f} s", id, (now - site.rhythm.last()).seconds()));
-    }
-  }
-  if (!state.health.up) add("its agent reports it down");
-  if (const auto probes = reason_of_probes(endpoint); !probes.empty()) add(probes);
-  if (site.state == SiteState::suspect)
-    add(fmt::format("site {} is suspected: a beacon is late", id));
-  if (site.state == SiteState::unknown) add(fmt::format("site {} was not heard yet", id));
-  if (site.degraded) {
-    add(fmt::format("site {} is overloaded: {}", id, site.cpu.active() ? "cpu" : "memory"));
-  }
-  const auto parts = health_parts(site.metrics, site.rtt_base_us, site.latency_base_us);
-  if (parts.least() < 0.95) add(fmt::format("health is held down by {}", parts.tightest()));
-  if (state.factors.headroom < 0.95) add("its capacity is partly used");
-  if (flaps_at(site, now) > 0.05) add(fmt::format("site {} fell lately", id));
-  if (const auto level = restless_levels_[fixed.site]; level > 0) {
-    add(fmt::format("its load swings by {:.0f} %", restless_step * level * 100));
-  }
-  if (site.doubt > 0) {
-    add(fmt::format("its metrics are {:.1f} s old", (now - site.rhythm.last()).seconds()));
-  }
-  return reason.empty() ? "all is well" : reason;
+  seen.weight = state.weight;
+  seen.admitted = state.admitted;
+  seen.factors = state.factors;
+  seen.probes = probes_judgement(endpoint);
+  return seen;
+}
+
+SiteJudgement Engine::site_judgement(std::uint32_t site, Instant now) const {
+  const auto& health = health_.site(site);
+  const auto& work = planned_[site];
+  const auto parts = health_parts(health.metrics, health.rtt_base_us, health.latency_base_us);
+  return {.state = health.state,
+          .heard = health.rhythm.heard(),
+          .leaving = health.leaving,
+          .degraded = health.degraded,
+          .hot = health.cpu.active(),
+          .drains = work.active,
+          .rise_count = health.rise_count,
+          .tightness = tightness_[site],
+          .restless_level = restless_levels_[site],
+          .doubt = health.doubt,
+          .silent_s = (now - health.rhythm.last()).seconds(),
+          .flaps = flaps_at(health, now),
+          .tightest = parts.least() < 0.95 ? parts.tightest() : "",
+          .work_id = work.id,
+          .work_from = work.from,
+          .work_to = work.to};
 }
 
 std::vector<double> Engine::lead_shares(std::uint32_t pool, std::uint16_t locale) const {

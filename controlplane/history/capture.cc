@@ -6,7 +6,7 @@
 #include <sodium.h>
 
 #include <algorithm>
-#include <map>
+#include <vector>
 
 #include "state.hh"
 
@@ -14,27 +14,29 @@ namespace pharos::controlplane {
 
 DecisionRound capture_round(const Engine& engine, Round round, Version version, Instant now,
                             WallTime wall) {
-  DecisionRound captured{wall, version, engine.exponents(), std::move(round), {}};
-  std::size_t looked_at = 0;
-  std::map<std::uint32_t, MemberFacts> known;  // an endpoint stands in several pools
+  DecisionRound captured{wall, version, engine.exponents(), std::move(round), {}, {}, {}};
+  const auto& world = *captured.round.world;
+  std::vector<std::uint32_t> members;
   for (const auto& change : captured.round.changes) {
     // Changes come by pool.
     if (!captured.pools.empty() && captured.pools.back().pool == change.pool) continue;
-    PoolFacts facts{change.pool, change.answered_by, engine.view_pool(change.pool).panic, {}};
-    const auto& members = captured.round.world->pools[change.answered_by].members;
-    if (looked_at + members.size() <= facts_per_round_max) {
-      for (const auto e : members) {
-        auto [at, fresh] = known.try_emplace(e);
-        if (fresh) {
-          auto seen = engine.view(e, 0, now);
-          at->second = {e, seen.factors, seen.weight, std::move(seen.state),
-                        std::move(seen.reason)};
-          ++looked_at;
-        }
-        facts.members.push_back(at->second);
-      }
-    }
-    captured.pools.push_back(std::move(facts));
+    captured.pools.push_back(
+        {change.pool, change.answered_by, engine.view_pool(change.pool).panic});
+    const auto& answering = world.pools[change.answered_by].members;
+    members.insert(members.end(), answering.begin(), answering.end());
+  }
+  // An endpoint stands in several pools.
+  std::ranges::sort(members);
+  const auto repeated = std::ranges::unique(members);
+  members.erase(repeated.begin(), repeated.end());
+  captured.endpoints.reserve(members.size());
+  std::vector<bool> met(world.config->sites.size());
+  for (const auto e : members) {
+    captured.endpoints.push_back(engine.judgement(e, now));
+    const auto site = world.endpoints[e].site;
+    if (met[site]) continue;
+    met[site] = true;
+    captured.sites.emplace(site, engine.site_judgement(site, now));
   }
   return captured;
 }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "facts.hh"
 #include "state.hh"
 
 namespace pharos::controlplane {
@@ -22,10 +23,24 @@ constexpr Duration prune_interval = seconds(600);
 
 const char* decision_columns =
     "SELECT d.id, d.at, r.epoch, r.generation, d.pool, d.locale, d.ttl_s, i.panic, i.answered_by, "
-    "d.cause, c.body, i.members, d.scores FROM decisions d JOIN rounds r ON r.id = d.round "
-    "JOIN contents c ON c.id = d.content JOIN inputs i ON i.round = d.round AND i.pool = d.pool ";
+    "d.cause, c.body, i.members, d.scores, d.round FROM decisions d "
+    "JOIN rounds r ON r.id = d.round JOIN contents c ON c.id = d.content "
+    "JOIN inputs i ON i.round = d.round AND i.pool = d.pool ";
+enum Column : int { scores_column = 12, round_column = 13 };
 
-PastDecision decision_of(const Statement& row) {
+// What moved of a pool, and what became of it in a cell.
+std::string cause_of(const std::string& of_pool, const std::string& of_cell) {
+  if (of_pool.empty() && of_cell.empty()) return "scores moved";
+  return of_pool + (of_pool.empty() || of_cell.empty() ? "" : "; ") + of_cell;
+}
+
+std::int64_t ms_of(WallTime time) {
+  return time.ns / 1'000'000;
+}
+
+}  // namespace
+
+PastDecision History::State::decision_of(const Statement& row) {
   PastDecision past;
   past.id = row.integer(0);
   past.at = {row.integer(1) * 1'000'000};
@@ -36,18 +51,26 @@ PastDecision decision_of(const Statement& row) {
   past.ttl_s = static_cast<std::uint32_t>(row.integer(6));
   past.panic = row.integer(7) != 0;
   past.answered_by = row.text(8);
-  past.cause = row.text(9);
-  past.content = row.text(10);
-  past.members = row.text(11);
-  past.scores = row.text(12);
+  past.content = json::parse(row.text(10), nullptr, false);
+  auto kept = kept_members(row.text(11));
+  past.members = std::move(kept.members);
+  past.cause = row.text(9);  // of former versions
+  if (past.cause.empty())
+    past.cause = cause_of(kept.moved, kept.moved == first_ranking ? "" : moved_by(past));
   return past;
 }
 
-std::int64_t ms_of(WallTime time) {
-  return time.ns / 1'000'000;
+std::string History::State::moved_by(const PastDecision& past) {
+  auto row = reading.prepare(
+      "SELECT d.ttl_s, c.body, i.members FROM decisions d JOIN contents c ON c.id = d.content "
+      "JOIN inputs i ON i.round = d.round AND i.pool = d.pool WHERE d.pool = ?1 AND d.locale = ?2 "
+      "AND d.at <= ?3 AND d.id < ?4 ORDER BY d.at DESC, d.id DESC LIMIT 1");
+  row.bind(1, past.pool).bind(2, past.locale).bind(3, ms_of(past.at)).bind(4, past.id);
+  if (!row.row()) return {};
+  return clients_moved(
+      {row.integer(0), json::parse(row.text(1), nullptr, false), kept_members(row.text(2)).members},
+      {past.ttl_s, past.content, past.members});
 }
-
-}  // namespace
 
 std::array<std::uint8_t, 32> hash_of_content(std::string_view content) {
   std::array<std::uint8_t, 32> hash{};
@@ -57,11 +80,19 @@ std::array<std::uint8_t, 32> hash_of_content(std::string_view content) {
   return hash;
 }
 
+void widen(std::optional<HistoryGap>& gap, WallTime at) {
+  if (!gap) gap = HistoryGap{at, at};
+  gap->from.ns = std::min(gap->from.ns, at.ns);
+  gap->until.ns = std::max(gap->until.ns, at.ns);
+}
+
 void History::State::add(Offered one, std::size_t cells) {
   {
     const std::lock_guard lock(mutex);
     if (queued_cells + cells > history_queue_cells_max) {
       counters.dropped += cells;
+      if (const auto* round = std::get_if<DecisionRound>(&one)) widen(lost, round->at);
+      wake.notify_one();
       return;
     }
     queued_cells += cells;
@@ -75,15 +106,17 @@ void History::State::run() {
   work_in_background();
   std::unique_lock lock(mutex);
   for (;;) {
-    wake.wait_for(lock, std::chrono::seconds(60), [&] { return stopping || !queue.empty(); });
+    wake.wait_for(lock, std::chrono::seconds(60),
+                  [&] { return stopping || !queue.empty() || lost; });
     if (queue.empty() && stopping) return;
     // Gathers a little, so that a storm of rounds is not a storm of disk flushes.
     if (!stopping) wake.wait_for(lock, gather_time, [&] { return stopping; });
     const auto batch = std::exchange(queue, {});
     const auto cells = std::exchange(queued_cells, 0);
+    const auto gap = std::exchange(lost, {});
     lock.unlock();
-    const bool writes = !batch.empty() || owed;
-    const auto outcome = writes ? write_all(batch) : Status();
+    const bool writes = !batch.empty() || owed || gap;
+    const auto outcome = writes ? write_all(batch, gap) : Status();
     std::optional<Status> pruned;
     for (const auto& one : batch) {
       if (const auto* order = std::get_if<PruneOrder>(&one)) pruned = prune_now(order->now);
@@ -98,7 +131,13 @@ void History::State::run() {
     };
     if (writes) failure = text_of(outcome);
     if (pruned) prune_failure = text_of(*pruned);
-    if (!outcome) counters.dropped += cells;
+    if (!outcome) {
+      counters.dropped += cells;
+      for (const auto& one : batch) {
+        if (const auto* round = std::get_if<DecisionRound>(&one)) widen(lost, round->at);
+      }
+      if (gap) widen(lost, gap->from), widen(lost, gap->until);
+    }
     finished += batch.size();
     written.notify_all();
   }
@@ -195,7 +234,7 @@ Result<std::vector<PastDecision>> History::decisions(const DecisionFilter& filte
       .bind(4, filter.until ? ms_of(*filter.until) : latest)
       .bind(5, static_cast<std::int64_t>(filter.limit));
   std::vector<PastDecision> all;
-  while (rows.row()) all.push_back(decision_of(rows));
+  while (rows.row()) all.push_back(state_->decision_of(rows));
   if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
   return all;
 }
@@ -208,7 +247,40 @@ Result<std::optional<PastDecision>> History::decision(const std::string& pool,
                    "ORDER BY d.at DESC, d.id DESC LIMIT 1";
   auto rows = state_->reading.prepare(sql.c_str());
   rows.bind(1, pool).bind(2, locale).bind(3, ms_of(at));
-  if (rows.row()) return decision_of(rows);
+  if (rows.row()) {
+    auto past = state_->decision_of(rows);
+    // Former versions wrote scores.
+    past.scores = json::parse(rows.text(scores_column), nullptr, false);
+    if (past.scores.is_array()) return past;
+    auto scores = state_->scores_in(rows.integer(round_column), past);
+    if (!scores) return std::unexpected(std::move(scores).error());
+    past.scores = std::move(*scores);
+    return past;
+  }
+  if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
+  return std::nullopt;
+}
+
+// By the exponents and the distances of that round; null where these were too large to keep.
+Result<json> History::State::scores_in(std::int64_t round, const PastDecision& past) {
+  auto row = reading.prepare(
+      "SELECT s.exponents, b.content FROM scoring s JOIN blobs b ON b.id = s.distances "
+      "WHERE s.round = ?1");
+  row.bind(1, round);
+  if (!row.row()) return json();
+  auto packed = sealer.unseal(as_text(row.blob(1)), "blob");
+  if (!packed) return std::unexpected(std::move(packed).error());
+  const auto text = unpack(*packed, history_image_bytes_max);
+  if (!text) return std::unexpected(text.error());
+  return scores_of(past.members, past.locale, *text, row.text(0));
+}
+
+Result<std::optional<HistoryGap>> History::gap_between(WallTime from, WallTime until) {
+  const std::lock_guard lock(state_->read_mutex);
+  auto rows = state_->reading.prepare(
+      "SELECT at, until FROM gaps WHERE at <= ?2 AND until >= ?1 ORDER BY at DESC LIMIT 1");
+  rows.bind(1, ms_of(from)).bind(2, ms_of(until));
+  if (rows.row()) return HistoryGap{{rows.integer(0) * 1'000'000}, {rows.integer(1) * 1'000'000}};
   if (!rows.ok()) return fail(ErrorCode::unavailable, state_->reading.message(), "history.db");
   return std::nullopt;
 }
@@ -325,6 +397,7 @@ Result<std::vector<AuditEntry>> History::audit_log(std::size_t limit) {
     if (fields.is_object()) {
       entry.peer = fields.value("peer", "");
       entry.arguments = fields.value("arguments", "");
+      entry.door = fields.value("door", entry.door);  // former versions knew one
     }
     all.push_back(std::move(entry));
   }

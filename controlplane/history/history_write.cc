@@ -1,15 +1,14 @@
 // What the writer writes and forgets.
 #include "pharos/controlplane/history/history.hh"
-#include "pharos/controlplane/score/score.hh"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <set>
 
+#include "facts.hh"
 #include "state.hh"
 
 namespace pharos::controlplane {
@@ -19,57 +18,8 @@ using nlohmann::json;
 
 constexpr std::int64_t no_blob = 0;  // of what is not kept, or could not be
 
-double rounded(double value) {
-  return std::round(value * 1e4) / 1e4;
-}
-
 std::string dumped(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
-json members_of(const DecisionRound& round, const PoolFacts& pool) {
-  const auto& world = *round.round.world;
-  const auto family = world.pools[pool.pool].pool.type;
-  json members = json::array();
-  for (const auto& facts : pool.members) {
-    const auto& fixed = world.endpoints[facts.endpoint];
-    const auto& config = world.endpoint(facts.endpoint);
-    json addresses = json::array();
-    for (const auto& address : config.addresses) {
-      const bool wanted = family == dns::Type::aaaa ? !address.is_ipv4()
-                          : family == dns::Type::a  ? address.is_ipv4()
-                                                    : true;
-      if (wanted) addresses.push_back(address.text());
-    }
-    members.push_back({{"endpoint", config.id},
-                       {"site", world.site(fixed.site).id},
-                       {"version", config.version},
-                       {"addresses", std::move(addresses)},
-                       {"weight", rounded(facts.weight)},
-                       {"state", facts.state},
-                       {"reason", facts.reason},
-                       {"health", rounded(facts.factors.health)},
-                       {"headroom", rounded(facts.factors.headroom)},
-                       {"condition", rounded(facts.factors.condition)},
-                       {"preference", rounded(facts.factors.version)},
-                       {"risk", rounded(facts.factors.risk)},
-                       {"confidence", rounded(facts.factors.confidence)}});
-  }
-  return members;
-}
-
-// Of the members, for one locale: what distance makes of them.
-std::string scores_of(const DecisionRound& round, const PoolFacts& pool, std::uint16_t locale) {
-  json scores = json::array();
-  const auto& world = *round.round.world;
-  for (const auto& facts : pool.members) {
-    const double rtt_ms = world.rtt(locale, world.endpoints[facts.endpoint].site);
-    auto factors = facts.factors;
-    factors.proximity = proximity_factor(rtt_ms);
-    scores.push_back({std::isfinite(rtt_ms) ? json(rounded(rtt_ms)) : json(),
-                      rounded(factors.proximity), rounded(score_of(factors, round.exponents))});
-  }
-  return dumped(scores);
 }
 
 json addresses_of(const CellAnswers& cell, const Range& answer) {
@@ -101,7 +51,7 @@ std::string body_of(const CellAnswers& cell) {
 }
 
 PoolThen parsed(const FormerPool& pool) {
-  return {pool.answered_by, pool.panic, json::parse(pool.members, nullptr, false)};
+  return {pool.answered_by, pool.panic, kept_members(pool.members).members};
 }
 
 std::int64_t ms_of(WallTime time) {
@@ -111,7 +61,7 @@ std::int64_t ms_of(WallTime time) {
 }  // namespace
 
 const DatabaseKind history_kind{.application_id = 0x50484849,  // "PHHI"
-                                .version = 1,
+                                .version = 2,
                                 .name = "a history of Pharos",
                                 .schema = R"sql(
 CREATE TABLE IF NOT EXISTS blobs (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,
@@ -124,6 +74,8 @@ CREATE TABLE IF NOT EXISTS files (tables INTEGER NOT NULL, path TEXT NOT NULL,
   WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rounds (id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
   epoch INTEGER NOT NULL, generation INTEGER NOT NULL, tables INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS scoring (round INTEGER PRIMARY KEY, exponents TEXT NOT NULL,
+  distances INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS inputs (round INTEGER NOT NULL, pool TEXT NOT NULL,
   panic INTEGER NOT NULL, answered_by TEXT NOT NULL, members TEXT NOT NULL,
   PRIMARY KEY (round, pool)) WITHOUT ROWID;
@@ -135,20 +87,23 @@ CREATE TABLE IF NOT EXISTS decisions (id INTEGER PRIMARY KEY, at INTEGER NOT NUL
 CREATE INDEX IF NOT EXISTS decisions_by_cell ON decisions (pool, locale, at);
 CREATE INDEX IF NOT EXISTS decisions_by_time ON decisions (at);
 CREATE INDEX IF NOT EXISTS decisions_by_round ON decisions (round);
+CREATE TABLE IF NOT EXISTS gaps (at INTEGER NOT NULL, until INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
   caller TEXT NOT NULL, command TEXT NOT NULL, outcome TEXT NOT NULL, client BLOB NOT NULL);
 )sql",
                                 .durable = true};
 
-Status History::State::write_all(const std::vector<Offered>& batch) {
+Status History::State::write_all(const std::vector<Offered>& batch,
+                                 const std::optional<HistoryGap>& gap) {
   const auto former_tables = tables_id;
-  auto outcome = write_transaction(batch);
+  auto outcome = write_transaction(batch, gap);
   if (outcome) {
     owed.reset();
     return outcome;
   }
   static_cast<void>(writing.execute("ROLLBACK"));  // the failure to report is the first one
   former_pools.clear();
+  scored_world.reset();
   tables_id = former_tables;
   for (const auto& one : batch) {
     if (const auto* tables = std::get_if<OfferedTables>(&one)) owed = *tables;
@@ -158,10 +113,12 @@ Status History::State::write_all(const std::vector<Offered>& batch) {
   return outcome;
 }
 
-Status History::State::write_transaction(const std::vector<Offered>& batch) {
+Status History::State::write_transaction(const std::vector<Offered>& batch,
+                                         const std::optional<HistoryGap>& gap) {
   if (auto begun = writing.execute("BEGIN IMMEDIATE"); !begun) return begun;
   const auto failed = [&] { return fail(ErrorCode::unavailable, writing.message(), "history.db"); };
   if (owed && !write(*owed)) return failed();
+  if (gap && !write(*gap)) return failed();
   for (const auto& one : batch) {
     if (!std::visit([&](const auto& what) { return write(what); }, one)) return failed();
   }
@@ -274,15 +231,16 @@ bool History::State::write(const DecisionRound& decided) {
       .bind(4, tables_id);
   if (!added.row()) return false;
   const auto id = added.integer(0);
+  if (!write_scoring(decided, id)) return false;
   std::size_t at = 0;
   for (const auto& pool : decided.pools) {
     auto then = former_pools.find(world.pools[pool.pool].pool.name());
     const PoolMove move{
         then == former_pools.end() ? PoolThen{} : parsed(then->second),
         {world.pools[pool.answered_by].pool.name(), pool.panic, members_of(decided, pool)}};
-    if (!write_inputs(decided, pool, move.now, id)) return false;
+    if (!write_inputs(decided, pool, move, id)) return false;
     for (; at < round.changes.size() && round.changes[at].pool == pool.pool; ++at) {
-      if (!write_change(decided, pool, move, round.changes[at], id)) return false;
+      if (!write_change(decided, pool, round.changes[at], id)) return false;
     }
   }
   const std::lock_guard lock(mutex);
@@ -291,88 +249,67 @@ bool History::State::write(const DecisionRound& decided) {
   return true;
 }
 
+// What made scores of facts, for all cells of the round.
+bool History::State::write_scoring(const DecisionRound& decided, std::int64_t id) {
+  if (scored_world != decided.round.world) {
+    const auto text = distances_text(*decided.round.world);
+    const bool kept = text.size() <= history_image_bytes_max;
+    distances = kept ? blob_of(text) : no_blob;
+    if (kept && distances == no_blob) return false;
+    scored_world = decided.round.world;
+  }
+  auto row = writing.prepare("INSERT INTO scoring VALUES (?1, ?2, ?3)");
+  return row.bind(1, id).bind(2, exponents_text(decided.exponents)).bind(3, distances).run();
+}
+
 // The facts of a pool's members.
 bool History::State::write_inputs(const DecisionRound& decided, const PoolFacts& pool,
-                                  const PoolThen& now, std::int64_t id) {
+                                  const PoolMove& move, std::int64_t id) {
   const auto name = decided.round.world->pools[pool.pool].pool.name();
-  auto text = dumped(now.members);
+  auto text = members_text(move.now.members, facts_moved(move.former, move.now));
   auto inputs = writing.prepare("INSERT INTO inputs VALUES (?1, ?2, ?3, ?4, ?5)");
   inputs.bind(1, id)
       .bind(2, name)
       .bind(3, static_cast<std::int64_t>(pool.panic))
-      .bind(4, now.answered_by)
+      .bind(4, move.now.answered_by)
       .bind(5, text);
   if (!inputs.run()) return false;
-  auto& former = former_pools[name];
-  former.answered_by = now.answered_by;
-  former.panic = now.panic;
-  if (!pool.members.empty()) former.members = std::move(text);  // else those known last stay
+  former_pools[name] = {move.now.answered_by, pool.panic, std::move(text)};
   return true;
 }
 
-// What a cell was told until now, in words about what comes after it. Cells that were told the same by the same round have
-// the same words, so that these are found once.
-std::string History::State::moved_since(const std::string& pool, const std::string& locale,
-                                        const CellThen& after, KnownMoves& known) {
-  auto newest = writing.prepare(
-      "SELECT round, content, ttl_s FROM decisions WHERE pool = ?1 AND locale = ?2 "
-      "ORDER BY at DESC, id DESC LIMIT 1");
-  newest.bind(1, pool).bind(2, locale);
-  if (!newest.row()) return {};
-  const std::array told = {newest.integer(0), newest.integer(1), newest.integer(2)};
-  const auto [at, fresh] = known.try_emplace(told);
-  if (!fresh) return at->second;
-  auto then = writing.prepare(
-      "SELECT c.body, i.members FROM contents c, inputs i "
-      "WHERE c.id = ?1 AND i.round = ?2 AND i.pool = ?3");
-  then.bind(1, told[1]).bind(2, told[0]).bind(3, pool);
-  if (then.row()) {
-    at->second = clients_moved({told[2], json::parse(then.text(0), nullptr, false),
-                                json::parse(then.text(1), nullptr, false)},
-                               after);
-  }
-  return at->second;
-}
-
 bool History::State::write_change(const DecisionRound& decided, const PoolFacts& pool,
-                                  const PoolMove& move, const CellChange& change, std::int64_t id) {
+                                  const CellChange& change, std::int64_t id) {
   const auto& world = *decided.round.world;
   const auto body = body_of(decided.round.answers_of(change));
   const auto content = content_of(body);
   if (content == 0) return false;
-  const bool told = !pool.members.empty();
-  const auto facts =
-      !told ? std::string("a round of many pools at once") : facts_moved(move.former, move.now);
-  const CellThen after{change.ttl_s, told ? json::parse(body, nullptr, false) : json(),
-                       told ? move.now.members : json()};
   const auto name = world.pools[pool.pool].pool.name();
-  KnownMoves known;
   for (const auto locale : decided.round.locales_of(change)) {
-    auto cause = facts;
-    if (told && !move.former.answered_by.empty()) {
-      const auto moved = moved_since(name, world.locales[locale], after, known);
-      cause += (cause.empty() || moved.empty() ? "" : "; ") + moved;
-    }
-    if (cause.empty()) cause = "scores moved";
+    // Its cause follows from the decision before it, its scores from `scoring` and `inputs`: found by who asks.
     auto row = writing.prepare(
         "INSERT INTO decisions (at, round, pool, locale, ttl_s, content, cause, scores) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, '', '')");
     row.bind(1, ms_of(decided.at))
         .bind(2, id)
         .bind(3, name)
         .bind(4, world.locales[locale])
         .bind(5, static_cast<std::int64_t>(change.ttl_s))
-        .bind(6, content)
-        .bind(7, cause)
-        .bind(8, scores_of(decided, pool, locale));
+        .bind(6, content);
     if (!row.run()) return false;
   }
   return true;
 }
 
+bool History::State::write(const HistoryGap& gap) {
+  auto row = writing.prepare("INSERT INTO gaps VALUES (?1, ?2)");
+  return row.bind(1, ms_of(gap.from)).bind(2, ms_of(gap.until)).run();
+}
+
 bool History::State::write(const AuditEntry& entry) {
-  const auto client =
-      sealer.seal(dumped({{"peer", entry.peer}, {"arguments", entry.arguments}}), "audit");
+  const auto client = sealer.seal(
+      dumped({{"peer", entry.peer}, {"arguments", entry.arguments}, {"door", entry.door}}),
+      "audit");
   auto row = writing.prepare(
       "INSERT INTO audit (at, caller, command, outcome, client) VALUES (?1, ?2, ?3, ?4, ?5)");
   return row.bind(1, ms_of(entry.at))
@@ -395,7 +332,7 @@ Status History::State::forget(WallTime before) {
       run("DELETE FROM decisions WHERE id IN (SELECT d.id FROM decisions d WHERE d.at < ?1 AND "
           "EXISTS (SELECT 1 FROM decisions n WHERE n.pool = d.pool AND n.locale = d.locale AND "
           "n.id > d.id AND n.at <= ?1))") &&
-      run("DELETE FROM audit WHERE at < ?1") &&
+      run("DELETE FROM audit WHERE at < ?1") && run("DELETE FROM gaps WHERE until < ?1") &&
       // Who is denied must not push out what was done: of strangers, the newest are enough.
       run(("DELETE FROM audit WHERE caller = '' AND id <= (SELECT id FROM audit WHERE caller = '' "
            "ORDER BY id DESC LIMIT 1 OFFSET " +
@@ -404,11 +341,14 @@ Status History::State::forget(WallTime before) {
       run("DELETE FROM tables_seen WHERE at < ?1 AND id < (SELECT max(id) FROM "
           "tables_seen WHERE at <= ?1)") &&
       run("DELETE FROM rounds WHERE id NOT IN (SELECT round FROM decisions)") &&
+      run("DELETE FROM scoring WHERE round NOT IN (SELECT id FROM rounds)") &&
       run("DELETE FROM inputs WHERE round NOT IN (SELECT id FROM rounds)") &&
       run("DELETE FROM contents WHERE id NOT IN (SELECT content FROM decisions)") &&
       run("DELETE FROM files WHERE tables NOT IN (SELECT id FROM tables_seen)") &&
       run("DELETE FROM blobs WHERE id NOT IN (SELECT blob FROM files UNION SELECT "
-          "catalog FROM tables_seen UNION SELECT locale_map FROM tables_seen)");
+          "catalog FROM tables_seen UNION SELECT locale_map FROM tables_seen UNION SELECT "
+          "distances "
+          "FROM scoring)");
   if (done)
     return writing.execute("COMMIT; PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)");
   auto why = fail(ErrorCode::unavailable, writing.message(), "history.db");

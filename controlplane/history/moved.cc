@@ -61,7 +61,7 @@ void member_moved(const json& before, const json& member, Words& words) {
 }  // namespace
 
 std::string facts_moved(const PoolThen& former, const PoolThen& now) {
-  if (former.answered_by.empty()) return "first ranking";
+  if (former.answered_by.empty()) return std::string(first_ranking);
   Words words;
   if (former.answered_by != now.answered_by) {
     words.add("answered by " + now.answered_by);

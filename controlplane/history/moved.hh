@@ -5,8 +5,12 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace pharos::controlplane {
+
+// What moved in the first round after the start, or of a pool that is new.
+inline constexpr std::string_view first_ranking = "first ranking";
 
 // A pool as a round found it: who answers for it (empty: it is the first round since the start), and the facts of those (no
 // array: they were not kept).

@@ -42,10 +42,13 @@ using Offered = std::variant<DecisionRound, OfferedTables, AuditEntry, PruneOrde
 
 extern const DatabaseKind history_kind;
 
+// Takes a time in.
+void widen(std::optional<HistoryGap>& gap, WallTime at);
+
 // The files of a configuration as they are on disk now; those are read that are not as they were kept.
 [[nodiscard]] OfferedFiles offer_files(const config::Config& config, const KeptFiles& kept);
 
-// A pool as its newest round found it, its members as text.
+// A pool as its newest round found it, its members as they are kept.
 struct FormerPool {
   std::string answered_by;
   bool panic = false;
@@ -66,6 +69,8 @@ struct History::State {
   // owned by the writer
   Database writing;
   std::map<std::string, FormerPool> former_pools;  // by name: to tell what moved
+  std::shared_ptr<const World> scored_world;       // of the round written last; null: none was
+  std::int64_t distances = 0;                      // its blob; 0: too large
   std::int64_t tables_id = 0;                      // of the newest tables
   Instant next_prune;
   // The newest tables, where they could not be written: tried again, since what follows means nothing without them.
@@ -83,27 +88,34 @@ struct History::State {
   std::vector<Offered> queue;
   std::size_t queued_cells = 0;
   std::uint64_t offered = 0, finished = 0;
+  std::optional<HistoryGap> lost;  // rounds that were dropped, not in the file yet
   HistoryCounters counters;
   std::string failure, prune_failure;  // of the newest attempt; empty: it worked
   KeptFiles kept_files;
   bool stopping = false;
   std::thread writer;
 
+  // ---- by whoever reads, under read_mutex ----
+  [[nodiscard]] Result<nlohmann::json> scores_in(std::int64_t round, const PastDecision& past);
+  [[nodiscard]] PastDecision decision_of(const Statement& row);
+  // In words what the decision made of the one before it in its cell; empty where that is forgotten.
+  [[nodiscard]] std::string moved_by(const PastDecision& past);
+
   void add(Offered one, std::size_t cells);
   void run();
 
   // ---- by the writer (history_write.cc) ----
-  [[nodiscard]] Status write_all(const std::vector<Offered>& batch);
-  [[nodiscard]] Status write_transaction(const std::vector<Offered>& batch);
+  [[nodiscard]] Status write_all(const std::vector<Offered>& batch,
+                                 const std::optional<HistoryGap>& gap);
+  [[nodiscard]] Status write_transaction(const std::vector<Offered>& batch,
+                                         const std::optional<HistoryGap>& gap);
+  [[nodiscard]] bool write(const HistoryGap& gap);
   [[nodiscard]] bool write(const DecisionRound& decided);
+  [[nodiscard]] bool write_scoring(const DecisionRound& decided, std::int64_t id);
   [[nodiscard]] bool write_inputs(const DecisionRound& decided, const PoolFacts& pool,
-                                  const PoolThen& now, std::int64_t id);
-  // By round, content and TTL of what was told before.
-  using KnownMoves = std::map<std::array<std::int64_t, 3>, std::string>;
-  [[nodiscard]] std::string moved_since(const std::string& pool, const std::string& locale,
-                                        const CellThen& after, KnownMoves& known);
+                                  const PoolMove& move, std::int64_t id);
   [[nodiscard]] bool write_change(const DecisionRound& decided, const PoolFacts& pool,
-                                  const PoolMove& move, const CellChange& change, std::int64_t id);
+                                  const CellChange& change, std::int64_t id);
   [[nodiscard]] bool write(const OfferedTables& offered_tables);
   void note_kept_files(const std::vector<Offered>& batch);
   [[nodiscard]] bool write_files(const OfferedTables& offered_tables);

@@ -215,12 +215,13 @@ Result<CaptureOrder> capture_order_of(const json& arguments, std::span<const Cap
 void add_capture_commands(control::Server& server, Daemon& daemon) {
   using control::Access;
   const auto add = [&](const char* name, const char* summary,
-                       Result<json> (*run)(Daemon&, const json&)) {
+                       Result<json> (*run)(Daemon&, const json&), bool changes = true) {
     server.add({name, Access::write, summary,
-                [&daemon, run](const json& arguments) { return run(daemon, arguments); }});
+                [&daemon, run](const json& arguments) { return run(daemon, arguments); },
+                control::Pace::brief, changes});
   };
   add("capture-start", "copy frames of a port for a reader on this machine", start);
-  add("capture-read", "the frames that were copied since the last time", read);
+  add("capture-read", "the frames that were copied since the last time", read, false);
   add("capture-stop", "end a capture", stop);
 }
 

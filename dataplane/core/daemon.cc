@@ -1,5 +1,6 @@
 #include "pharos/dataplane/core/daemon.hh"
 
+#include "pharos/base/log.hh"
 #include "pharos/dataplane/core/capture_commands.hh"
 #include "pharos/dataplane/core/commands.hh"
 #include "pharos/dataplane/core/directories.hh"
@@ -371,6 +372,12 @@ Status Daemon::open_control() {
       control::Server::open(config_.run_directory, "dataplane", config_.control_uid.value_or(0));
   if (!server) return std::unexpected(server.error());
   control_ = std::make_unique<control::Server>(std::move(*server));
+  control_->set_witness([](const control::Peer& peer, const std::string& command,
+                           const nlohmann::json& arguments, const Status& outcome) {
+    spdlog::info("socket: uid {} at pid {}: {} {}: {}", peer.uid, peer.pid, harmless(command),
+                 arguments.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace),
+                 outcome ? "done" : harmless(outcome.error().text()));
+  });
   add_commands(*control_, *this);
   add_capture_commands(*control_, *this);
   return {};

@@ -61,7 +61,19 @@ struct Command {
   std::string summary;  // one line, for `pharosctl commands`
   Handler handler;      // of those that only look: may run in several threads at once
   Pace pace = Pace::brief;
+  bool changes =
+      true;  // of those with Access::write: something, and not only looks where not all may look
 };
+
+// Who is at the other end of a socket, as the kernel knows it (SO_PEERCRED).
+struct Peer {
+  unsigned uid = 0;
+  int pid = 0;
+};
+// Is told of each command over a socket that changes something, with its outcome, and of who was denied one (an empty name:
+// the socket itself). In the thread that ran it, before the answer is on its way; several threads at once.
+using Witness = std::function<void(const Peer& peer, const std::string& command,
+                                   const nlohmann::json& arguments, const Status& outcome)>;
 
 // Serves both sockets of a daemon from one thread, and lengthy commands from others. Not hot, not shared: `poll_once` is
 // called by its owner.
@@ -77,6 +89,8 @@ class Server {
   // is there), invalid (path too long).
   [[nodiscard]] static Result<Server> open(const std::string& directory, const std::string& daemon,
                                            unsigned allowed_uid);
+  // Before anything is served.
+  void set_witness(Witness witness);
   // A later command replaces one of the same name. `commands` is there from the start: all of them,
   // for people.
   void add(Command command);
@@ -86,6 +100,8 @@ class Server {
                                            const nlohmann::json& arguments);
   // The access that a command needs; nothing where there is no such command.
   [[nodiscard]] std::optional<Access> access_of(const std::string& command) const;
+  // Whether a command changes something; not where there is no such command.
+  [[nodiscard]] bool changes(const std::string& command) const;
   // Waits at most `timeout` for traffic, then reads, answers and closes what there is. Slow or
   // silent peers are dropped after `peer_patience`; a bad message gets an error and its connection
   // is closed. What a handler throws becomes an `invalid` error. Never blocks on a peer.

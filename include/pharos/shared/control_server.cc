@@ -77,6 +77,7 @@ struct Job {
 struct Connection {
   UniqueFd fd;
   Access access = Access::read;
+  Peer peer;
   std::string input;
   std::string output;
   std::size_t output_sent = 0;
@@ -147,6 +148,7 @@ struct Server::State {
   unsigned allowed_uid = 0;
   UniqueFd lock, epoll, timer, job_event, read_listener, write_listener;
   std::map<std::string, Command> commands;  // all added before anything is served
+  Witness witness;                          // the same; empty: nobody wants to know
   std::mutex changing;  // held while a brief command that changes something runs
   // of lengthy commands, by access
   std::array<std::counting_semaphore<lengthy_max>, 2> lengthy{
@@ -182,10 +184,13 @@ struct Server::State {
     ::timerfd_settime(timer.get(), 0, &period, nullptr);
   }
 
-  [[nodiscard]] bool may_write(int fd) const {
+  static std::optional<Peer> peer_of(int fd) {
     ucred peer{};
     socklen_t size = sizeof peer;
-    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+    return Peer{peer.uid, peer.pid};
+  }
+  [[nodiscard]] bool may_write(const Peer& peer) const {
     return peer.uid == 0 || peer.uid == ::geteuid() || peer.uid == allowed_uid;
   }
 
@@ -194,31 +199,38 @@ struct Server::State {
     for (;;) {
       UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!fd) return;
-      if (access == Access::write && !may_write(fd.get())) {
-        turn_away(fd.get(), ErrorCode::denied, "this user may not change anything here",
-                  "run as root, as the daemon's user, or as the user of control_uid");
+      const auto peer = peer_of(fd.get());
+      if (!peer) continue;
+      if (access == Access::write && !may_write(*peer)) {
+        const Status denied =
+            fail(ErrorCode::denied, "this user may not change anything here", {},
+                 "run as root, as the daemon's user, or as the user of control_uid");
+        if (witness) witness(*peer, {}, json::object(), denied);
+        turn_away(fd.get(), denied.error());
       } else if (count(access) >= connections_max) {
-        turn_away(fd.get(), ErrorCode::exhausted, "too many control connections", "try again");
+        turn_away(fd.get(),
+                  {ErrorCode::exhausted, "too many control connections", {}, "try again"});
       } else {
-        keep(std::move(fd), access);
+        keep(std::move(fd), access, *peer);
       }
     }
   }
 
-  static void turn_away(int fd, ErrorCode code, const char* what, const char* hint) {
-    const auto message = encode_response(fail(code, what, {}, hint));
+  static void turn_away(int fd, const Error& why) {
+    const auto message = encode_response(std::unexpected(why));
     // A fresh socket's buffer takes it whole; if not, the peer just sees the end.
     (void)!::send(fd, message.data(), message.size(), MSG_NOSIGNAL);
     ::shutdown(fd, SHUT_WR);
   }
 
-  void keep(UniqueFd fd, Access access) {
+  void keep(UniqueFd fd, Access access, const Peer& peer) {
     const int number = fd.get();
     if (!watch(number, EPOLLIN)) return;
     const bool first = connections.empty();
     Connection connection;
     connection.fd = std::move(fd);
     connection.access = access;
+    connection.peer = peer;
     connection.progress = monotonic_now();
     connections.emplace(number, std::move(connection));
     if (first) set_timer();
@@ -292,12 +304,28 @@ struct Server::State {
     if (request && is_lengthy(request->first)) {
       begin_job(connection, std::move(request->first), std::move(request->second));
     } else if (request) {
-      connection.output = encode_response(run(connection.access, request->first, request->second));
+      connection.output = encode_response(
+          run_for(connection.peer, connection.access, request->first, request->second));
     } else {
       connection.output = encode_response(std::unexpected(std::move(request.error())));
       connection.last = true;
     }
     connection.input.erase(0, length_bytes + size_bytes);
+  }
+
+  // As run(), with the witness told of what changes something.
+  Result<json> run_for(const Peer& peer, Access access, const std::string& name,
+                       const json& arguments) {
+    auto result = run(access, name, arguments);
+    if (witness && changes(name))
+      witness(peer, name, arguments, result ? Status() : std::unexpected(result.error()));
+    return result;
+  }
+
+  [[nodiscard]] bool changes(const std::string& name) const {
+    const auto found = commands.find(name);
+    return found != commands.end() && found->second.access == Access::write &&
+           found->second.changes;
   }
 
   Result<json> run(Access access, const std::string& name, const json& arguments) {
@@ -341,8 +369,8 @@ struct Server::State {
     connection.job = std::make_unique<Job>();
     auto* job = connection.job.get();
     auto work = [this, job, fd = connection.fd.get(), access = connection.access,
-                 name = std::move(name), arguments = std::move(arguments)] {
-      job->response = encode_response(run(access, name, arguments));
+                 peer = connection.peer, name = std::move(name), arguments = std::move(arguments)] {
+      job->response = encode_response(run_for(peer, access, name, arguments));
       {
         const std::lock_guard guard(done_mutex);
         done_jobs.push_back(fd);
@@ -441,6 +469,14 @@ void Server::add(Command command) {
 
 Result<json> Server::run(Access access, const std::string& command, const json& arguments) {
   return state_->run(access, command, arguments);
+}
+
+void Server::set_witness(Witness witness) {
+  state_->witness = std::move(witness);
+}
+
+bool Server::changes(const std::string& command) const {
+  return state_->changes(command);
 }
 
 std::optional<Access> Server::access_of(const std::string& command) const {

@@ -100,6 +100,9 @@ TEST_F(ApiTest, TheDocumentIsTrue) {
         }
       }
       target = httplib::append_query_params(target, query);
+      if (path.starts_with("/v1/drafts/current")) {  // of which there has to be one
+        ASSERT_EQ(post("/v1/drafts", {{"text", text_of(file())}, {"force", true}}).first, 200);
+      }
       auto caller = client(writer_token);
       const auto answer =
           answer_of(method == "get"    ? caller.Get(target)
@@ -236,25 +239,36 @@ TEST_F(ApiTest, ADraftIsPlannedCommittedAndTakenBack) {
   auto text = former;
   const std::string gone = ", {id: sin, site: sin, address: 203.0.113.2}";
   text.erase(text.find(gone), gone.size());
-  const auto run = [&](const std::string& command, const json& arguments = json::object()) {
-    return post("/v1/commands/" + command, arguments);
-  };
-  EXPECT_EQ(run("draft-commit").first, 404);
-  EXPECT_EQ(run("draft-begin", {{"text", "services: 5"}}).first, 400);
-  const auto [status, begun] = run("draft-begin", {{"text", text}});
+  const std::string drafts = "/v1/drafts", draft = "/v1/drafts/current";
+  const auto commit = [&] { return post(draft + "/commit", json::object()).first; };
+  const auto abort = [&] { return answer_of(client(writer_token).Delete(draft)).first; };
+  EXPECT_EQ(commit(), 404);
+  EXPECT_EQ(abort(), 404);
+  EXPECT_EQ(get(draft + "/diff", writer_token).first, 404);
+  EXPECT_EQ(post(drafts, {{"text", "services: 5"}}).first, 400);
+  EXPECT_EQ(post(drafts, json::object()).first, 400);
+  const auto [status, begun] = post(drafts, {{"text", text}});
   ASSERT_EQ(status, 200) << begun;
   EXPECT_EQ(begun["lines"].size(), 2U) << begun;
-  EXPECT_EQ(run("draft-begin", {{"text", text}}).first, 409);
-  const auto diff = run("draft-diff").second;
+  EXPECT_EQ(post(drafts, {{"text", text}}).first, 409);
+  EXPECT_EQ(post(drafts, {{"text", text}, {"force", true}}).first, 200);
+  EXPECT_EQ(get(draft + "/diff", reader_token).first, 403) << "a configuration may hold secrets";
+  const auto diff = get(draft + "/diff", writer_token).second;
   EXPECT_EQ(diff["changed"][0], "service www changed") << diff;
   EXPECT_GE(diff["moved_share"], 0.0);
   EXPECT_EQ(text_of(file()), former) << "nothing is written before the commit";
 
   std::ofstream(file(), std::ios::app) << "# another hand\n";
-  EXPECT_EQ(run("draft-commit").first, 409);
+  EXPECT_EQ(commit(), 409);
   EXPECT_NE(text_of(file()).find("another hand"), std::string::npos);
   std::ofstream(file()) << former;
-  ASSERT_EQ(run("draft-commit").first, 200);
+  EXPECT_EQ(abort(), 200);
+  EXPECT_EQ(commit(), 404) << "it is forgotten";
+  // The same draft by the other door.
+  ASSERT_TRUE(control::call(
+      control::socket_path(directory_ + "/run", "controlplane", control::Access::write),
+      "draft-begin", {{"text", text}}));
+  ASSERT_EQ(commit(), 200);
   EXPECT_EQ(text_of(file()), text);
   EXPECT_EQ(get("/v1/endpoints", reader_token).second.size(), 1U);
 
@@ -275,6 +289,43 @@ TEST_F(ApiTest, ADraftIsPlannedCommittedAndTakenBack) {
   const auto audit = get("/v1/audit", writer_token).second;
   EXPECT_NE(audit.dump().find(" bytes)"), std::string::npos);
   EXPECT_EQ(audit.dump().find("state_directory"), std::string::npos) << audit;
+}
+
+// Whoever changes something stands in the log, with the door that it came by; who looks does not.
+TEST_F(ApiTest, TheAuditLogKnowsEveryDoor) {
+  start();
+  const auto socket = [&](control::Access access, const char* command, const json& arguments) {
+    return control::call(control::socket_path(directory_ + "/run", "controlplane", access), command,
+                         arguments)
+        .has_value();
+  };
+  const json drain = {{"service", "www"}, {"endpoint", "fra"}, {"state", "drain"}};
+  EXPECT_TRUE(socket(control::Access::write, "endpoint-set", drain));
+  EXPECT_TRUE(socket(control::Access::write, "status", json::object()));
+  EXPECT_TRUE(socket(control::Access::write, "plan", {{"text", text_of(file())}}));
+  EXPECT_FALSE(socket(control::Access::read, "endpoint-set", drain));
+  EXPECT_FALSE(socket(control::Access::write, "endpoint-set", {{"service", "no-such"}}));
+  EXPECT_EQ(put("/v1/services/www/endpoints/fra/state", {{"state", "auto"}}, writer_token).first,
+            200);
+  EXPECT_EQ(get("/v1/audit", writer_token).first, 200);
+  const auto rows = get("/v1/audit", writer_token).second;
+  std::vector<std::string> told;
+  for (const auto& row : rows) {
+    told.push_back(row["door"].get<std::string>() + " " + row["caller"].get<std::string>() + ": " +
+                   row["command"].get<std::string>());
+  }
+  const auto me = "uid " + std::to_string(::geteuid());
+  EXPECT_EQ(told, (std::vector<std::string>{
+                      "api token writer: endpoint-set", "socket " + me + ": endpoint-set",
+                      "socket : endpoint-set", "socket " + me + ": endpoint-set"}))
+      << rows;
+  ASSERT_EQ(rows.size(), 4U);
+  EXPECT_EQ(rows[3]["peer"], "pid " + std::to_string(::getpid()));
+  EXPECT_EQ(rows[3]["arguments"], drain.dump());
+  EXPECT_EQ(rows[3]["outcome"], "done");
+  EXPECT_EQ(rows[2]["peer"], me + ", pid " + std::to_string(::getpid()));
+  EXPECT_TRUE(rows[2]["outcome"].get<std::string>().starts_with("denied: ")) << rows;
+  EXPECT_NE(rows[1]["outcome"], "done");
 }
 
 TEST_F(ApiTest, ServesAPageThatLoadsNothingFromElsewhere) {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "history_fixture.hh"
+#include "large_world.hh"
 
 namespace pharos::controlplane {
 namespace {
@@ -24,11 +25,11 @@ TEST_F(HistoryTest, RebuildsThePastWithItsInputsAndWhatMovedThem) {
   const auto first_of = [&](WallTime at) {
     const auto past = history->decision("www/A", "eu", at);
     EXPECT_TRUE(past && *past);
-    const auto content = nlohmann::json::parse((*past)->content);
-    const auto members = nlohmann::json::parse((*past)->members);
+    const auto& content = (*past)->content;
+    const auto& members = (*past)->members;
     const auto slot = content["slots"][0].get<std::size_t>();
     const auto member = content["answers"][slot][0][0].get<std::size_t>();
-    EXPECT_EQ(nlohmann::json::parse((*past)->scores).size(), members.size());
+    EXPECT_EQ((*past)->scores.size(), members.size());
     return members[member]["endpoint"].get<std::string>();
   };
   EXPECT_EQ(first_of(after(day, seconds(9))), "fra");
@@ -52,6 +53,84 @@ TEST_F(HistoryTest, RebuildsThePastWithItsInputsAndWhatMovedThem) {
   lately.since = after(day, seconds(15));
   EXPECT_EQ(history->decisions(lately)->front().service, "www");
   EXPECT_EQ(history->counters().rounds, 3U);
+}
+
+// A round that touches everything is kept as whole as one that touches one thing: of each member, from what it was judged,
+// and these facts make the very score by which it was ranked, for each locale.
+TEST_F(HistoryTest, ARoundOfAllEndpointsKeepsTheFactsThatMakeItsScores) {
+  LargeWorld large{.services = 1250, .locales = 3, .sites = 40, .endpoints = 8};
+  const auto shared = std::make_shared<const config::Config>(large.config());
+  const auto world = *make_world(shared, large.locale_names());
+  ASSERT_EQ(world->endpoints.size(), 10'000U);
+  Engine engine(world, {}, {}, start);
+  auto exponents = engine.exponents();
+  exponents.health = 1.5;
+  engine.set_exponents(exponents, start);
+  const auto history = open();
+  Instant now = start;
+  const auto publish = [&](std::uint64_t number) {
+    now = now + seconds(1);
+    for (std::uint32_t s = 0; s < large.sites; ++s) {
+      SiteReport report{.metrics = {}, .interval_ms = 200, .leaving = false, .endpoints = {}};
+      report.metrics.cpu_ratio =
+          (number + s) % 3 == 0 ? 0.8F : 0.05F + 0.01F * static_cast<float>(s);
+      engine.heard(s, report, 1, number, now);
+    }
+    auto round = engine.step(now);
+    auto captured = capture_round(engine, std::move(round), {1, number}, now,
+                                  after(day, seconds(static_cast<int>(number))));
+    EXPECT_GT(captured.endpoints.size(), 8'000U) << "nearly all are touched, at first all";
+    history->offer(std::move(captured));
+  };
+  publish(1);
+  ASSERT_TRUE(history->sync());
+  // Scores as they were kept, beside those that the engine has still.
+  unsigned well = 0;
+  for (const std::uint32_t pool : {0U, 617U, 1249U}) {
+    for (std::uint16_t locale = 0; locale < large.locales; ++locale) {
+      const auto past = history->decision(world->pools[pool].pool.name(), world->locales[locale],
+                                          after(day, seconds(3)));
+      ASSERT_TRUE(past && *past);
+      const auto& members = (*past)->members;
+      const auto& scores = (*past)->scores;
+      ASSERT_EQ(members.size(), 8U);
+      ASSERT_EQ(scores.size(), 8U);
+      for (std::size_t m = 0; m < members.size(); ++m) {
+        const auto seen = engine.view(world->pools[pool].members[m], locale, now);
+        const auto site = world->endpoints[world->pools[pool].members[m]].site;
+        EXPECT_NEAR(scores[m][0].get<double>(), world->rtt(locale, site), 1e-3);
+        EXPECT_NEAR(scores[m][2].get<double>(), seen.score, 2e-6);
+        EXPECT_EQ(members[m]["state"], seen.state);
+        EXPECT_EQ(members[m]["reason"], seen.reason);
+        EXPECT_NEAR(members[m]["health"].get<double>(), seen.factors.health, 1e-6);
+        well += seen.factors.health > 0.9;
+      }
+    }
+  }
+  EXPECT_GT(well, 0U);
+  EXPECT_LT(well, 72U) << "some are hot";
+  publish(2);
+  ASSERT_TRUE(history->sync());
+  const auto causes = history->decisions(only({}, {}, 1));
+  ASSERT_TRUE(causes && !causes->empty());
+  EXPECT_EQ(causes->front().version.generation, 2U);
+  EXPECT_NE(causes->front().cause.find(": health "), std::string::npos) << causes->front().cause;
+}
+
+// What a former version kept is shown as ever.
+TEST_F(HistoryTest, ReadsWhatFormerVersionsWrote) {
+  const auto history = open();
+  Decider decider;
+  history->offer(decider.round(1, day));
+  ASSERT_TRUE(history->sync());
+  run_sql("DELETE FROM scoring");
+  run_sql(R"(UPDATE inputs SET members = '[{"endpoint":"fra","site":"fra","health":0.5}]')");
+  run_sql("UPDATE decisions SET scores = '[[7.0,0.8,0.4]]', cause = 'first ranking'");
+  const auto past = history->decision("www/A", "eu", after(day, seconds(1)));
+  ASSERT_TRUE(past && *past);
+  EXPECT_EQ((*past)->members[0]["health"], 0.5);
+  EXPECT_EQ((*past)->scores[0][2], 0.4);
+  EXPECT_EQ((*past)->cause, "first ranking");
 }
 
 // Nobody waits for it to be written: another reader of the file finds it there all the same, within the second that a crash
@@ -324,8 +403,13 @@ TEST_F(HistoryTest, AFullQueueDropsAndCounts) {
   round.round.locales.resize(history_queue_cells_max + 1);
   history->offer(std::move(round));
   EXPECT_GT(history->counters().dropped, history_queue_cells_max);
-  history->offer(decider.decide(2, day));
+  history->offer(decider.decide(2, after(day, seconds(20))));
   ASSERT_TRUE(history->sync());
+  const auto gap = history->gap_between({day.ns - 1'000'000'000}, after(day, seconds(10)));
+  ASSERT_TRUE(gap && *gap) << "whoever asks for that time is told";
+  EXPECT_EQ((*gap)->from, day);
+  EXPECT_EQ((*gap)->until, day);
+  EXPECT_FALSE(*history->gap_between(after(day, seconds(1)), after(day, seconds(30))));
   EXPECT_EQ(history->counters().rounds, 1U);
   EXPECT_LT(history->counters().cells, cells);
 }

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -173,6 +174,38 @@ TEST_F(ControlTest, ChangesThingsOnTheWriteSocketOnly) {
   ASSERT_TRUE(call(path(Access::write), "change", {{"value", 3}}));
   EXPECT_EQ(value_, 3);
   EXPECT_TRUE(call(path(Access::write), "echo", json::object()));  // reading is allowed there, too
+}
+
+// Told of what changes something, whether it works or not, with who asked for it; and of nothing else.
+TEST_F(ControlTest, AWitnessIsToldOfEveryChangeAndOfWhoAskedForIt) {
+  server_->add({"look", Access::write, "looks where not all may",
+                [](const json&) -> Result<json> { return json(); }, Pace::brief, false});
+  server_->add({"rebuild", Access::write, "takes its time",
+                [](const json&) -> Result<json> { return json(); }, Pace::lengthy});
+  std::mutex mutex;
+  std::vector<std::string> seen;
+  server_->set_witness([&](const Peer& peer, const std::string& command, const json& arguments,
+                           const Status& outcome) {
+    const std::lock_guard lock(mutex);
+    EXPECT_EQ(peer.uid, ::geteuid());
+    EXPECT_EQ(peer.pid, ::getpid());
+    seen.push_back(command + arguments.dump() +
+                   (outcome ? std::string() : std::string(name_of(outcome.error().code))));
+  });
+  start();
+  EXPECT_TRUE(call(path(Access::write), "change", {{"value", 3}}));
+  EXPECT_FALSE(call(path(Access::write), "change", {{"valve", 3}}));
+  EXPECT_TRUE(call(path(Access::write), "rebuild", json::object()));
+  EXPECT_TRUE(call(path(Access::write), "look", json::object()));
+  EXPECT_TRUE(call(path(Access::write), "echo", json::object()));
+  EXPECT_FALSE(call(path(Access::write), "no-such", json::object()));
+  EXPECT_FALSE(call(path(Access::read), "change", {{"value", 4}}));
+  stop();
+  EXPECT_EQ(seen, (std::vector<std::string>{R"(change{"value":3})", R"(change{"valve":3}invalid)",
+                                            "rebuild{}", R"(change{"value":4}denied)"}));
+  EXPECT_FALSE(server_->changes("look"));
+  EXPECT_TRUE(server_->changes("rebuild"));
+  EXPECT_FALSE(server_->changes("no-such"));
 }
 
 TEST_F(ControlTest, TurnsWhatAHandlerThrowsIntoAnError) {
@@ -418,6 +451,13 @@ TEST_F(ControlTest, TurnsAwayAUserWithoutTheRightToWrite) {
   auto opened = Server::open(files_.directory(), "shared", operator_uid);
   ASSERT_TRUE(opened) << opened.error().text();
   ::chmod(files_.directory().c_str(), 0755);
+  std::vector<unsigned> denied;  // by the thread that polls
+  opened->set_witness(
+      [&](const Peer& peer, const std::string& command, const json&, const Status& outcome) {
+        EXPECT_EQ(command, "");
+        EXPECT_FALSE(outcome);
+        denied.push_back(peer.uid);
+      });
   std::atomic<bool> stop{false};
   std::thread poller([&] {
     while (!stop) opened->poll_once(milliseconds(5));
@@ -439,6 +479,7 @@ TEST_F(ControlTest, TurnsAwayAUserWithoutTheRightToWrite) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::denied);
   EXPECT_TRUE(taken) << taken.error().text();
+  EXPECT_EQ(denied, std::vector<unsigned>{stranger});
 }
 
 TEST(ControlCallTest, SaysThatNoDaemonIsThere) {
@@ -459,46 +500,6 @@ TEST(ControlCallTest, GivesUpOnADaemonThatDoesNotAnswer) {
                            json::object(), milliseconds(20));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().what, "the daemon did not answer in time");
-}
-
-TEST(ControlMessageTest, RefusesEveryTruncationOfARequest) {
-  const std::string whole = R"({"protocol":1,"command":"echo","arguments":{"a":[1,"]}",2]}})";
-  ASSERT_TRUE(parse_request(as_bytes(whole)));
-  for (std::size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_FALSE(parse_request(as_bytes(std::string_view(whole).substr(0, size)))) << size;
-  }
-  EXPECT_FALSE(parse_request(as_bytes(whole + "}")));
-}
-
-TEST(ControlMessageTest, TakesNestingUpToItsLimit) {
-  const auto nested = [](unsigned depth) {  // of arguments' one member, inside of two objects
-    return R"({"protocol":1,"command":"c","arguments":{"a":)" + std::string(depth - 2, '[') +
-           std::string(depth - 2, ']') + "}}";
-  };
-  EXPECT_TRUE(parse_request(as_bytes(nested(nesting_max))));
-  EXPECT_FALSE(parse_request(as_bytes(nested(nesting_max + 1))));
-  EXPECT_FALSE(parse_request(as_bytes(std::string(500'000, '['))));
-}
-
-TEST(ControlMessageTest, TakesCommandNamesUpTo64Bytes) {
-  const auto named = [](std::size_t size) {
-    return json{{"protocol", 1}, {"command", std::string(size, 'c')}}.dump();
-  };
-  EXPECT_FALSE(parse_request(as_bytes(named(0))));
-  EXPECT_TRUE(parse_request(as_bytes(named(64))));
-  EXPECT_FALSE(parse_request(as_bytes(named(65))));
-}
-
-TEST(ControlMessageTest, ReadsResponsesOfBothKinds) {
-  EXPECT_EQ(*parse_response(as_bytes(R"({"protocol":1,"ok":true,"result":[1]})")), json({1}));
-  EXPECT_TRUE(parse_response(as_bytes(R"({"protocol":1,"ok":true})"))->is_null());
-  const auto failed = parse_response(
-      as_bytes(R"({"protocol":1,"ok":false,"error":{"code":"conflict","what":"w","hint":5}})"));
-  ASSERT_FALSE(failed);
-  EXPECT_EQ(failed.error().code, ErrorCode::conflict);
-  EXPECT_EQ(failed.error().text(), "w");
-  EXPECT_FALSE(parse_response(as_bytes(R"({"protocol":1,"ok":false})")).error().what.empty());
-  EXPECT_FALSE(parse_response(as_bytes(R"({"protocol":1,"ok":1,"result":1})")));
 }
 
 }  // namespace

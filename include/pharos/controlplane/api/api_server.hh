@@ -8,6 +8,7 @@
 
 #include "pharos/base/clock.hh"
 #include "pharos/base/error.hh"
+#include "pharos/controlplane/api/audit.hh"
 #include "pharos/controlplane/api/callers.hh"
 #include "pharos/controlplane/api/http_door.hh"
 #include "pharos/controlplane/api/routes.hh"
@@ -21,15 +22,6 @@
 #include <vector>
 
 namespace pharos::controlplane {
-
-struct AuditEntry {
-  WallTime at;
-  std::string caller;  // as of Caller::name; empty: not known
-  std::string peer;    // its address
-  std::string command;
-  std::string arguments;  // JSON
-  std::string outcome;    // "done", or what was wrong
-};
 
 struct ApiCounters {
   HttpCounters http;

@@ -81,6 +81,8 @@ class Daemon {
   [[nodiscard]] std::optional<ApiCounters> api_counters() const;
   [[nodiscard]] std::vector<config::SocketAddress> api_listening() const;
   [[nodiscard]] const std::string& run_directory() const { return config_->run_directory; }
+  // Into the audit log, and the daemon's own.
+  void audit(const AuditEntry& entry);
 
  private:
   explicit Daemon(config::Config config);
@@ -98,6 +100,7 @@ class Daemon {
   [[nodiscard]] Version swap_in(std::shared_ptr<const Tables> tables, BeaconSites sites,
                                 Duration window);
   void serve_control();
+  void reload_for(unsigned uid, int pid);
   void keep();
 
   std::shared_ptr<const config::Config> config_;  // of the start; that in force is in the tables

@@ -15,6 +15,7 @@
 #include "pharos/controlplane/assign/demand_board.hh"
 #include "pharos/controlplane/assign/drain_meter.hh"
 #include "pharos/controlplane/assign/grouping.hh"
+#include "pharos/controlplane/engine/judgement.hh"
 #include "pharos/controlplane/engine/planned.hh"
 #include "pharos/controlplane/engine/round.hh"
 #include "pharos/controlplane/engine/world.hh"
@@ -219,6 +220,9 @@ class Engine {
     return {positions_[site].boot_epoch, positions_[site].sequence};
   }
   [[nodiscard]] EndpointView view(std::uint32_t endpoint, std::uint16_t locale, Instant now) const;
+  // The same without words, for whoever looks at many of them.
+  [[nodiscard]] EndpointJudgement judgement(std::uint32_t endpoint, Instant now) const;
+  [[nodiscard]] SiteJudgement site_judgement(std::uint32_t site, Instant now) const;
   // What its own agent says of it.
   [[nodiscard]] const EndpointHealth& endpoint_health(std::uint32_t endpoint) const {
     return endpoints_[endpoint].health;
@@ -432,8 +436,7 @@ class Engine {
   [[nodiscard]] std::uint64_t digest_of(std::uint32_t pool, std::uint16_t locale) const;
   [[nodiscard]] std::uint32_t ttl_of(std::uint32_t pool, std::uint16_t locale,
                                      std::uint32_t pool_ttl_s) const;
-  [[nodiscard]] std::string reason_of(std::uint32_t endpoint, Instant now) const;
-  [[nodiscard]] std::string reason_of_probes(std::uint32_t endpoint) const;
+  [[nodiscard]] ProbesJudgement probes_judgement(std::uint32_t endpoint) const;
   [[nodiscard]] Decisions::Key key_of(std::uint32_t endpoint) const;
 
   std::shared_ptr<const World> world_;

@@ -11,10 +11,13 @@
 #include "pharos/base/clock.hh"
 #include "pharos/base/error.hh"
 #include "pharos/config/model.hh"
-#include "pharos/controlplane/api/api_server.hh"
+#include "pharos/controlplane/api/audit.hh"
 #include "pharos/controlplane/engine/engine.hh"
+#include "pharos/controlplane/engine/judgement.hh"
 #include "pharos/controlplane/engine/tables.hh"
 #include "pharos/shared/image.hh"
+
+#include <nlohmann/json.hpp>
 
 #include <array>
 #include <cstdint>
@@ -33,32 +36,24 @@ inline constexpr std::size_t history_file_bytes_max = 16U << 20;   // nor are la
 inline constexpr std::size_t history_denials_max =
     10'000;  // of callers that nobody knows, in the audit log
 
-// An endpoint as it was judged; proximity follows from the locale.
-struct MemberFacts {
-  std::uint32_t endpoint = 0;
-  Factors factors;
-  double weight = 1;
-  std::string state, reason;
-};
 struct PoolFacts {
   std::uint32_t pool = 0;
   std::uint32_t answered_by = 0;
   bool panic = false;
-  std::vector<MemberFacts>
-      members;  // of the pool that answers; none where a round is too large to tell
 };
-// One round of the engine that changed answers.
+// One round of the engine that changed answers, with all that it was decided by.
 struct DecisionRound {
   WallTime at;
   Version version;  // under which it is published
   config::ScoreConfig exponents;
-  Round round;                   // knows its world
-  std::vector<PoolFacts> pools;  // those of its changes, in their order
+  Round round;                                   // knows its world
+  std::vector<PoolFacts> pools;                  // those of its changes, in their order
+  std::vector<EndpointJudgement> endpoints;      // of the pools that answer; ascending, each once
+  std::map<std::uint32_t, SiteJudgement> sites;  // theirs
 };
 
-// Members that a round keeps the facts of: looking at one costs the engine about 2 us.
-inline constexpr std::size_t facts_per_round_max = 4096;
-// Called by the engine thread once the round is on its way.
+// Called by the engine thread once the round is on its way: copies a hundred bytes for each endpoint that it touched, and
+// leaves words and files to the writer.
 [[nodiscard]] DecisionRound capture_round(const Engine& engine, Round round, Version version,
                                           Instant now, WallTime wall);
 
@@ -71,10 +66,11 @@ struct PastDecision {
   bool panic = false;
   std::string answered_by;
   std::string cause;  // what moved, in words
-  std::string
-      content;  // JSON: {"slots": [[address]]} or {"records": [[[member, priority, weight]]]}
-  std::string members;  // JSON: [{endpoint, site, ...}], facts of the pool that answered
-  std::string scores;   // JSON: [[rtt_ms, proximity, score]], of the members for this locale
+  // {"slots": [answer by slot], "answers": [[[member, address]]]}, or "records": [[[member, priority, weight]]]
+  nlohmann::json content;
+  nlohmann::json members;  // [{endpoint, site, ...}], facts of the pool that answered
+  nlohmann::json
+      scores;  // [[rtt_ms, proximity, score]], of the members for this locale; of decision() alone
 };
 struct DecisionFilter {
   std::string service, locale;  // empty: all
@@ -105,6 +101,11 @@ struct PastConfiguration {
   WallTime at;
   Version version;
   std::string changes;
+};
+
+// Rounds of this time were dropped: what they changed is not known.
+struct HistoryGap {
+  WallTime from, until;
 };
 
 struct HistoryCounters {
@@ -139,6 +140,8 @@ class History {
   [[nodiscard]] Result<std::optional<PastDecision>> decision(const std::string& pool,
                                                              const std::string& locale,
                                                              WallTime at);
+  // The newest gap that has anything between two times.
+  [[nodiscard]] Result<std::optional<HistoryGap>> gap_between(WallTime from, WallTime until);
   // not_found: nothing is known of that time, or its images were too large.
   [[nodiscard]] Result<PastTables> tables_at(WallTime at);
   [[nodiscard]] Result<std::vector<PastConfiguration>> configurations(std::size_t limit);
