@@ -277,6 +277,7 @@ void Agent::State::prepare(bool leaving) {
   const auto measured = parts->measure(at.monotonic);
   report.interval_ms = static_cast<std::uint32_t>(parts->config.interval.ms());
   report.leaving = leaving;
+  report.copies = parts->config.send_copies;
   report.endpoints = parts->report_endpoints();
   const beacon::Stamp stamp{.site_tag = parts->site_tag,
                             .boot_epoch = epoch.value(),

@@ -3,6 +3,7 @@
 
 #include "pharos/controlplane/agent/rtt_probe.hh"
 #include "pharos/controlplane/probe/probe.hh"
+#include "pharos/wire/site_report.hh"
 
 #include <algorithm>
 
@@ -315,10 +316,10 @@ const Table* table_of<agent::AgentConfig>() {
               "{id: 1, file: /etc/pharos/fra.key}"),
           key("interval", &C::interval, duration(milliseconds(10), seconds(3600)),
               "time between beacons", "200ms"),
-          key("send_copies", &C::send_copies, as<unsigned>(whole(1, 3)),
+          key("send_copies", &C::send_copies, as<unsigned>(whole(1, copies_max)),
               "how often each beacon is sent, spread over half of the interval, against loss on "
               "the way",
-              "2"),
+              "3"),
           key("responders", &C::responders, list_of(object<agent::ResponderConfig>(), 1, 64),
               "who gets the beacons; needed; see below"),
           query_name_key(),

@@ -13,6 +13,10 @@ constexpr double shared_silence_intervals = 1.5;
 constexpr unsigned mass_silence_sites_min = 3;
 // Intervals that a site which was never heard may take to speak up.
 constexpr double grace_intervals = 2.0;
+// So many datagrams in a row are lost once in a million times where loss is at its floor: 0.01^3. Less silence accuses nobody.
+constexpr unsigned improbable_datagrams = 3;
+// The copies of a beacon are spread over this part of its interval (the agent's send_copies).
+constexpr double copies_spread = 0.5;
 
 double unrest_after(double unrest, Instant since, Instant now) noexcept {
   const double lives = (now - since).seconds() / unrest_half_life.seconds();
@@ -131,7 +135,7 @@ void HealthBoard::fall(SiteHealth& site, bool leaving, Instant now) noexcept {
 }
 
 void HealthBoard::rise(SiteHealth& site, Duration gap, Instant now) noexcept {
-  const bool broken = gap > site.rhythm.improbable_silence_of(config_.suspect_intervals);
+  const bool broken = gap > suspect_silence_of(site);
   if (site.rise_count == 0 || broken) {
     site.rise_began = now;
     site.rise_count = 1;
@@ -164,6 +168,7 @@ void HealthBoard::heard(std::uint32_t index, const SiteReport& report, Instant r
   const bool first = !any_heard_;
   any_heard_ = true;
   site.rhythm.arrived(received, milliseconds(report.interval_ms), steps);
+  site.copies = report.copies;
   site.silence_base = std::max(site.silence_base, received);
   site.doubt = 0;
   judge_load(site, report.metrics, received);
@@ -207,15 +212,33 @@ bool HealthBoard::heard(EndpointHealth& endpoint, const EndpointReport& report,
   return endpoint.up != was_up;
 }
 
+// Any answer that changes for a suspicion makes it one, however mild: it is as improbable as a fall. Of a site that sends each
+// beacon once that takes until it is down; copies leave time between the two.
+Duration HealthBoard::suspect_silence_of(const SiteHealth& site) const noexcept {
+  const auto beacons = (improbable_datagrams + site.copies - 1) / site.copies;
+  const auto intervals =
+      site.rhythm.improbable_intervals(std::max<double>(config_.suspect_intervals, beacons));
+  return site.rhythm.silence_of(intervals + (site.copies > 1 ? copies_spread : 0)) + lag_;
+}
+
+// The margin is for the beacon that is due at the end of the silence. Where beacons have copies, those of the one before are
+// enough, and the margin is taken off instead: jitter then delays no death.
+Duration HealthBoard::down_silence_of(const SiteHealth& site, double intervals) const noexcept {
+  const auto improbable = site.rhythm.improbable_intervals(intervals);
+  if (site.copies <= 1) return site.rhythm.silence_of(improbable) + lag_;
+  const auto copied = site.rhythm.silence_of(improbable - (1 - copies_spread));
+  return std::max(site.rhythm.span_of(improbable) - site.rhythm.margin(), copied) + lag_;
+}
+
 Instant HealthBoard::suspect_at(const SiteHealth& site) const noexcept {
-  return site.silence_base + silence_of(site, config_.suspect_intervals);
+  return site.silence_base + suspect_silence_of(site);
 }
 
 Instant HealthBoard::down_at(const SiteHealth& site) const noexcept {
   const double intervals = site.state == SiteState::unknown
                                ? config_.down_intervals + grace_intervals
                                : config_.down_intervals;
-  return site.silence_base + silence_of(site, intervals);
+  return site.silence_base + down_silence_of(site, intervals);
 }
 
 // The suspicion is the first step.

@@ -78,15 +78,19 @@ Duration Rhythm::margin() const noexcept {
   return std::clamp(deviation_ * margin_deviations, least, margin_max);
 }
 
-Duration Rhythm::silence_of(double intervals) const noexcept {
-  return Duration{static_cast<std::int64_t>(intervals * static_cast<double>(mean_.ns))} + margin();
+Duration Rhythm::span_of(double intervals) const noexcept {
+  return Duration{static_cast<std::int64_t>(intervals * static_cast<double>(mean_.ns))};
 }
 
-Duration Rhythm::improbable_silence_of(double intervals) const noexcept {
+Duration Rhythm::silence_of(double intervals) const noexcept {
+  return span_of(intervals) + margin();
+}
+
+double Rhythm::improbable_intervals(double intervals) const noexcept {
   // Whole intervals, since nothing is expected between two; a little more loss than the floor is no reason yet.
   constexpr double tolerance = 0.1;
-  if (stretch_ * intervals <= intervals + tolerance) return silence_of(intervals);
-  return silence_of(std::ceil(intervals * stretch_ - tolerance));
+  if (stretch_ * intervals <= intervals + tolerance) return intervals;
+  return std::ceil(intervals * stretch_ - tolerance);
 }
 
 }  // namespace pharos::controlplane

@@ -48,7 +48,8 @@ void check_round_trip(const SiteReport& report, const beacon::MacKey& key) {
   REQUIRE(beacon::decode(again, decoded));
   REQUIRE(decoded.metrics.cpu_ratio == report.metrics.cpu_ratio);
   REQUIRE(decoded.metrics.responder_rtt_us == report.metrics.responder_rtt_us);
-  REQUIRE(decoded.interval_ms == report.interval_ms && decoded.leaving == report.leaving);
+  REQUIRE(decoded.interval_ms == report.interval_ms && decoded.leaving == report.leaving &&
+          decoded.copies == report.copies);
   REQUIRE(decoded.endpoints.size() == report.endpoints.size());
   for (std::size_t i = 0; i < report.endpoints.size(); ++i) {
     REQUIRE(decoded.endpoints[i].probe == report.endpoints[i].probe);

@@ -34,7 +34,7 @@ MUTATIONS = {
                      "      if (silence_is_shared(now, site.rhythm.silence_of(config_.down_intervals))) {",
                      "      if (config_.down_intervals < 0) {", "", "promise 7", "no guard against mass silence"),
     "hasty": ("controlplane/health/health_board.cc",
-              "  return site.silence_base + silence_of(site, intervals);",
+              "  return site.silence_base + down_silence_of(site, intervals);",
               "  return site.silence_base + site.rhythm.silence_of(intervals * 0.7);", "", "health",
               "sites are taken down after two thirds of the silence"),
     "spin": ("controlplane/health/health_board.cc",

@@ -85,6 +85,7 @@ SiteReport Simulation::report_of(std::uint32_t index, bool leaving) {
   const double capacity = config.capacity_rps.value_or(capacity_unlimited_rps);
   SiteReport report;
   report.interval_ms = static_cast<std::uint32_t>(config.beacon_interval.ms());
+  report.copies = scenario_.send_copies;
   report.leaving = leaving;
   double cpu = std::min(1.0, 0.05 + 0.9 * load / capacity + random_.between(0.0, 0.02));
   double rps = load;

@@ -57,7 +57,9 @@ const Table* table_of<HealthConfig>() {
       "When sites and endpoints count as up, suspect, degraded or down.",
       {
           key("suspect_intervals", &C::suspect_intervals, number(1, 1000),
-              "silence, in measured beacon intervals, after which a site is suspected", "2.5"),
+              "silence, in measured beacon intervals, after which a site is suspected at the "
+              "earliest: three lost datagrams in a row it must be",
+              "2.5"),
           key("down_intervals", &C::down_intervals, number(1, 1000),
               "... and after which it is down", "4"),
           key("rise", &C::rise, duration({}, seconds(86'400)),

@@ -80,6 +80,12 @@ const WireHeader& header_of(ConstBytes datagram) noexcept {
   return *reinterpret_cast<const WireHeader*>(datagram.data());
 }
 
+std::uint16_t flags_of(const SiteReport& report) noexcept {
+  const auto copies = std::clamp(report.copies, 1U, copies_max) - 1;
+  return static_cast<std::uint16_t>((report.leaving ? flag::leaving : 0U) |
+                                    copies << flag::copies_shift);
+}
+
 constexpr std::size_t length_for(std::uint32_t present, unsigned endpoint_count) noexcept {
   return datagram_bytes_min + static_cast<unsigned>(std::popcount(present)) * 4U +
          endpoint_count * sizeof(WireEndpoint);
@@ -132,7 +138,7 @@ std::size_t encode(const Stamp& stamp, const SiteReport& report, const MacKey& k
   header.magic = magic;
   header.format_version = format_version;
   header.key_id = stamp.key_id;
-  header.flags = report.leaving ? flag::leaving : std::uint16_t{0};
+  header.flags = flags_of(report);
   header.site_tag = stamp.site_tag;
   header.boot_epoch = stamp.boot_epoch;
   header.sequence = stamp.sequence;
@@ -206,6 +212,7 @@ bool decode(ConstBytes datagram, SiteReport& report) {
   report.metrics = {};
   report.interval_ms = header.interval_ms;
   report.leaving = (header.flags & flag::leaving) != 0;
+  report.copies = std::min(((header.flags & flag::copies) >> flag::copies_shift) + 1U, copies_max);
   if (report.interval_ms == 0) return false;
   for (std::uint32_t left = present; left != 0; left &= left - 1) {
     const auto bit = static_cast<unsigned>(std::countr_zero(left));

@@ -14,7 +14,7 @@
 //   | MAC over every byte before it (16 B)                                                         |
 //   +----------------------------------------------------------------------------------------------+
 //
-// v version, k key id, E endpoint count, notices: EndpointReport::notices_ds, 0 of agents that do
+// v version, k key id, flags: flag::, E endpoint count, notices: EndpointReport::notices_ds, 0 of agents that do
 // not tell. The length is exactly what bitmap and E say. Metric bits that this version does not know
 // are skipped: a sender may be newer. Reserved bytes are sent as zero and not looked at.
 //
@@ -46,7 +46,10 @@ inline constexpr unsigned secret_bytes = 32;
 
 namespace flag {
 inline constexpr std::uint16_t leaving = 1U << 0;
-}
+// Two bits: how often each beacon is sent, less one. Senders that do not tell send it once.
+inline constexpr unsigned copies_shift = 1;
+inline constexpr std::uint16_t copies = 3U << copies_shift;
+}  // namespace flag
 namespace endpoint_state {
 inline constexpr std::uint16_t up = 1U << 0;
 // Else the rate is absent and its bytes are zero.

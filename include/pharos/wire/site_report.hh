@@ -25,6 +25,7 @@ struct SiteMetrics {
 };
 
 inline constexpr std::uint16_t notices_ds_max = 65535;
+inline constexpr unsigned copies_max = 3;
 
 struct EndpointReport {
   std::uint64_t endpoint = 0;  // endpoint_hash(service id, endpoint id)
@@ -42,6 +43,7 @@ struct SiteReport {
   SiteMetrics metrics;
   std::uint32_t interval_ms = 0;  // at which the agent sends
   bool leaving = false;           // an orderly stop: no need to wait for silence
+  unsigned copies = 1;            // how often each beacon is sent, 1 to copies_max
   std::vector<EndpointReport> endpoints;
 };
 

@@ -115,6 +115,7 @@ class AgentTest : public ::testing::Test {
     config.site = "fra";
     config.key = key_of(1, 0x11);
     config.interval = milliseconds(20);
+    config.send_copies = 1;
     config.responders = {{responder.beacon(), responder.dns()}};
     config.state_directory = directory_ + "/state";
     return config;

@@ -145,9 +145,10 @@ TEST(EngineTest, AWeightedPoolMovesOnlyTheClientsOfTheDeadSiteAndBringsThemBack)
 
 TEST(EngineTest, SuspicionShortensTheTtlAndMovesNothing) {
   Loop loop;
+  loop.report[fra].copies = 2;
   loop.run_for(seconds(5));
   loop.kill(fra);
-  loop.run_for(milliseconds(280));  // its last beacon was 180 ms ago
+  loop.run_for(milliseconds(350));  // its last beacon was 180 ms ago
   EXPECT_EQ(loop.engine.health().site(fra).state, SiteState::suspect);
   EXPECT_EQ(loop.answer(www, eu).front(), address(3, fra));
   EXPECT_EQ(loop.ttl(www), 5U);

@@ -9,6 +9,9 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
+#include <random>
+
 #include "beacon_builder.hh"
 
 namespace pharos::controlplane {
@@ -42,6 +45,47 @@ TEST(ReadHorizonTest, MovesOnInAFloodByTheLengthOfTheQueue) {
   EXPECT_EQ(horizon.until(), at(0)) << "since the first mark was the beginning";
   horizon.looked(at(4), 100, false);
   EXPECT_EQ(horizon.until(), at(3)) << "a queue's length later";
+}
+
+// A queue that loses what it has no room for, quiet and flooded in turns, read in looks of up to 16: whatever waits still came
+// after the time until which is read, and that time is never further behind than the queue is long.
+TEST(ReadHorizonTest, NothingThatArrivedByThenWaitsWhateverComes) {
+  constexpr std::size_t room = 100, look_max = 16;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    std::mt19937_64 generator(seed);
+    const auto below = [&](std::uint64_t bound) { return generator() % bound; };
+    ReadHorizon horizon(room, at(0));
+    std::deque<Instant> queue;
+    Instant now = at(0);
+    std::vector<Instant> looks;
+    const auto arrive = [&](std::uint64_t most) {
+      for (auto left = below(most + 1); left > 0; --left) {
+        now = now + Duration{static_cast<std::int64_t>(1 + below(1000))};
+        if (queue.size() < room) queue.push_back(now);
+      }
+    };
+    for (unsigned look = 0; look < 2000; ++look) {
+      const unsigned pressure = look / 200 % 2 == 0 ? 12 : 40;
+      arrive(pressure);
+      const Instant began = now;
+      looks.push_back(began);
+      arrive(4);  // while it looks
+      const auto taken = std::min(queue.size(), look_max);
+      queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(taken));
+      const auto before = horizon.until();
+      horizon.looked(began, taken, queue.empty());
+      ASSERT_GE(horizon.until(), before) << seed;
+      ASSERT_LE(horizon.until(), began) << seed;
+      if (!queue.empty()) {
+        ASSERT_GT(queue.front(), horizon.until()) << "seed " << seed;
+      }
+      // Two rounds of as many looks as empty the queue.
+      constexpr std::size_t behind_max = 2 * ((room + look_max - 1) / look_max);
+      if (looks.size() > behind_max) {
+        ASSERT_GE(horizon.until(), looks[looks.size() - 1 - behind_max]) << "seed " << seed;
+      }
+    }
+  }
 }
 
 // ---- what ingest says ----
@@ -155,6 +199,7 @@ class Listener {
   void hear(std::uint32_t site, std::int64_t ms) {
     SiteReport report;
     report.interval_ms = 200;
+    report.copies = 2;
     engine.heard(site, report, 1, static_cast<std::uint64_t>(ms / 200 + 1), at(ms));
   }
   [[nodiscard]] SiteState state(std::uint32_t site) const {
@@ -198,9 +243,9 @@ TEST(HearingTest, AReceiverThatStalledGivesEverybodyOneMoreInterval) {
 
 TEST(HearingTest, TheTimeUntilWhichWasListenedNeverTurnsBack) {
   Listener listener;
-  static_cast<void>(listener.engine.step(at(2500), {at(2450)}));
+  static_cast<void>(listener.engine.step(at(2600), {at(2550)}));
   ASSERT_EQ(listener.state(2), SiteState::suspect);
-  static_cast<void>(listener.engine.step(at(2501), {at(2000)}));
+  static_cast<void>(listener.engine.step(at(2601), {at(2000)}));
   EXPECT_EQ(listener.state(2), SiteState::suspect);
 }
 

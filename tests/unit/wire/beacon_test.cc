@@ -66,6 +66,7 @@ void expect_same(const SiteReport& a, const SiteReport& b) {
   EXPECT_EQ(a.metrics.responder_rtt_us, b.metrics.responder_rtt_us);
   EXPECT_EQ(a.interval_ms, b.interval_ms);
   EXPECT_EQ(a.leaving, b.leaving);
+  EXPECT_EQ(a.copies, b.copies);
   ASSERT_EQ(a.endpoints.size(), b.endpoints.size());
   for (std::size_t i = 0; i < a.endpoints.size(); ++i) {
     EXPECT_EQ(a.endpoints[i].endpoint, b.endpoints[i].endpoint);
@@ -99,6 +100,7 @@ TEST(BeaconTest, CarriesEveryFieldThereAndBack) {
   for (const bool leaving : {false, true}) {
     auto report = full_report();
     report.leaving = leaving;
+    report.copies = leaving ? 3 : 2;
     const auto length = beacon::encode(test_stamp(), report, test_key(), buffer);
     ASSERT_EQ(length, 52U + 11 * 4 + 2 * 16 + 16);
     const ConstBytes datagram(buffer.data(), length);
@@ -158,6 +160,23 @@ TEST(BeaconTest, HasTheBytesThatTheDocumentShows) {
             "0003"
             "0000"
             "d2431d78207ad4f32541ede49a75527f");
+}
+
+TEST(BeaconTest, CountsNoMoreCopiesThanThereMayBe) {
+  Buffer buffer;
+  SiteReport report;
+  report.interval_ms = 1000;
+  for (const auto& [sent, told] : {std::pair{0U, 1U}, {1U, 1U}, {2U, 2U}, {3U, 3U}, {99U, 3U}}) {
+    report.copies = sent;
+    const auto length = beacon::encode(test_stamp(), report, test_key(), buffer);
+    SiteReport decoded;
+    ASSERT_TRUE(beacon::decode(ConstBytes(buffer).first(length), decoded));
+    EXPECT_EQ(decoded.copies, told) << sent;
+  }
+  store(buffer.data() + offsetof(beacon::WireHeader, flags), Be16(0xffff));
+  SiteReport decoded;
+  ASSERT_TRUE(beacon::decode(ConstBytes(buffer).first(beacon::datagram_bytes_min), decoded));
+  EXPECT_EQ(decoded.copies, copies_max) << "all bits set, as nobody sends them";
 }
 
 TEST(BeaconTest, NamesSitesAndEndpointsByAStableDigest) {

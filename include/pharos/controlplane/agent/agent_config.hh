@@ -87,7 +87,7 @@ struct AgentConfig {
   std::string site;
   config::KeyConfig key;
   Duration interval = seconds(1);
-  unsigned send_copies = 1;
+  unsigned send_copies = 2;
   std::vector<ResponderConfig> responders;
   std::string rtt_query_name = ".";
   std::string state_directory = "/var/lib/pharos-agent";

@@ -1,6 +1,7 @@
 // The health of all sites and endpoints, from beacons, their silence, and the operator.
 //
-//                    silence > suspect_intervals       silence > down_intervals, or `leaving`
+//             silence that 1 % of loss explains        silence > down_intervals, or `leaving`
+//             once in a million times at most
 //   unknown --> up ------------------------> suspect ------------------------------------> down
 //   (grace) |    ^ <------ beacon ------------- |                                            |
 //           |    +---------------- good for `rise` and `rise_beacons` ----------------------+
@@ -56,6 +57,7 @@ struct SiteHealth {
   bool degraded = false;  // cpu or memory too high for too long
   Instant since;          // of the state
   Rhythm rhythm;
+  unsigned copies = 1;         // that it sends of each beacon, itself included
   Instant silence_base;        // silence counts from here: the last beacon, or a later excuse
   SiteMetrics metrics;         // smoothed
   MetricTrends trends;         // how restless they are
@@ -85,8 +87,8 @@ struct EndpointHealth {
 };
 
 // What is known of a silent site grows old: from its suspicion on, each interval takes a twentieth of the confidence in its metrics
-// (score/README.md). One such step is less than the margin of any order (rank/order.hh), so that a single late beacon
-// moves no client; a site that may stay silent for longer before it is down is left step by step.
+// (score/README.md). One such step is less than the margin of any order (rank/order.hh); a site that may stay silent for longer
+// before it is down is left step by step.
 inline constexpr double doubt_step = 0.95;
 inline constexpr unsigned doubt_max = 20;
 [[nodiscard]] double confidence_of(const SiteHealth& site) noexcept;
@@ -142,7 +144,7 @@ class HealthBoard {
   [[nodiscard]] std::size_t site_count() const noexcept { return sites_.size(); }
   // How long a site that is up may be silent before it is down, by what is measured now.
   [[nodiscard]] Duration down_silence(std::uint32_t index) const noexcept {
-    return silence_of(sites_[index], config_.down_intervals);
+    return down_silence_of(sites_[index], config_.down_intervals);
   }
   // Most sites fell silent at once: the receiver suspects itself, and silence takes no site down.
   [[nodiscard]] bool suspects_itself() const noexcept { return mass_silence_; }
@@ -150,9 +152,8 @@ class HealthBoard {
   [[nodiscard]] bool deaf() const noexcept { return deaf_; }
 
  private:
-  [[nodiscard]] Duration silence_of(const SiteHealth& site, double intervals) const noexcept {
-    return site.rhythm.improbable_silence_of(intervals) + lag_;
-  }
+  [[nodiscard]] Duration suspect_silence_of(const SiteHealth& site) const noexcept;
+  [[nodiscard]] Duration down_silence_of(const SiteHealth& site, double intervals) const noexcept;
   [[nodiscard]] Instant suspect_at(const SiteHealth& site) const noexcept;
   [[nodiscard]] Instant down_at(const SiteHealth& site) const noexcept;
   [[nodiscard]] Instant doubted_at(const SiteHealth& site, unsigned step) const noexcept;

@@ -19,11 +19,13 @@
 namespace pharos::controlplane {
 
 // Silence is judged at (intervals * interval() + margin()). The ceiling keeps "3 intervals + 100 ms, on the wire" with 50 ms to
-// spare for publishing; the floor is a share of the interval, so that detection stays within 3 intervals for 99 of 100 deaths.
+// spare for publishing. The floor is a share of the interval: who dies within the margin after a beacon is seen later than 3
+// intervals after it, so 99 of 100 deaths allow for less than a hundredth. Where delays are exponential, a beacon is later than
+// eight deviations 2 times in 10 thousand; behind two that were lost, that is a fiftieth of the alarms that loss itself gives.
 inline constexpr Duration margin_min = milliseconds(1);
-inline constexpr std::int64_t margin_min_share = 128;  // of the interval: one in so many
+inline constexpr std::int64_t margin_min_share = 116;  // of the interval: one in so many
 inline constexpr Duration margin_max = milliseconds(50);
-inline constexpr unsigned margin_deviations = 4;
+inline constexpr unsigned margin_deviations = 8;
 // Gaps of more intervals than this are outages, which say nothing about rhythm or loss.
 inline constexpr std::uint64_t gap_intervals_max = 8;
 // Loss is not believed to be less than this, and forgotten over so many beacons.
@@ -50,10 +52,11 @@ class Rhythm {
   [[nodiscard]] double loss() const noexcept;  // share of beacons, at least loss_floor
   // How many times more intervals of silence it takes for the same improbability as at loss_floor.
   [[nodiscard]] double loss_stretch() const noexcept { return stretch_; }
+  // So many intervals, stretched by loss.
+  [[nodiscard]] double improbable_intervals(double intervals) const noexcept;
+  [[nodiscard]] Duration span_of(double intervals) const noexcept;
   // How long a silence of so many intervals is, margin included.
   [[nodiscard]] Duration silence_of(double intervals) const noexcept;
-  // The same, stretched by loss.
-  [[nodiscard]] Duration improbable_silence_of(double intervals) const noexcept;
 
  private:
   void count(std::uint64_t steps) noexcept;
