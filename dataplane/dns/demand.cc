@@ -38,7 +38,7 @@ void add(ServeState::Impl& state, const TableRoot& root, const Work& work) noexc
   if (demand.count == demand.entries.size()) return;
   if (demand.count == 0) demand.second = state.wall_s;
   constexpr std::uint64_t weight_max = std::numeric_limits<std::uint32_t>::max();
-  const auto locale = work.place.cell - root.ranking.row(work.pool);
+  const auto locale = work.cell - root.ranking.row(work.pool);
   demand.entries[demand.count++] = {
       .pool = work.pool,
       .node = ref_of(root.catalog, *work.node),

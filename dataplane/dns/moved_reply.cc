@@ -66,12 +66,13 @@ void zone_stage(Burst& burst) noexcept {
   Query& query = burst.queries[index];
   const Request& request = work.request;
   const Answer& answer = *work.answer;
-  if (!is_plain(burst.state, query, request, answer)) return false;
+  const PlainEnds ends = plain_ends(request, answer);
+  if (!is_plain(burst.state, query, request, ends)) return false;
   const unsigned delta = request.name_bytes - unsigned{work.node->name_bytes};
   copy_body(query.message + request.question_end, answer.body(), answer.body_bytes);
   const auto moved =
       move_pointers(answer, query.message, request.question_end, delta, owner_stays(work));
-  close_plain(burst.state, query, request, answer, rcode_of(work), moved);
+  close_plain(burst.state, query, request, answer, ends, rcode_of(work), moved);
   return true;
 }
 

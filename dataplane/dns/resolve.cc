@@ -141,7 +141,7 @@ class Resolution {
     work_.steered = true;
     work_.node = &node;
     work_.pool = pool;
-    work_.place = locate(root_, pool, client);
+    work_.set_place(locate(root_, pool, client));
     reply_.append(*steered.answer, name_offset_, name_.length);
     return Next::done;
   }

@@ -27,14 +27,14 @@ MAKER = "perf/micro/serve_tables"  # any build makes the same tables
 STAGES = [
     ("fold+hash", r"fold_32|fold_name|hash_name|head_mask"),
     ("checksum", r"checksum|pseudo_sum"),
-    ("locale", r"locate|locales|cell_stage|slot_stage|steer|client_hash|client_of|locale_map|ranking"),
+    ("locale", r"locate|locales|client_stage|cell_stage|slot_stage|steer|client_hash|client_of|locale_map|ranking"),
     ("cookie", r"cookie|siphash"),
     ("limit", r"limit_stage|RateLimit|rate_limit|limit_reply|^limit|account"),
     ("policy", r"polic|Polic|whole_stage|^judge$|judge_all|verdict_of|plain_octets|^act$"),
     ("frame", r"classify|skip_tags|add_query|is_martian|is_ours|prefetch_frame|address_of|plain_frame"),
     ("send", r"finish_|write_ipv|write_udp|count_sent"),
-    ("question", r"parse_|is_whole|name_bytes_at"),
-    ("lookup", r"match_stage|node_stage|take_slot|find_slot|tag_matches|is_name_of|parent_|encloser|enclose|find_node"
+    ("question", r"parse_|careful_stage|is_whole|name_bytes_at"),
+    ("lookup", r"match_stage|match_later|node_stage|typeless_stage|take_slot|find_slot|tag_matches|is_name_of|parent_|encloser|enclose|find_node"
                r"|find_closest|zone_stage|deny_type|denies_children|map_labels|first_match"),
     ("answer", r"[rR]eply|deny|denial|write_|close_plain|copy_body|move_pointers|is_plain|relocat|esolv|esolution|Tally"
                r"|moved|wildcard|memcpy|memmove|memset"),

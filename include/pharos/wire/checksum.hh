@@ -33,9 +33,10 @@ inline constexpr unsigned slack_bytes = 32;
   return field == 0 ? std::uint16_t{0xffff} : field;
 }
 
-// A folded sum of bytes that turn out to stand at an odd offset.
-[[nodiscard]] constexpr std::uint16_t at_offset(std::uint16_t folded, unsigned offset) noexcept {
-  return (offset & 1) != 0 ? byte_swap(folded) : folded;
+// A folded sum of bytes that turn out to stand at `offset`, to be folded again: at an odd one its bytes are swapped, which
+// is what shifting them by eight bits comes to.
+[[nodiscard]] constexpr std::uint32_t at_offset(std::uint16_t folded, unsigned offset) noexcept {
+  return std::uint32_t{folded} << (offset * 8 & 8);
 }
 
 // The same sum taken as 0 and 0xffff are: equal.
@@ -57,17 +58,19 @@ alignas(64) inline constexpr auto tail_masks = [] {
   const auto low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
   return _mm256_add_epi32(lanes, _mm256_add_epi32(low, _mm256_srli_epi32(v, 16)));
 }
+// Of two lanes of 32 bits beside each other the upper one counts 2^32 times as much, which is 1 to a sum that is folded.
+// With 64 KiB added up no lane is above 2^28, and the sum of four pairs fits.
 [[nodiscard]] inline std::uint64_t add_lanes(__m256i lanes) noexcept {
-  const auto wide = _mm256_add_epi64(_mm256_and_si256(lanes, _mm256_set1_epi64x(0xffffffff)),
-                                     _mm256_srli_epi64(lanes, 32));
-  const auto half = _mm_add_epi64(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+  const auto half =
+      _mm_add_epi64(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
   return static_cast<std::uint64_t>(_mm_cvtsi128_si64(half)) +
          static_cast<std::uint64_t>(_mm_extract_epi64(half, 1));
 }
 }  // namespace detail
 
 // Sum of `length` bytes (at most 64 KiB, so that no lane overflows) from an even offset; reads up
-// to slack_bytes behind them. An odd last byte counts as followed by zero.
+// to slack_bytes behind them. An odd last byte counts as followed by zero. Below 2^63, to be folded: equal to the scalar
+// twin's by then, and not before.
 [[nodiscard]] inline std::uint64_t sum(const std::byte* bytes, unsigned length) noexcept {
   auto lanes = _mm256_setzero_si256();
   unsigned at = 0;

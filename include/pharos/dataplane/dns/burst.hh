@@ -21,21 +21,28 @@ struct Burst {
   std::span<Query> queries;
   CoreCounters& counters;
 
+  unsigned careful_count = 0;
   unsigned match_count = 0;
   unsigned node_count = 0;
   unsigned policed_count = 0;
+  unsigned typeless_count = 0;
   unsigned pool_count = 0;
   unsigned reply_count = 0;
   unsigned ranked_count = 0;  // of them, answered from the ranking
+  unsigned long_count = 0;
   unsigned miss_count = 0;
   unsigned below_count = 0;
   unsigned moved_count = 0;
   unsigned resolve_count = 0;
+  List careful;  // requests that parse_plain does not answer for: with options, or not plain
   List match;
+  std::array<const catalog::Bucket*, burst_queries_max> bucket;  // of each in `match`
   List node;
-  List policed;  // known names with a verdict of the policies
+  List policed;   // known names with a verdict of the policies
+  List typeless;  // names that have nothing of the type
   List pool;
   List reply;
+  List long_reply;  // with EDNS options, or longer than plain ones
   List miss;
   List below;  // names without a node, more than one label below the encloser of the last one
   List moved;  // replies whose answer stands under another name than it was made for
@@ -48,7 +55,8 @@ struct Tally {
 
   [[gnu::always_inline]] void add(const Query& query, const Request& request) noexcept {
     edns += request.edns != 0 ? 1 : 0;
-    tcp += query.transport == Transport::tcp ? 1 : 0;
+    static_assert(static_cast<unsigned>(Transport::tcp) == 1);
+    tcp += static_cast<std::uint32_t>(query.transport);
     a += request.type == static_cast<std::uint16_t>(dns::Type::a) ? 1 : 0;
     aaaa += request.type == static_cast<std::uint16_t>(dns::Type::aaaa) ? 1 : 0;
     ++replies;

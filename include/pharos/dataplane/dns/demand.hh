@@ -15,7 +15,7 @@ namespace pharos::dataplane {
 // Of the burst's queries that were steered, `ranked_count` of those in `pool`. Behind slot_stage.
 void note_demand(Burst& burst) noexcept;
 
-// One query that was answered from a pool on the long way: `work.node`, `work.pool` and `work.place` say from which.
+// One query that was answered from a pool on the long way: `work.node`, `work.pool` and `work.cell` say from which.
 void note_demand(ServeState::Impl& state, const TableRoot& root, const Work& work) noexcept;
 
 // Hands on what is due: demand, and queries that policies want logged. What the ring has no room for is dropped, and

@@ -23,50 +23,63 @@ namespace pharos::dataplane {
   } while (at < bytes);
 }
 
-// No EDNS options, and it fits whole.
+// Where the parts of a plain reply end.
+struct PlainEnds {
+  unsigned body;
+  unsigned message;
+};
+[[nodiscard, gnu::always_inline]] inline PlainEnds plain_ends(const Request& request,
+                                                              const Answer& answer) noexcept {
+  const unsigned body = request.question_end + unsigned{answer.body_bytes};
+  return {body, body + (request.edns != 0 ? opt_fixed_bytes : 0)};
+}
+
+// No EDNS options, and it fits whole. 512 bytes are never too many for a client, nor for us.
 [[nodiscard, gnu::always_inline]] inline bool is_plain(const ServeState::Impl& state,
                                                        const Query& query, const Request& request,
-                                                       const Answer& answer) noexcept {
-  const unsigned end =
-      request.question_end + answer.body_bytes + (request.edns != 0 ? opt_fixed_bytes : 0);
-  return (request.edns & edns_flag::options) == 0 && end <= reply_limit(state, query, request);
+                                                       PlainEnds ends) noexcept {
+  constexpr unsigned plain_bytes_max =
+      254 * 11;  // no more records than one octet counts, OPT included
+  if ((request.edns & edns_flag::options) != 0 || ends.message > query.capacity) return false;
+  if (ends.message <= dns::udp_payload_min_bytes) [[likely]]
+    return true;
+  return ends.message <= plain_bytes_max && ends.message <= reply_limit(state, query, request);
 }
 
 // OPT and header around a body that stands behind the question. `moved_sum` is what the sum of the body has gained
 // since it was prepared. Authoritative; `rcode` below 16.
 [[gnu::always_inline]] inline void close_plain(const ServeState::Impl& state, Query& query,
                                                const Request& request, const Answer& answer,
-                                               dns::Rcode rcode, std::uint64_t moved_sum) noexcept {
+                                               PlainEnds ends, dns::Rcode rcode,
+                                               std::uint64_t moved_sum) noexcept {
   std::byte* message = query.message;
-  const bool edns = request.edns != 0;
-  const unsigned body_at = request.question_end;
-  const unsigned opt_at = body_at + answer.body_bytes;
-  const unsigned end = opt_at + (edns ? opt_fixed_bytes : 0);
-  std::uint64_t sum = std::uint64_t{request.question_sum} +
-                      checksum::at_offset(answer.checksum, body_at) + moved_sum;
-  if (edns) {
+  // As they stand in memory: QDCOUNT 1 | ANCOUNT | NSCOUNT | ARCOUNT, of which the lower octet, in the upper bits here,
+  // counts OPT as well.
+  static_assert(offsetof(Answer, additional_count) == offsetof(Answer, answer_count) + 4);
+  auto counts = load<std::uint64_t>(&answer.answer_count) << 16 | 0x0100;
+  std::uint64_t sum =
+      request.question_sum + checksum::at_offset(answer.checksum, request.question_end) + moved_sum;
+  if (request.edns != 0) {
     const PlainOpt& opt = state.plain_opt[(request.edns & edns_flag::dnssec_ok) != 0 ? 1 : 0];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(message + opt_at),
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(message + ends.body),
                      _mm_load_si128(reinterpret_cast<const __m128i*>(opt.bytes.data())));
-    sum += checksum::at_offset(opt.sum, opt_at);
+    sum += checksum::at_offset(opt.sum, ends.body);
+    counts += std::uint64_t{1} << 56;
   }
-  // As they stand in memory: QR and AA, RD as it came; all else 0 but the RCODE.
-  const auto id = load<std::uint16_t>(message);
-  const auto rd = static_cast<std::uint16_t>(std::to_integer<unsigned>(message[2]) & 0x01);
-  const auto flags = static_cast<std::uint16_t>(0x0084 | rd | static_cast<unsigned>(rcode) << 8);
-  const auto counts = load<std::uint32_t>(&answer.answer_count);
-  const auto additional =
-      byte_swap(static_cast<std::uint16_t>(answer.additional_count + (edns ? 1U : 0U)));
-  store(message + 2, flags);
-  store(message + 6, counts);
-  store(message + 10, additional);
-  constexpr std::uint16_t one_question = 0x0100;
-  sum += std::uint64_t{id} + flags + one_question + counts + additional;
+  // id, as it came | QR and AA, RD as it came | RCODE, all else 0.
+  const std::uint32_t head = (load<std::uint32_t>(message) & 0x0001'ffff) | 0x0084'0000 |
+                             static_cast<std::uint32_t>(rcode) << 24;
+  store(message, head);
+  store(message + 4, counts);
+  // Words beside each other in a number count alike once it is folded. Nothing is lost at the top: an ARCOUNT is at most
+  // 255, all else together below 2^55.
+  sum += counts + head;
 
   query.verdict = Verdict::answered;
-  query.reply_bytes = static_cast<std::uint16_t>(end);
+  query.reply_bytes = static_cast<std::uint16_t>(ends.message);
   query.reply_checksum = checksum::fold(sum);
-  ASSERT(checksum::same(query.reply_checksum, checksum::fold(checksum::scalar::sum(message, end))));
+  ASSERT(checksum::same(query.reply_checksum,
+                        checksum::fold(checksum::scalar::sum(message, ends.message))));
 }
 
 }  // namespace pharos::dataplane

@@ -40,10 +40,10 @@ inline constexpr std::uint8_t options = nsid | client_subnet | cookie | tcp_keep
 struct Request {
   std::uint16_t type = 0;            // host order
   std::uint16_t question_end = 0;    // offset behind the question; header_bytes while none is known
-  std::uint16_t client_payload = 0;  // the client's UDP size with EDNS
+  std::uint16_t client_payload = 0;  // the client's UDP size; means something with EDNS only
   std::uint8_t name_bytes = 0;       // of the QNAME, 1-255
   std::uint8_t edns = 0;
-  std::uint32_t question_sum = 0;  // sum of the question as native words, for the checksum
+  std::uint64_t question_sum = 0;  // sum of the question as native words, for the checksum
 };
 
 // Valid where the flags of Request::edns say so; copied out, because the reply overwrites the request's OPT.

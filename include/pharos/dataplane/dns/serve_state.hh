@@ -21,25 +21,33 @@ struct alignas(16) PlainOpt {
   std::uint16_t sum = 0;
 };
 
-// One query between stages.
-struct Work {
+// One query between stages: one line of the caches.
+struct alignas(64) Work {
   Request request;
   bool careful = false;    // the name is whole: parse_request, or a look at its labels, says so
   bool absent = false;     // no node has the name: no need to look again
-  bool steered = false;    // set by resolve: `node` answered from `pool` at `place`
+  bool steered = false;    // set by resolve: `node` answered from `pool` at `cell`
   std::uint8_t scope = 0;  // of ECS
   // Rate class that a name policy put the query in: index of dataplane.rate_limit.classes plus 1; 0: none.
   std::uint8_t rate_class = 0;
   // What the reply counts as, and for what: see AnswerClass.
   AnswerClass answer_class = AnswerClass::positive;
+  std::uint8_t locale_scope = 0;  // of `cell`
+  catalog::EcsMode ecs{};         // of `pool`
   std::uint32_t pool = 0;
   std::uint64_t hash =
       0;  // of the folded name; behind `resolve`, of what the limit of the reply is for
   const catalog::Node* node = nullptr;  // a candidate, then the proven one
   const Answer* answer = nullptr;
-  CellPlace place;
-  Steering steering;
+  const ranking::Ref* cell = nullptr;  // of the pool, for the client's locale
+
+  void set_place(const CellPlace& place) noexcept {
+    cell = place.cell;
+    locale_scope = place.locale_scope;
+  }
+  [[nodiscard]] CellPlace place() const noexcept { return {cell, locale_scope}; }
 };
+static_assert(sizeof(Work) == 64);
 
 // Texts of names that are scanned together: a burst of ordinary names. The last may be as long as a name can be.
 inline constexpr unsigned policy_lines_bytes = 4096 + policy_text_bytes_max;
@@ -98,6 +106,7 @@ struct ServeState::Impl {
   std::array<Work, burst_queries_max> work;
   std::array<dns::FoldedName, burst_queries_max> names;
   std::array<EdnsOptions, burst_queries_max> options;
+  std::array<Steering, burst_queries_max> steering;
   std::array<LabelMap, burst_queries_max>
       labels;  // of names that were walked: careful, or not found
   std::array<char, policy_lines_bytes> policy_lines;

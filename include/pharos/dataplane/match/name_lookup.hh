@@ -41,7 +41,12 @@ namespace scalar {
 
 [[nodiscard]] inline bool is_name_of(const catalog::Node& node, const std::byte* folded,
                                      unsigned bytes) noexcept {
-  return node.name_bytes == bytes && dns::equal_names(node.name(), folded, bytes);
+  if (node.name_bytes != bytes) return false;
+  if (bytes > 32) return dns::equal_names(node.name(), folded, bytes);
+  const auto theirs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(node.name()));
+  const auto ours = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(folded));
+  const auto same = static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(theirs, ours)));
+  return _tzcnt_u32(~same) >= bytes;  // the first that differs; 32: none
 }
 
 // The node of `bytes` folded bytes at `folded` whose hash is `hash`, or nullptr. Waits for memory at every step.
