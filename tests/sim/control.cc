@@ -111,7 +111,11 @@ void ControlPlane::check_acceptance(const Datagram& datagram, BeaconVerdict verd
   if (at != accepted_.end() && std::pair(datagram.boot_epoch, datagram.sequence) <= at->second) {
     witness.violated(now.monotonic, "promise 10", "a replayed beacon of " + id + " was accepted");
   }
-  const auto age = now.monotonic - datagram.sent;
+  // Who has heard nothing of the site since he started has two wall clocks to go by, whatever they say.
+  const auto age =
+      accepted_epoch_.contains(id)
+          ? now.monotonic - datagram.sent
+          : now.wall - WallTime{beacon::stamp_of(datagram.bytes).sent_wall_ms * 1'000'000};
   if (datagram.origin == Datagram::Origin::held_back &&
       age > engine_.world().config->controlplane.beacon_window + window_slack) {
     witness.violated(now.monotonic, "promise 10",
