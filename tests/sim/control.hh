@@ -102,7 +102,7 @@ class ControlPlane {
   void turn(Now now, Step until = Step::all);
   [[nodiscard]] Instant next_deadline() const;
   // It did not run until now: what it owes is not late.
-  void excuse(Instant now) { owed_since_ = std::max(owed_since_, now); }
+  void excuse(Instant now) { excused_ = std::max(excused_, now); }
   // Sites that may take a service's demand, by the last assignment; null: it was in none.
   [[nodiscard]] const std::vector<std::uint32_t>* takers(std::uint32_t service) const;
   // Loads as they are to be judged: in a shortage by importance, each takes what the more important left.
@@ -181,6 +181,7 @@ class ControlPlane {
   std::map<std::uint32_t, std::uint64_t> endpoints_up_;  // by site: which, as it said last
   bool owes_ = false;                                    // a site fell: an assignment is due
   Instant owed_since_;
+  Instant excused_;  // nothing is owed before: it could do nothing until then
   controlplane::Engine engine_;
   controlplane::Publication publication_;
   std::shared_ptr<Expected> cells_;

@@ -192,7 +192,7 @@ void ControlPlane::note_unrest(const controlplane::Round& round, Instant now) {
     last_unrest_ = now;
   }
   if (!engine_.assigning()) owes_ = false;  // nothing is limited any more
-  if (owes_ && now - owed_since_ > assigned_after_loss_max)
+  if (owes_ && now - std::max(owed_since_, excused_) > assigned_after_loss_max)
     parts_.witness.violated(now, "capacity", "no assignment has followed the loss of a site");
 }
 
