@@ -9,6 +9,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -39,6 +40,7 @@ namespace scalar {
   return bucket.refs[static_cast<unsigned>(__builtin_ctz(matches)) / 2];
 }
 
+// Whether the node is that of `bytes` (at least one) folded bytes at `folded`, which have slack as nodes have.
 [[nodiscard]] inline bool is_name_of(const catalog::Node& node, const std::byte* folded,
                                      unsigned bytes) noexcept {
   if (node.name_bytes != bytes) return false;
@@ -48,6 +50,13 @@ namespace scalar {
   const auto same = static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(theirs, ours)));
   return _tzcnt_u32(~same) >= bytes;  // the first that differs; 32: none
 }
+
+namespace scalar {
+[[nodiscard]] inline bool is_name_of(const catalog::Node& node, const std::byte* folded,
+                                     unsigned bytes) noexcept {
+  return node.name_bytes == bytes && std::equal(folded, folded + bytes, node.name());
+}
+}  // namespace scalar
 
 // The node of `bytes` folded bytes at `folded` whose hash is `hash`, or nullptr. Waits for memory at every step.
 [[nodiscard]] const catalog::Node* find_node(const catalog::View& catalog, const std::byte* folded,
