@@ -96,6 +96,9 @@ bool ControlPlane::receive(const Datagram& datagram, Now now) {
   const auto& id = engine_.world().site(beacon.site).id;
   accepted_[id] = {beacon.boot_epoch, beacon.sequence};
   accepted_epoch_[id] = beacon.boot_epoch;
+  const auto delay = now.monotonic - datagram.sent;
+  auto& least = least_delay_.try_emplace(id, delay).first->second;
+  least = std::min(least, delay);
   if (queue_.size() < queue_beacons_max) queue_.push_back(std::move(beacon));
   return true;
 }
@@ -111,15 +114,18 @@ void ControlPlane::check_acceptance(const Datagram& datagram, BeaconVerdict verd
   if (at != accepted_.end() && std::pair(datagram.boot_epoch, datagram.sequence) <= at->second) {
     witness.violated(now.monotonic, "promise 10", "a replayed beacon of " + id + " was accepted");
   }
-  // Who has heard nothing of the site since he started has two wall clocks to go by, whatever they say.
-  const auto age =
-      accepted_epoch_.contains(id)
-          ? now.monotonic - datagram.sent
+  // It measures by the least delayed beacon that it has heard of the site; where there is none since it started, by two
+  // wall clocks, whatever they say.
+  const auto measure = least_delay_.find(id);
+  const auto late =
+      measure != least_delay_.end()
+          ? now.monotonic - datagram.sent - measure->second
           : now.wall - WallTime{beacon::stamp_of(datagram.bytes).sent_wall_ms * 1'000'000};
   if (datagram.origin == Datagram::Origin::held_back &&
-      age > engine_.world().config->controlplane.beacon_window + window_slack) {
-    witness.violated(now.monotonic, "promise 10",
-                     "a beacon held back for " + std::to_string(age.seconds()) + " s was accepted");
+      late > engine_.world().config->controlplane.beacon_window + window_slack) {
+    witness.violated(
+        now.monotonic, "promise 10",
+        "a beacon held back for " + std::to_string(late.seconds()) + " s was accepted");
   }
 }
 

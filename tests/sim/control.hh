@@ -192,6 +192,7 @@ class ControlPlane {
   std::set<std::uint32_t> left_;        // sites that said goodbye since the last turn
   std::vector<controlplane::BeaconVerdict> last_verdicts_;  // by site
   std::map<std::string, std::uint64_t> accepted_epoch_;     // by this life of the process
+  std::map<std::string, Duration> least_delay_;             // of what was accepted in it
   Instant began_;
   bool corrupt_next_ = false;
 };
