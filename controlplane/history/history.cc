@@ -136,7 +136,10 @@ void History::State::run() {
       for (const auto& one : batch) {
         if (const auto* round = std::get_if<DecisionRound>(&one)) widen(lost, round->at);
       }
-      if (gap) widen(lost, gap->from), widen(lost, gap->until);
+      if (gap) {
+        widen(lost, gap->from);
+        widen(lost, gap->until);
+      }
     }
     finished += batch.size();
     written.notify_all();

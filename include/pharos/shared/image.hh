@@ -183,8 +183,8 @@ class ImageDraft {
 // cannot change under us. Errors: invalid (no image, seals missing), unavailable.
 [[nodiscard]] Result<Mapping> map_sealed(int fd);
 
-// Copies an image file, which others may change while we hold it, into private memory. Follows no
-// symbolic link. Only the size is compared with the header: prove before use. Errors: not_found,
+// Copies an image file, which others may change while we hold it, into private memory: large ones onto reserved huge
+// pages, where enough are left. Follows no symbolic link. Only the size is compared with the header: prove before use. Errors: not_found,
 // unavailable, invalid.
 [[nodiscard]] Result<Mapping> read_image_file(const std::string& path);
 
